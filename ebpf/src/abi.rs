@@ -23,8 +23,9 @@
 
 /// What one cgroup is allowed to use: the value of the map [`POLICY_MAP`].
 ///
-/// The kernel creates the value, all zero, when the first program is attached
-/// to the cgroup. All zero means "nothing is known yet" and denies every call
+/// The key is the cgroup's id, a `u64`; all attach types share the value. The
+/// kernel creates it, all zero, when the first program is attached to the
+/// cgroup, and keeps it until the cgroup goes. All zero means "nothing is known yet" and denies every call
 /// that a policy would decide.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,6 +96,15 @@ pub struct Counters {
 pub const POLICY_MAP: &str = "POLICY";
 /// Name of the `BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE` map that holds [`Counters`].
 pub const COUNTERS_MAP: &str = "COUNTERS";
+
+/// Name of the global that says whether the kernel has `bpf_set_retval`: a
+/// `u8`, 0 or 1.
+pub const HAS_SET_RETVAL: &str = "HAS_SET_RETVAL";
+/// Name of the global that says where `sock_common.skc_ipv6only` is: a `u32`,
+/// in bits from the start of the struct, or [`V6ONLY_UNKNOWN`].
+pub const V6ONLY_BIT: &str = "V6ONLY_BIT";
+/// Value of [`V6ONLY_BIT`] where the kernel has no type information.
+pub const V6ONLY_UNKNOWN: u32 = u32::MAX;
 
 const _: () = assert!(size_of::<Policy>() == 24);
 const _: () = assert!(size_of::<Counters>() == 6 * 24);

@@ -1,0 +1,209 @@
+//! The one file that reads and writes `struct bpf_sock_addr` and its socket.
+//!
+//! The verifier takes an access to a context field only at its own offset and
+//! width, so each is a volatile read or write that the compiler can neither
+//! merge with its neighbour nor reach through a computed pointer.
+
+use aya_ebpf::EbpfContext as _;
+use aya_ebpf::bindings::{bpf_sock, bpf_sock_addr};
+use aya_ebpf::helpers::{bpf_skc_to_tcp6_sock, bpf_skc_to_udp6_sock};
+use aya_ebpf::programs::SockAddrContext;
+use core::ffi::c_void;
+use core::ptr::read_volatile;
+use oci_bind_hook_ebpf::abi::V6ONLY_UNKNOWN;
+use oci_bind_hook_ebpf::address::{V4, V6};
+use oci_bind_hook_ebpf::connect::Local;
+
+/// `AF_UNSPEC`
+const AF_UNSPEC: u32 = 0;
+/// `AF_INET6`
+const AF_INET6: u32 = 10;
+
+/// Where `sock_common.skc_ipv6only` is on this kernel, in bits from the start
+/// of the socket; set by the loader from the kernel's own type information,
+/// since `bpf_getsockopt` does not know `IPV6_V6ONLY`.
+#[unsafe(no_mangle)]
+static V6ONLY_BIT: u32 = V6ONLY_UNKNOWN;
+
+/// One call on a socket address.
+#[derive(Clone, Copy)]
+pub struct Call {
+    addr: *mut bpf_sock_addr,
+}
+
+/// Reads one field of the context or of the socket.
+macro_rules! field {
+    ($pointer:expr, $($field:tt)+) => {
+        // SAFETY: the kernel hands over a context, and with it a full socket,
+        // that are valid while the program runs.
+        unsafe { read_volatile(&raw const (*$pointer).$($field)+) }
+    };
+}
+
+/// Writes one word of the context.
+macro_rules! set_field {
+    ($pointer:expr, $($field:tt)+) => {
+        |value: u32| {
+            // SAFETY: the field is writable for the attach types that use it;
+            // the verifier refuses the program otherwise.
+            unsafe { core::ptr::write_volatile(&raw mut (*$pointer).$($field)+, value) }
+        }
+    };
+}
+
+impl Call {
+    #[inline(always)]
+    pub fn new(ctx: &SockAddrContext) -> Self {
+        Self {
+            addr: ctx.as_ptr().cast(),
+        }
+    }
+
+    /// The family field of the address that the program passed.
+    #[inline(always)]
+    pub fn user_family(&self) -> u32 {
+        field!(self.addr, user_family)
+    }
+
+    /// The family of the socket.
+    #[inline(always)]
+    pub fn family(&self) -> u32 {
+        field!(self.addr, family)
+    }
+
+    #[inline(always)]
+    pub fn user_ip4(&self) -> V4 {
+        field!(self.addr, user_ip4)
+    }
+
+    #[inline(always)]
+    pub fn set_user_ip4(&self, address: V4) {
+        set_field!(self.addr, user_ip4)(address);
+    }
+
+    #[inline(always)]
+    pub fn user_ip6(&self) -> V6 {
+        [
+            field!(self.addr, user_ip6[0]),
+            field!(self.addr, user_ip6[1]),
+            field!(self.addr, user_ip6[2]),
+            field!(self.addr, user_ip6[3]),
+        ]
+    }
+
+    #[inline(always)]
+    pub fn set_user_ip6(&self, address: V6) {
+        set_field!(self.addr, user_ip6[0])(address[0]);
+        set_field!(self.addr, user_ip6[1])(address[1]);
+        set_field!(self.addr, user_ip6[2])(address[2]);
+        set_field!(self.addr, user_ip6[3])(address[3]);
+    }
+
+    #[inline(always)]
+    pub fn msg_src_ip4(&self) -> V4 {
+        field!(self.addr, msg_src_ip4)
+    }
+
+    #[inline(always)]
+    pub fn set_msg_src_ip4(&self, address: V4) {
+        set_field!(self.addr, msg_src_ip4)(address);
+    }
+
+    #[inline(always)]
+    pub fn msg_src_ip6(&self) -> V6 {
+        [
+            field!(self.addr, msg_src_ip6[0]),
+            field!(self.addr, msg_src_ip6[1]),
+            field!(self.addr, msg_src_ip6[2]),
+            field!(self.addr, msg_src_ip6[3]),
+        ]
+    }
+
+    #[inline(always)]
+    pub fn set_msg_src_ip6(&self, address: V6) {
+        set_field!(self.addr, msg_src_ip6[0])(address[0]);
+        set_field!(self.addr, msg_src_ip6[1])(address[1]);
+        set_field!(self.addr, msg_src_ip6[2])(address[2]);
+        set_field!(self.addr, msg_src_ip6[3])(address[3]);
+    }
+
+    /// Where an IPv4 datagram goes. A connected socket that passes ancillary
+    /// data reaches the hook with an empty address: then it is the peer's.
+    #[inline(always)]
+    pub fn destination4(&self) -> V4 {
+        let named = self.user_ip4();
+        if named == 0 && self.user_family() == AF_UNSPEC {
+            let peer = field!(self.socket(), dst_ip4);
+            return peer;
+        }
+        named
+    }
+
+    /// Where an IPv6 datagram goes; see [`Self::destination4`].
+    #[inline(always)]
+    pub fn destination6(&self) -> V6 {
+        if self.user_family() == AF_UNSPEC {
+            let socket = self.socket();
+            return [
+                field!(socket, dst_ip6[0]),
+                field!(socket, dst_ip6[1]),
+                field!(socket, dst_ip6[2]),
+                field!(socket, dst_ip6[3]),
+            ];
+        }
+        self.user_ip6()
+    }
+
+    /// The socket's local address and port. Only IPv6 sockets have `src_ip6`;
+    /// `src_ip4` of one that is bound to an IPv6 address reads 127.0.0.6.
+    #[inline(always)]
+    pub fn local(&self) -> Local {
+        let socket = self.socket();
+        let port = field!(socket, src_port);
+        if self.family() == AF_INET6 {
+            let address = [
+                field!(socket, src_ip6[0]),
+                field!(socket, src_ip6[1]),
+                field!(socket, src_ip6[2]),
+                field!(socket, src_ip6[3]),
+            ];
+            Local::of6(address, port)
+        } else {
+            Local::of4(field!(socket, src_ip4), port)
+        }
+    }
+
+    /// The socket's `IPV6_V6ONLY`; false where this kernel does not tell.
+    #[inline(always)]
+    pub fn v6only(&self) -> bool {
+        // SAFETY: a static of this object; volatile, because the loader sets it.
+        let bit = unsafe { read_volatile(&raw const V6ONLY_BIT) };
+        if bit == V6ONLY_UNKNOWN {
+            return false;
+        }
+        let socket: *mut c_void = self.socket().cast();
+        // SAFETY: both helpers take any socket, and answer null for one of
+        // another protocol.
+        let tcp: *const u8 = unsafe { bpf_skc_to_tcp6_sock(socket) }.cast();
+        if !tcp.is_null() {
+            return is_set(tcp, bit);
+        }
+        // SAFETY: as above.
+        let udp: *const u8 = unsafe { bpf_skc_to_udp6_sock(socket) }.cast();
+        !udp.is_null() && is_set(udp, bit)
+    }
+
+    #[inline(always)]
+    fn socket(&self) -> *mut bpf_sock {
+        field!(self.addr, __bindgen_anon_1.sk)
+    }
+}
+
+/// Whether bit `bit` from the start of the kernel's socket is set.
+#[inline(always)]
+fn is_set(socket: *const u8, bit: u32) -> bool {
+    // SAFETY: the verifier checks the offset, a constant when it loads the
+    // program, against the kernel's type of the socket.
+    let byte = unsafe { read_volatile(socket.add((bit / 8) as usize)) };
+    byte >> (bit % 8) & 1 != 0
+}

@@ -1,0 +1,67 @@
+//! The two maps: cgroup storage, which belongs to the cgroup that the running
+//! program is attached to, whatever cgroup below it the socket's creator is in.
+
+use aya_ebpf::bindings::bpf_map_def;
+use aya_ebpf::bindings::bpf_map_type::{
+    BPF_MAP_TYPE_CGROUP_STORAGE, BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE,
+};
+use aya_ebpf::helpers::bpf_get_local_storage;
+use core::arch::asm;
+use core::ffi::c_void;
+use oci_bind_hook_ebpf::abi::{Counters, Hook, HookCounters, Policy};
+
+/// A map whose key is the cgroup's id alone: one value for all attach types
+/// (Linux 5.9), so that one update changes the policy of every hook at once.
+const fn by_cgroup<V>(map_type: u32) -> bpf_map_def {
+    bpf_map_def {
+        type_: map_type,
+        key_size: size_of::<u64>() as u32,
+        value_size: size_of::<V>() as u32,
+        max_entries: 0,
+        map_flags: 0,
+        id: 0,
+        pinning: 0,
+    }
+}
+
+#[unsafe(link_section = "maps")]
+#[unsafe(no_mangle)]
+static mut POLICY: bpf_map_def = by_cgroup::<Policy>(BPF_MAP_TYPE_CGROUP_STORAGE);
+
+#[unsafe(link_section = "maps")]
+#[unsafe(no_mangle)]
+static mut COUNTERS: bpf_map_def = by_cgroup::<Counters>(BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE);
+
+/// The policy of the cgroup, all zero before it is written.
+#[inline(always)]
+pub fn policy() -> Policy {
+    let map: *mut c_void = (&raw mut POLICY).cast();
+    // SAFETY: the helper never fails for a map of the program's own.
+    let value = unsafe { bpf_get_local_storage(map, 0) };
+    // SAFETY: the value is as large as the map says. An update replaces it as a
+    // whole (`cgroup_storage_update_elem`), so it is never half written.
+    unsafe { *value.cast::<Policy>() }
+}
+
+/// Adds one to a counter of this hook, in this CPU's copy.
+#[inline(always)]
+pub fn count(hook: Hook, field: impl FnOnce(&HookCounters) -> *const u64) {
+    let map: *mut c_void = (&raw mut COUNTERS).cast();
+    // SAFETY: as in `policy`.
+    let value = unsafe { bpf_get_local_storage(map, 0) };
+    // SAFETY: the value is as large as the map says.
+    let counters = unsafe { &*value.cast::<Counters>() };
+    let counter = field(&counters.hooks[hook as usize]);
+    // SAFETY: an aligned counter inside the value. Atomic, because another
+    // task may run in the middle of this one on the same CPU; in assembly,
+    // because core has no atomics for this target. The form without a result
+    // is the one that kernels before 5.12 know.
+    unsafe {
+        asm!(
+            "lock *(u64 *)({counter} + 0) += {one}",
+            counter = in(reg) counter,
+            one = in(reg) 1u64,
+            options(nostack),
+        );
+    }
+}
