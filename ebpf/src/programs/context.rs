@@ -129,29 +129,36 @@ impl Call {
 
     /// Where an IPv4 datagram goes. A connected socket that passes ancillary
     /// data reaches the hook with an empty address: then it is the peer's.
+    ///
+    /// Both are read, whichever is meant. Otherwise the compiler makes one load
+    /// of a chosen pointer: "R1 pointer arithmetic on sock prohibited".
     #[inline(always)]
     pub fn destination4(&self) -> V4 {
         let named = self.user_ip4();
+        let peer = field!(self.socket(), dst_ip4);
         if named == 0 && self.user_family() == AF_UNSPEC {
-            let peer = field!(self.socket(), dst_ip4);
-            return peer;
+            peer
+        } else {
+            named
         }
-        named
     }
 
     /// Where an IPv6 datagram goes; see [`Self::destination4`].
     #[inline(always)]
     pub fn destination6(&self) -> V6 {
+        let named = self.user_ip6();
+        let socket = self.socket();
+        let peer = [
+            field!(socket, dst_ip6[0]),
+            field!(socket, dst_ip6[1]),
+            field!(socket, dst_ip6[2]),
+            field!(socket, dst_ip6[3]),
+        ];
         if self.user_family() == AF_UNSPEC {
-            let socket = self.socket();
-            return [
-                field!(socket, dst_ip6[0]),
-                field!(socket, dst_ip6[1]),
-                field!(socket, dst_ip6[2]),
-                field!(socket, dst_ip6[3]),
-            ];
+            peer
+        } else {
+            named
         }
-        self.user_ip6()
     }
 
     /// The socket's local address and port. Only IPv6 sockets have `src_ip6`;
