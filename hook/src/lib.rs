@@ -1,1 +1,4 @@
 //! oci-bind-hook.
+
+pub mod annotations;
+pub mod request;

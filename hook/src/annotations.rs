@@ -1,0 +1,195 @@
+//! From the annotations of a container to its request: strict and pure.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::str::FromStr;
+
+use anyhow::{Context, Result, bail};
+
+use crate::request::{self, AllowLoopback, Request, quote};
+
+#[cfg(test)]
+mod tests;
+
+/// What every key of ours starts with.
+pub const PREFIX: &str = "io.oci-bind-hook.";
+
+/// Names the container within its pod: CRI-O, then containerd.
+const CONTAINER_NAME: [&str; 2] = [
+    "io.kubernetes.container.name",
+    "io.kubernetes.cri.container-name",
+];
+
+/// Has the value `sandbox` on the pause container of a pod: CRI-O, then containerd.
+const CONTAINER_TYPE: [&str; 2] = [
+    "io.kubernetes.cri-o.ContainerType",
+    "io.kubernetes.cri.container-type",
+];
+
+/// Finds what the annotations of one container ask for.
+///
+/// The pairs are those of the container's state, in any order, repeated keys
+/// included. `KEY/container.NAME` wins over `KEY` in the container NAME and is
+/// nothing to the others, whose values are checked all the same.
+///
+/// The result is `None` when the hook has nothing to do here: no key of ours,
+/// or addresses for other containers of the pod only.
+///
+/// # Errors
+///
+/// On a key under [`PREFIX`] that is unknown, has a bad value or contradicts an
+/// earlier one; on keys for one container of a pod when this container has no
+/// name; and on keys that apply here without an address to apply them to.
+pub fn parse(annotations: &[(String, String)]) -> Result<Option<Request>> {
+    let keys = Keys::collect(annotations)?;
+    let own = keys.own(annotations)?;
+    let request = merge(own, &keys.bare);
+    if has_address(&request) {
+        return Ok(Some(request));
+    }
+    let address_elsewhere = keys.containers.values().any(has_address);
+    let none = Request::default();
+    if *own != none || (keys.bare != none && !address_elsewhere) {
+        bail!(
+            "annotations under {PREFIX} are set but neither ipv4 nor ipv6: \
+             add {PREFIX}ipv4 or {PREFIX}ipv6 with the address, or remove them"
+        );
+    }
+    Ok(None)
+}
+
+/// Every key of ours, by the containers it is meant for.
+#[derive(Default)]
+struct Keys<'a> {
+    /// Keys for any container.
+    bare: Request,
+    /// Keys for one container of a pod, by its name.
+    containers: BTreeMap<&'a str, Request>,
+    /// Stands in for a container without keys of its own.
+    none: Request,
+}
+
+impl<'a> Keys<'a> {
+    fn collect(annotations: &'a [(String, String)]) -> Result<Self> {
+        let mut keys = Self::default();
+        for (key, value) in annotations {
+            let Some(rest) = key.strip_prefix(PREFIX) else {
+                continue;
+            };
+            let (setting, request) = match rest.split_once('/') {
+                None => (rest, &mut keys.bare),
+                Some((setting, scope)) => {
+                    let name = scope
+                        .strip_prefix("container.")
+                        .filter(|name| !name.is_empty() && !name.contains('/'));
+                    let Some(name) = name else {
+                        bail!(
+                            "annotation {}: unknown key (its value is {}): \
+                             after the slash write container.NAME",
+                            quote(key),
+                            quote(value)
+                        );
+                    };
+                    (setting, keys.containers.entry(name).or_default())
+                }
+            };
+            set(request, setting, value).with_context(|| format!("annotation {}", quote(key)))?;
+        }
+        Ok(keys)
+    }
+
+    /// The keys for the container that has these annotations.
+    fn own(&self, annotations: &[(String, String)]) -> Result<&Request> {
+        if self.containers.is_empty() || is_sandbox(annotations) {
+            return Ok(&self.none);
+        }
+        let mut names = values(annotations, CONTAINER_NAME);
+        let Some(name) = names.next() else {
+            bail!(
+                "annotations KEY/container.NAME are set but this container has no name: \
+                 use them in Kubernetes pods, elsewhere write {PREFIX}KEY alone"
+            );
+        };
+        if let Some(other) = names.find(|other| *other != name) {
+            bail!(
+                "this container has two names, {} and {}: {} and {} must agree",
+                quote(name),
+                quote(other),
+                CONTAINER_NAME[0],
+                CONTAINER_NAME[1]
+            );
+        }
+        Ok(self.containers.get(name).unwrap_or(&self.none))
+    }
+}
+
+/// Parses one value into the request.
+fn set(request: &mut Request, setting: &str, value: &str) -> Result<()> {
+    match setting {
+        "ipv4" => put(&mut request.ipv4, value, |value| {
+            request::parse_ipv4(value, AllowLoopback::No)
+        }),
+        "ipv6" => put(&mut request.ipv6, value, |value| {
+            request::parse_ipv6(value, AllowLoopback::No)
+        }),
+        "loopback" => put(&mut request.loopback, value, FromStr::from_str),
+        "ports" => put(&mut request.ports, value, FromStr::from_str),
+        "exempt" => put(&mut request.exempt, value, FromStr::from_str),
+        "guard" => put(&mut request.guard, value, FromStr::from_str),
+        _ => bail!(
+            "unknown key (its value is {}): after {PREFIX} write \
+             ipv4, ipv6, loopback, ports, exempt or guard",
+            quote(value)
+        ),
+    }
+}
+
+/// Fills a field. The same key may come twice when it says the same.
+fn put<T: PartialEq + Display>(
+    field: &mut Option<T>,
+    value: &str,
+    parse: impl Fn(&str) -> Result<T>,
+) -> Result<()> {
+    let new = parse(value)?;
+    if let Some(old) = field
+        && *old != new
+    {
+        bail!(
+            "{} contradicts {} in the same key: give the key once",
+            quote(value),
+            quote(&old.to_string())
+        );
+    }
+    *field = Some(new);
+    Ok(())
+}
+
+fn has_address(request: &Request) -> bool {
+    request.ipv4.is_some() || request.ipv6.is_some()
+}
+
+fn merge(own: &Request, bare: &Request) -> Request {
+    Request {
+        ipv4: own.ipv4.or(bare.ipv4),
+        ipv6: own.ipv6.or(bare.ipv6),
+        loopback: own.loopback.or(bare.loopback),
+        ports: own.ports.clone().or_else(|| bare.ports.clone()),
+        exempt: own.exempt.clone().or_else(|| bare.exempt.clone()),
+        guard: own.guard.or(bare.guard),
+    }
+}
+
+fn is_sandbox(annotations: &[(String, String)]) -> bool {
+    values(annotations, CONTAINER_TYPE).any(|kind| kind == "sandbox")
+}
+
+/// The values of either key, in the order of the annotations.
+fn values<'a>(
+    annotations: &'a [(String, String)],
+    keys: [&'static str; 2],
+) -> impl Iterator<Item = &'a str> {
+    annotations
+        .iter()
+        .filter(move |(key, _)| keys.contains(&key.as_str()))
+        .map(|(_, value)| value.as_str())
+}

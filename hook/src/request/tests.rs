@@ -1,0 +1,274 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn ipv4_error(value: &str) -> String {
+    parse_ipv4(value, AllowLoopback::No)
+        .unwrap_err()
+        .to_string()
+}
+
+fn ipv6_error(value: &str) -> String {
+    parse_ipv6(value, AllowLoopback::No)
+        .unwrap_err()
+        .to_string()
+}
+
+#[test]
+fn ipv4_errors_name_the_reason_and_the_remedy() {
+    assert_eq!(
+        ipv4_error("10.0.0"),
+        "\"10.0.0\" is not an IPv4 address: write one unicast address such as 192.0.2.10"
+    );
+    for (value, reason) in [
+        ("", "not an IPv4 address"),
+        ("192.0.2.1/24", "not an IPv4 address"),
+        ("192.0.2.010", "not an IPv4 address"),
+        ("192.0.2.1,192.0.2.2", "not an IPv4 address"),
+        ("2001:db8::1", "not an IPv4 address"),
+        ("0.0.0.0", "the unspecified address"),
+        ("224.0.0.251", "a multicast address"),
+        ("255.255.255.255", "the broadcast address"),
+        ("127.0.0.1", "a loopback address"),
+    ] {
+        assert!(ipv4_error(value).contains(reason), "{value}");
+    }
+}
+
+#[test]
+fn ipv6_errors_name_the_reason_and_the_remedy() {
+    for (value, reason) in [
+        ("", "not an IPv6 address"),
+        ("192.0.2.1", "not an IPv6 address"),
+        ("[2001:db8::1]", "not an IPv6 address"),
+        ("::", "the unspecified address"),
+        ("ff02::1", "a multicast address"),
+        ("fe80::1", "a link-local address, which needs a zone"),
+        ("febf::1", "a link-local address"),
+        ("fe80::1%eth0", "has a zone"),
+        ("::1", "the loopback address"),
+        ("::ffff:192.0.2.1", "assign 192.0.2.1 as the IPv4 address"),
+    ] {
+        assert!(ipv6_error(value).contains(reason), "{value}");
+    }
+}
+
+#[test]
+fn loopback_needs_the_opt_in() {
+    assert!(parse_ipv4("127.0.0.2", AllowLoopback::Yes).is_ok());
+    assert!(parse_ipv6("::1", AllowLoopback::Yes).is_ok());
+    assert!(parse_ipv6("::ffff:127.0.0.1", AllowLoopback::Yes).is_err());
+    assert!(parse_ipv4("0.0.0.0", AllowLoopback::Yes).is_err());
+}
+
+#[test]
+fn loopback_policies() {
+    assert_eq!("auto".parse::<Loopback>().unwrap(), Loopback::Auto);
+    assert_eq!(" host\n".parse::<Loopback>().unwrap(), Loopback::Host);
+    assert_eq!(
+        "private".parse::<Loopback>().unwrap(),
+        Loopback::Private(None)
+    );
+    for value in ["127.0.0.2", "127.0.1.0", "127.255.255.254"] {
+        let address = value.parse().unwrap();
+        assert_eq!(
+            value.parse::<Loopback>().unwrap(),
+            Loopback::Private(Some(address))
+        );
+    }
+    for value in [
+        "",
+        "Auto",
+        "127.0.0.0",
+        "127.0.0.1",
+        "127.255.255.255",
+        "192.0.2.1",
+        "::1",
+    ] {
+        let error = value.parse::<Loopback>().unwrap_err().to_string();
+        assert!(error.contains("write auto, host, private, or"), "{error}");
+    }
+}
+
+#[test]
+fn guard_is_on_or_off() {
+    assert_eq!("on".parse::<Guard>().unwrap(), Guard::On);
+    assert_eq!("off".parse::<Guard>().unwrap(), Guard::Off);
+    for value in ["", "true", "ON", "1"] {
+        assert!(value.parse::<Guard>().is_err(), "{value}");
+    }
+}
+
+#[test]
+fn port_mappings_are_sorted_and_given_once() {
+    let mappings: PortMappings = "443:8443/tcp,80:8080,443:8443/tcp".parse().unwrap();
+    assert_eq!(mappings.to_string(), "80:8080,443:8443/tcp");
+    assert_eq!(
+        mappings.as_slice()[0],
+        PortMapping {
+            asked: 80,
+            actual: 8080,
+            protocol: Protocol::Both
+        }
+    );
+}
+
+#[test]
+fn one_port_maps_by_protocol() {
+    assert!("53:5353/udp,53:5354/tcp".parse::<PortMappings>().is_ok());
+    assert!("53:5353,53:5353/tcp".parse::<PortMappings>().is_ok());
+    let error = "53:5353,80:8080,53:5354/tcp"
+        .parse::<PortMappings>()
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("port 53 twice, as 53:5353 and as 53:5354/tcp"),
+        "{error}"
+    );
+}
+
+#[test]
+fn bad_port_lists_are_refused() {
+    for value in [
+        "",
+        ",",
+        "80",
+        "80:",
+        ":80",
+        "80:0",
+        "0:80",
+        "80:65536",
+        "80:+81",
+        "80:081",
+        "80:81/",
+        "80:81/TCP",
+        "80:81/sctp",
+        "80:81,",
+        "80:81, 82:83",
+        "80:81:82",
+        "٨٠:٨١",
+    ] {
+        let error = value.parse::<PortMappings>().unwrap_err().to_string();
+        assert!(error.contains("write ASKED:ACTUAL"), "{error}");
+    }
+    for value in [
+        "", ",", "0", "65536", "-1", "+1", "053", "53/", "53/x", "53,", "53 ,54",
+    ] {
+        let error = value.parse::<ExemptPorts>().unwrap_err().to_string();
+        assert!(error.contains("write PORT"), "{error}");
+    }
+}
+
+#[test]
+fn exempt_ports_are_sorted_and_given_once() {
+    let ports: ExemptPorts = "5353/udp,67,5353/udp".parse().unwrap();
+    assert_eq!(ports.to_string(), "67,5353/udp");
+}
+
+#[test]
+fn foreign_text_stays_on_one_line_and_short() {
+    assert_eq!(quote("a\nb\u{2028}"), r#""a\nb\u{2028}""#);
+    assert!(quote(&"é".repeat(5000)).len() < 500);
+}
+
+fn protocol() -> impl Strategy<Value = Protocol> {
+    prop_oneof![
+        Just(Protocol::Tcp),
+        Just(Protocol::Udp),
+        Just(Protocol::Both)
+    ]
+}
+
+/// Text that is close to a value, so that it often gets past the first check.
+fn near_value() -> impl Strategy<Value = String> {
+    prop_oneof![
+        any::<String>(),
+        "[0-9a-f:./,%a-z \t\n]{0,40}",
+        any::<Ipv4Addr>().prop_map(|address| address.to_string()),
+        any::<Ipv6Addr>().prop_map(|address| address.to_string()),
+        any::<Ipv4Addr>().prop_map(|address| address.to_ipv6_mapped().to_string()),
+        "(ff0[0-9a-f]|fe[89ab]0|::ffff)::[0-9a-f]{1,4}",
+    ]
+}
+
+proptest! {
+    #[test]
+    fn accepted_ipv4_is_unicast(value in near_value()) {
+        if let Ok(address) = parse_ipv4(&value, AllowLoopback::No) {
+            prop_assert!(!address.is_unspecified() && !address.is_multicast());
+            prop_assert!(!address.is_broadcast() && !address.is_loopback());
+            prop_assert_eq!(parse_ipv4(&address.to_string(), AllowLoopback::No).unwrap(), address);
+        }
+    }
+
+    #[test]
+    fn accepted_ipv6_is_unicast(value in near_value()) {
+        if let Ok(address) = parse_ipv6(&value, AllowLoopback::No) {
+            prop_assert!(!address.is_unspecified() && !address.is_multicast());
+            prop_assert!(!address.is_loopback() && !address.is_unicast_link_local());
+            prop_assert!(address.to_ipv4_mapped().is_none());
+            prop_assert_eq!(parse_ipv6(&address.to_string(), AllowLoopback::No).unwrap(), address);
+        }
+    }
+
+    #[test]
+    fn errors_are_one_line(value in near_value()) {
+        let errors = [
+            parse_ipv4(&value, AllowLoopback::No).err(),
+            parse_ipv6(&value, AllowLoopback::No).err(),
+            value.parse::<Loopback>().err(),
+            value.parse::<Guard>().err(),
+            value.parse::<PortMappings>().err(),
+            value.parse::<ExemptPorts>().err(),
+        ];
+        for error in errors.into_iter().flatten() {
+            prop_assert!(!error.to_string().contains(char::is_control));
+        }
+    }
+
+    #[test]
+    fn surrounding_blanks_do_not_matter(
+        value in near_value(), before in "[ \t\n]{0,3}", after in "[ \t\r\n]{0,3}"
+    ) {
+        let blank = format!("{before}{value}{after}");
+        let no = AllowLoopback::No;
+        prop_assert_eq!(parse_ipv4(&blank, no).ok(), parse_ipv4(&value, no).ok());
+        prop_assert_eq!(parse_ipv6(&blank, no).ok(), parse_ipv6(&value, no).ok());
+        prop_assert_eq!(blank.parse::<Loopback>().ok(), value.parse().ok());
+        prop_assert_eq!(blank.parse::<Guard>().ok(), value.parse().ok());
+        prop_assert_eq!(blank.parse::<PortMappings>().ok(), value.parse().ok());
+        prop_assert_eq!(blank.parse::<ExemptPorts>().ok(), value.parse().ok());
+    }
+
+    #[test]
+    fn loopback_reads_what_it_writes(tail in any::<[u8; 3]>()) {
+        let address = Ipv4Addr::new(127, tail[0], tail[1], tail[2]);
+        if let Ok(loopback) = address.to_string().parse::<Loopback>() {
+            prop_assert_eq!(loopback, Loopback::Private(Some(address)));
+            prop_assert_eq!(loopback.to_string().parse::<Loopback>().unwrap(), loopback);
+        }
+    }
+
+    #[test]
+    fn lists_read_what_they_write(
+        ports in proptest::collection::btree_map(1u16.., (1u16.., protocol()), 1..20)
+    ) {
+        let items: Vec<PortMapping> = ports
+            .iter()
+            .map(|(&asked, &(actual, protocol))| PortMapping { asked, actual, protocol })
+            .collect();
+        let text = items.iter().rev().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        let mappings: PortMappings = text.parse().unwrap();
+        prop_assert_eq!(mappings.as_slice(), &items[..]);
+        prop_assert_eq!(&mappings.to_string().parse::<PortMappings>().unwrap(), &mappings);
+
+        let items: Vec<ExemptPort> = ports
+            .iter()
+            .map(|(&port, &(_, protocol))| ExemptPort { port, protocol })
+            .collect();
+        let text = items.iter().rev().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        let exempt: ExemptPorts = text.parse().unwrap();
+        prop_assert_eq!(exempt.as_slice(), &items[..]);
+        prop_assert_eq!(&exempt.to_string().parse::<ExemptPorts>().unwrap(), &exempt);
+    }
+}
