@@ -1,4 +1,5 @@
 //! oci-bind-hook.
 
 pub mod annotations;
+pub mod config;
 pub mod request;

@@ -202,3 +202,16 @@ pub(crate) fn quote(text: &str) -> String {
         Some((end, _)) => format!("{:?}...", &text[..end]),
     }
 }
+
+/// A message of another library on one line, cut when it is very long.
+pub(crate) fn one_line(message: &str) -> String {
+    let mut line = String::new();
+    for character in message.trim_ascii_end().chars().take(2 * LONGEST) {
+        if matches!(character, ' '..='~') {
+            line.push(character);
+        } else {
+            line.extend(character.escape_debug());
+        }
+    }
+    line
+}

@@ -169,6 +169,8 @@ fn exempt_ports_are_sorted_and_given_once() {
 fn foreign_text_stays_on_one_line_and_short() {
     assert_eq!(quote("a\nb\u{2028}"), r#""a\nb\u{2028}""#);
     assert!(quote(&"é".repeat(5000)).len() < 500);
+    assert_eq!(one_line("a \"b\"\nc\u{1b}\n"), r#"a "b"\nc\u{1b}"#);
+    assert!(one_line(&"x".repeat(5000)).len() <= 400);
 }
 
 fn protocol() -> impl Strategy<Value = Protocol> {
