@@ -2,4 +2,5 @@
 
 pub mod annotations;
 pub mod config;
+pub mod policy;
 pub mod request;

@@ -1,0 +1,140 @@
+//! From a request and the host's configuration to the plan that is carried out: pure.
+
+use std::fmt::Display;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use anyhow::{Result, bail};
+use oci_bind_hook_ebpf::abi::{self, flag};
+use serde::{Serialize, Serializer};
+
+use crate::config::Config;
+use crate::request::{ExemptPorts, Guard, Loopback, PortMappings, Request};
+
+#[cfg(test)]
+mod tests;
+
+/// What is done to one cgroup, every default filled in.
+///
+/// Its JSON, shown by `--dry-run`, has the fields in this order. Values are
+/// written as in annotations, lists as arrays of such values, and an address
+/// that is not assigned as `null`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    /// The assigned IPv4 address. One of the two addresses is present.
+    pub ipv4: Option<Ipv4Addr>,
+    /// The assigned IPv6 address.
+    pub ipv6: Option<Ipv6Addr>,
+    /// What loopback addresses mean.
+    #[serde(serialize_with = "written")]
+    pub loopback: Loopback,
+    /// Whether packets with foreign addresses are dropped.
+    #[serde(serialize_with = "written")]
+    pub guard: Guard,
+    /// Ports that are bound at another number.
+    #[serde(serialize_with = "written_ports")]
+    pub ports: PortMappings,
+    /// Ports that are left alone.
+    #[serde(serialize_with = "written_exempt")]
+    pub exempt: ExemptPorts,
+    /// Whether the addresses must be configured in the network namespace.
+    pub require_local_address: bool,
+}
+
+/// Decides what to do for a request under the host's configuration.
+///
+/// # Errors
+///
+/// When the request has no address, or one that the configuration denies or
+/// does not allow, and when it needs what this version cannot do.
+pub fn decide(request: &Request, config: &Config) -> Result<Plan> {
+    if request.ipv4.is_none() && request.ipv6.is_none() {
+        bail!("no address to assign: give ipv4, ipv6 or both");
+    }
+    if let Some(address) = request.ipv4 {
+        may_claim(address.into(), config)?;
+    }
+    if let Some(address) = request.ipv6 {
+        may_claim(address.into(), config)?;
+    }
+    let plan = Plan {
+        ipv4: request.ipv4,
+        ipv6: request.ipv6,
+        loopback: request.loopback.unwrap_or(config.defaults.loopback),
+        guard: request.guard.unwrap_or(config.defaults.guard),
+        ports: request.ports.clone().unwrap_or_default(),
+        exempt: request.exempt.clone().unwrap_or_default(),
+        require_local_address: config.require_local_address,
+    };
+    is_supported(&plan)?;
+    Ok(plan)
+}
+
+/// Checks an address against the lists of the configuration; `deny` wins.
+fn may_claim(address: IpAddr, config: &Config) -> Result<()> {
+    if let Some(network) = config.deny.iter().find(|net| net.contains(&address)) {
+        bail!(
+            "address {address} is denied by {network} in the configuration: \
+             choose another address or change deny"
+        );
+    }
+    if !config.allow.is_empty() && !config.allow.iter().any(|net| net.contains(&address)) {
+        bail!(
+            "address {address} is not allowed by the configuration: \
+             choose another address or add it to allow"
+        );
+    }
+    Ok(())
+}
+
+/// Refuses what this version of the programs cannot do yet, so that nobody
+/// relies on a policy that is not enforced.
+fn is_supported(plan: &Plan) -> Result<()> {
+    const THIS_VERSION: &str = "is not supported by this version of oci-bind-hook";
+    if plan.loopback != Loopback::Host {
+        bail!("loopback {} {THIS_VERSION}: use host", plan.loopback);
+    }
+    if plan.guard != Guard::Off {
+        bail!("guard {} {THIS_VERSION}: use off", plan.guard);
+    }
+    if !plan.ports.as_slice().is_empty() {
+        bail!("ports {} {THIS_VERSION}: use no port mapping", plan.ports);
+    }
+    if !plan.exempt.as_slice().is_empty() {
+        bail!("exempt {} {THIS_VERSION}: use no exempt port", plan.exempt);
+    }
+    Ok(())
+}
+
+impl From<&Plan> for abi::Policy {
+    /// Writes addresses as words in network byte order.
+    fn from(plan: &Plan) -> Self {
+        let mut policy = Self {
+            flags: flag::ACTIVE,
+            ..Self::default()
+        };
+        if let Some(address) = plan.ipv4 {
+            policy.flags |= flag::IPV4;
+            policy.ipv4 = address.to_bits().to_be();
+        }
+        if let Some(address) = plan.ipv6 {
+            policy.flags |= flag::IPV6;
+            let bytes = address.octets();
+            for (word, chunk) in policy.ipv6.iter_mut().zip(bytes.as_chunks().0) {
+                *word = u32::from_ne_bytes(*chunk);
+            }
+        }
+        policy
+    }
+}
+
+fn written<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+fn written_ports<S: Serializer>(list: &PortMappings, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(list.as_slice().iter().map(ToString::to_string))
+}
+
+fn written_exempt<S: Serializer>(list: &ExemptPorts, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(list.as_slice().iter().map(ToString::to_string))
+}

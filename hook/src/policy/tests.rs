@@ -1,0 +1,190 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::config;
+
+fn configured(text: &str) -> Config {
+    config::parse(text, "test.toml").unwrap()
+}
+
+fn both() -> Request {
+    Request {
+        ipv4: Some([192, 0, 2, 10].into()),
+        ipv6: Some("2001:db8::10".parse().unwrap()),
+        ..Request::default()
+    }
+}
+
+fn error(request: &Request, config: &str) -> String {
+    decide(request, &configured(config))
+        .unwrap_err()
+        .to_string()
+}
+
+#[test]
+fn defaults_fill_the_plan() {
+    let plan = decide(&both(), &configured("")).unwrap();
+    assert_eq!(
+        plan,
+        Plan {
+            ipv4: both().ipv4,
+            ipv6: both().ipv6,
+            loopback: Loopback::Host,
+            guard: Guard::Off,
+            ports: PortMappings::default(),
+            exempt: ExemptPorts::default(),
+            require_local_address: true,
+        }
+    );
+    let anywhere = configured("require-local-address = false");
+    assert!(!decide(&both(), &anywhere).unwrap().require_local_address);
+}
+
+#[test]
+fn a_request_wins_over_the_defaults() {
+    let config = configured("defaults = { loopback = \"auto\", guard = \"on\" }");
+    let request = Request {
+        loopback: Some(Loopback::Host),
+        guard: Some(Guard::Off),
+        ..both()
+    };
+    assert_eq!(decide(&request, &config).unwrap().guard, Guard::Off);
+}
+
+#[test]
+fn an_address_is_needed() {
+    let request = Request {
+        guard: Some(Guard::Off),
+        ..Request::default()
+    };
+    assert!(error(&request, "").contains("give ipv4, ipv6 or both"));
+}
+
+#[test]
+fn allow_limits_each_address() {
+    let config = "allow = [\"192.0.2.0/24\", \"2001:db8::10\"]";
+    assert!(decide(&both(), &configured(config)).is_ok());
+    let message = error(&both(), "allow = [\"192.0.2.0/24\"]");
+    assert_eq!(
+        message,
+        "address 2001:db8::10 is not allowed by the configuration: \
+         choose another address or add it to allow"
+    );
+    assert!(error(&both(), "allow = [\"::/0\"]").contains("address 192.0.2.10 is not allowed"));
+}
+
+#[test]
+fn deny_wins_over_allow() {
+    let message = error(
+        &both(),
+        "allow = [\"0.0.0.0/0\", \"::/0\", \"192.0.2.10\"]\ndeny = [\"192.0.2.8/29\"]",
+    );
+    assert!(
+        message.starts_with("address 192.0.2.10 is denied by 192.0.2.8/29"),
+        "{message}"
+    );
+    assert!(error(&both(), "deny = [\"2001:db8::/32\"]").contains("denied by 2001:db8::/32"));
+}
+
+#[test]
+fn what_this_version_cannot_do_is_refused() {
+    let requests = [
+        Request {
+            loopback: Some(Loopback::Auto),
+            ..both()
+        },
+        Request {
+            loopback: Some("127.0.0.2".parse().unwrap()),
+            ..both()
+        },
+        Request {
+            guard: Some(Guard::On),
+            ..both()
+        },
+        Request {
+            ports: Some("80:8080".parse().unwrap()),
+            ..both()
+        },
+        Request {
+            exempt: Some("53".parse().unwrap()),
+            ..both()
+        },
+    ];
+    for request in requests {
+        let message = error(&request, "");
+        assert!(
+            message.contains("is not supported by this version of oci-bind-hook: use "),
+            "{message}"
+        );
+    }
+    assert!(error(&both(), "defaults.guard = \"on\"").starts_with("guard on is not supported"));
+}
+
+#[test]
+fn the_json_is_stable() {
+    let plan = Plan {
+        ipv4: both().ipv4,
+        ipv6: None,
+        loopback: Loopback::Private(Some([127, 0, 0, 2].into())),
+        guard: Guard::On,
+        ports: "80:8080/tcp,53:5353".parse().unwrap(),
+        exempt: "5353/udp".parse().unwrap(),
+        require_local_address: true,
+    };
+    assert_eq!(
+        serde_json::to_string(&plan).unwrap(),
+        "{\"ipv4\":\"192.0.2.10\",\"ipv6\":null,\"loopback\":\"127.0.0.2\",\"guard\":\"on\",\
+         \"ports\":[\"53:5353\",\"80:8080/tcp\"],\"exempt\":[\"5353/udp\"],\
+         \"require_local_address\":true}"
+    );
+}
+
+#[test]
+fn the_worked_example_of_the_contract() {
+    let plan = decide(&both(), &configured("")).unwrap();
+    assert_eq!(
+        abi::Policy::from(&plan),
+        abi::Policy {
+            flags: flag::ACTIVE | flag::IPV4 | flag::IPV6,
+            ipv4: u32::from_ne_bytes([192, 0, 2, 10]),
+            ipv6: [
+                u32::from_ne_bytes([0x20, 0x01, 0x0d, 0xb8]),
+                0,
+                0,
+                u32::from_ne_bytes([0, 0, 0, 0x10]),
+            ],
+        }
+    );
+}
+
+proptest! {
+    #[test]
+    fn the_policy_holds_the_addresses_and_nothing_else(
+        ipv4 in any::<Option<Ipv4Addr>>(), ipv6 in any::<Option<Ipv6Addr>>()
+    ) {
+        let request = Request { ipv4, ipv6, ..Request::default() };
+        let Ok(plan) = decide(&request, &configured("")) else {
+            prop_assert!(ipv4.is_none() && ipv6.is_none());
+            return Ok(());
+        };
+        let policy = abi::Policy::from(&plan);
+        prop_assert_eq!(policy.flags & flag::IPV4 != 0, ipv4.is_some());
+        prop_assert_eq!(policy.flags & flag::IPV6 != 0, ipv6.is_some());
+        prop_assert!(policy.flags & flag::ACTIVE != 0);
+        let octets = ipv4.map_or([0; 4], |address| address.octets());
+        prop_assert_eq!(policy.ipv4.to_ne_bytes(), octets);
+        let octets = ipv6.map_or([0; 16], |address| address.octets());
+        prop_assert_eq!(policy.ipv6.map(u32::to_ne_bytes).concat(), octets);
+    }
+
+    #[test]
+    fn deny_wins_for_every_address(address in any::<Ipv4Addr>(), length in 0u8..=32) {
+        let network = ipnet::Ipv4Net::new(address, length).unwrap().trunc();
+        let request = Request { ipv4: Some(address), ..Request::default() };
+        let mut config = configured("");
+        config.allow = vec![network.into()];
+        prop_assert!(decide(&request, &config).is_ok());
+        config.deny = vec![network.into()];
+        prop_assert!(decide(&request, &config).is_err());
+    }
+}
