@@ -4,3 +4,4 @@ pub mod annotations;
 pub mod config;
 pub mod policy;
 pub mod request;
+pub mod state;
