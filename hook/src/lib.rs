@@ -1,6 +1,7 @@
 //! oci-bind-hook.
 
 pub mod annotations;
+pub mod cgroup;
 pub mod config;
 pub mod policy;
 pub mod request;

@@ -1,0 +1,241 @@
+//! The cgroup2 directory of a process that is safe to attach programs to.
+//!
+//! Programs on a cgroup decide for every socket that is made in it or below, so
+//! a wrong choice would capture other people's processes. Some engines leave a
+//! container in its caller's cgroup (`--cgroups=disabled`, some rootless
+//! set-ups). Therefore a target is refused when it is the root, when it holds
+//! this process, and when it holds a process that is not the container's.
+
+mod choose;
+mod hierarchy;
+mod members;
+mod mount;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::Pid;
+
+use hierarchy::Hierarchy;
+use members::Kin;
+
+pub use choose::{choose, parse_proc};
+pub use mount::{Mount, parse as parse_mountinfo};
+
+/// A directory of the cgroup2 hierarchy, opened; never the root.
+#[derive(Debug)]
+pub struct Cgroup {
+    fd: OwnedFd,
+    path: PathBuf,
+    name: String,
+    id: u64,
+}
+
+impl Cgroup {
+    /// The directory, opened for reading and closed on exec: what bpf(2) takes
+    /// as `target_fd`.
+    #[must_use]
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Absolute path in the file system.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Absolute path within the hierarchy, as /proc/PID/cgroup has it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The kernel's id of the cgroup (`cgroup_id`), host byte order: the key of
+    /// BPF cgroup storage, and the inode number of the directory.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Opens a cgroup by its name in the hierarchy.
+    fn open(hierarchy: &Hierarchy, name: &str) -> Result<Self> {
+        let relative = hierarchy.relative(name)?;
+        let fd = match hierarchy.open_below(relative) {
+            Err(Errno::NOENT) => {
+                bail!("cgroup {name}: no such cgroup: it was removed, or never made")
+            }
+            other => other.with_context(|| format!("opening cgroup {name}"))?,
+        };
+        if !hierarchy::is_cgroup2(fd.as_fd()) {
+            bail!("cgroup {name} is not in a cgroup2 file system");
+        }
+        let id = rustix::fs::fstat(&fd)
+            .with_context(|| format!("looking at cgroup {name}"))?
+            .st_ino;
+        if id == hierarchy::ROOT_INODE || choose::is_root(name) {
+            bail!(
+                "cgroup {name} is the root, which holds every process of the host: \
+                 name one below it"
+            );
+        }
+        Ok(Self {
+            fd,
+            path: hierarchy.mount.point.join(relative).components().collect(),
+            name: name.to_owned(),
+            id,
+        })
+    }
+}
+
+impl AsFd for Cgroup {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd()
+    }
+}
+
+/// The cgroup of the container `id` whose init is `pid`, not yet running: all
+/// of it and nothing else. See [`choose`] for which one that is.
+///
+/// # Errors
+///
+/// The process has ended, there is no cgroup2, or the cgroup is the root,
+/// another container's, our own, threaded, or holds a process that does not
+/// descend from `pid`.
+pub fn of_container(id: &str, pid: Pid) -> Result<Cgroup> {
+    let path = path_of(pid, "the container ended before the hook ran")?;
+    let name = choose(&path, id).with_context(|| format!("pid {pid}"))?;
+    checked(&name, pid, Kin::Descendants)
+}
+
+/// The cgroup that a live process is in.
+///
+/// # Errors
+///
+/// As for [`of_container`], but a process that shares the PID namespace of
+/// `pid` is welcome too (unless that namespace is our own): what an engine
+/// execs into a container descends from the engine.
+pub fn of_process(pid: Pid) -> Result<Cgroup> {
+    let name = path_of(pid, "it has ended")?;
+    checked(&name, pid, Kin::Namespace)
+}
+
+/// The cgroup at an absolute path: in the file system, below a cgroup2 mount,
+/// or else within the hierarchy, such as `/system.slice/web.service`.
+///
+/// # Errors
+///
+/// There is no such cgroup, or it is the root. Whom it holds is the caller's
+/// business.
+pub fn of_path(path: &Path) -> Result<Cgroup> {
+    let shown = path.display();
+    let plain = |part| matches!(part, Component::RootDir | Component::Normal(_));
+    if !path.is_absolute() || !path.components().all(plain) {
+        bail!("cgroup {shown}: not an absolute path without ..");
+    }
+    if let Some((hierarchy, name)) = in_file_system(path)? {
+        return Cgroup::open(&hierarchy, &name);
+    }
+    let tidy: PathBuf = path.components().collect();
+    let name = tidy
+        .to_str()
+        .with_context(|| format!("cgroup {shown}: not utf-8"))?;
+    Cgroup::open(&Hierarchy::find()?, name)
+}
+
+/// A cgroup2 mount and the name of the cgroup in it, for a path in the file
+/// system; none when the path does not lead into such a mount.
+fn in_file_system(path: &Path) -> Result<Option<(Hierarchy, String)>> {
+    let Ok(real) = path.canonicalize() else {
+        return Ok(None);
+    };
+    let Some(mount) = mount::holding(&hierarchy::mountinfo()?, &real) else {
+        return Ok(None);
+    };
+    let hierarchy = Hierarchy::open(mount)?;
+    let mount = &hierarchy.mount;
+    let below = real.strip_prefix(&mount.point)?;
+    let name = Path::new(&mount.root).join(below);
+    let name = name
+        .into_os_string()
+        .into_string()
+        .map_err(|name| anyhow::anyhow!("cgroup {}: not utf-8", Path::new(&name).display()))?;
+    Ok(Some((hierarchy, name)))
+}
+
+/// Where the cgroup2 hierarchy is mounted.
+///
+/// # Errors
+///
+/// There is no cgroup2 mount.
+pub fn mount_point() -> Result<PathBuf> {
+    Ok(Hierarchy::find()?.mount.point)
+}
+
+/// The path within the hierarchy of the cgroup that this process is in.
+///
+/// # Errors
+///
+/// There is no cgroup2, or our cgroup lies outside our cgroup namespace.
+pub fn own() -> Result<String> {
+    let text = read(CWD, "/proc/self/cgroup").context("reading /proc/self/cgroup")?;
+    parse_proc(&String::from_utf8_lossy(&text)).context("this process")
+}
+
+/// Calls `visit` with the path in the file system of every cgroup but the root,
+/// parents first. Cgroups that are removed meanwhile are skipped.
+///
+/// # Errors
+///
+/// The first error of `visit`, or a cgroup cannot be read.
+pub fn walk(mut visit: impl FnMut(&Path) -> Result<()>) -> Result<()> {
+    let hierarchy = Hierarchy::find()?;
+    tree::walk(hierarchy.as_fd(), &hierarchy.mount.point, |path, _| {
+        visit(path)
+    })
+}
+
+/// Opens a cgroup, if it holds `pid` and its kin only.
+fn checked(name: &str, pid: Pid, kin: Kin) -> Result<Cgroup> {
+    choose::refuse_root(name).with_context(|| format!("pid {pid}"))?;
+    if choose::contains(name, &own()?) {
+        bail!(
+            "pid {pid}: cgroup {name} holds this process too: {}",
+            kin.remedy()
+        );
+    }
+    let cgroup = Cgroup::open(&Hierarchy::find()?, name)?;
+    members::check(&cgroup, pid, kin)?;
+    Ok(cgroup)
+}
+
+/// The path within the hierarchy of the cgroup that a process is in.
+fn path_of(pid: Pid, ended: &str) -> Result<String> {
+    let path = format!("/proc/{pid}/cgroup");
+    let text = match read(CWD, &path) {
+        Err(Errno::NOENT | Errno::SRCH) => bail!("pid {pid}: no such process: {ended}"),
+        other => other.with_context(|| format!("reading {path}"))?,
+    };
+    parse_proc(&String::from_utf8_lossy(&text)).with_context(|| format!("pid {pid}"))
+}
+
+/// The whole of a file of procfs or cgroupfs, which have no size to ask for.
+fn read(at: impl AsFd, path: &str) -> rustix::io::Result<Vec<u8>> {
+    let file = rustix::fs::openat(at, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut text = Vec::with_capacity(4096);
+    loop {
+        let spare = rustix::buffer::spare_capacity(&mut text);
+        match rustix::io::read(&file, spare) {
+            Ok(0) => return Ok(text),
+            Ok(_) => text.reserve(4096),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

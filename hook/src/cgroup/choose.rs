@@ -1,0 +1,135 @@
+//! Which cgroup on a process's path is the container's: decisions on text,
+//! without input or output.
+
+use anyhow::{Result, bail};
+
+/// Prefixes that engines put before a container's id in a cgroup's name.
+const PREFIXES: [&str; 10] = [
+    "libpod-",
+    "libpod-payload-",
+    "crio-",
+    "cri-containerd-",
+    "docker-",
+    "ctr-",
+    "runc-",
+    "crun-",
+    "youki-",
+    "buildah-",
+];
+
+/// From this length on, an id of hexadecimal digits appears nowhere by chance.
+const LONG_ID: usize = 32;
+
+/// Length of the ids that engines draw at random.
+const FULL_ID: usize = 64;
+
+/// The cgroup2 path in the text of /proc/PID/cgroup (cgroups(7)): the line that
+/// starts with `0::`.
+///
+/// # Errors
+///
+/// There is no such line (pure cgroup v1), the cgroup is deleted, or it lies
+/// outside our cgroup namespace.
+pub fn parse_proc(text: &str) -> Result<String> {
+    let Some(path) = text.lines().find_map(|line| line.strip_prefix("0::")) else {
+        bail!(
+            "not in the cgroup2 hierarchy: pure cgroup v1 has nothing to attach to: \
+             boot with systemd.unified_cgroup_hierarchy=1, or mount cgroup2"
+        );
+    };
+    if let Some(path) = path.strip_suffix(" (deleted)") {
+        bail!("cgroup {path} is deleted: the container has ended");
+    }
+    if path == "/.." || path.starts_with("/../") {
+        bail!(
+            "cgroup {path} is outside this process's cgroup namespace: \
+             run in the host's cgroup namespace"
+        );
+    }
+    if !path.starts_with('/') {
+        bail!("cgroup path {path:?} is not absolute");
+    }
+    Ok(path.to_owned())
+}
+
+/// The cgroup to attach to, of a container's init at `path`: the outermost
+/// component that carries the id, otherwise the leaf. The engine's sub-cgroups
+/// (crun's `container`) and the container's own are thereby covered, whatever
+/// the process that comes later is put into.
+///
+/// # Errors
+///
+/// The result would be the root, or the path names another container.
+pub fn choose(path: &str, id: &str) -> Result<String> {
+    let mut end = 0;
+    for component in path.split('/') {
+        end += component.len();
+        if carries(component, id) {
+            return Ok(path[..end].to_owned());
+        }
+        end += 1;
+    }
+    refuse_root(path)?;
+    // The innermost id that is named decides: nested engines name theirs too.
+    if let Some(other) = path.rsplit('/').find_map(full_id)
+        && other != id
+    {
+        bail!("cgroup {path} belongs to container {other}, the state says {id}");
+    }
+    Ok(path.to_owned())
+}
+
+/// Refuses the root cgroup, which every process is in or below.
+pub(super) fn refuse_root(path: &str) -> Result<()> {
+    if is_root(path) {
+        bail!(
+            "the process is in the root cgroup, which holds every process of the host: \
+             give it a cgroup of its own (podman: without --cgroups=disabled)"
+        );
+    }
+    Ok(())
+}
+
+/// Whether a path is that of the root cgroup.
+pub(super) fn is_root(path: &str) -> bool {
+    path.trim_end_matches('/').is_empty()
+}
+
+/// Whether the process at the cgroup path `own` is in `target` or below it.
+pub(super) fn contains(target: &str, own: &str) -> bool {
+    own.strip_prefix(target.trim_end_matches('/'))
+        .is_some_and(|below| below.is_empty() || below.starts_with('/'))
+}
+
+/// Whether a component is the cgroup that an engine made for a container.
+fn carries(component: &str, id: &str) -> bool {
+    if id.is_empty() {
+        return false;
+    }
+    if id.len() >= LONG_ID && id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return component.match_indices(id).any(|(at, _)| {
+            let (before, after) = (&component[..at], &component[at + id.len()..]);
+            !before.ends_with(char::is_alphanumeric)
+                && !after.starts_with(char::is_alphanumeric)
+                // The engine's monitor, beside the container.
+                && !before.ends_with("conmon-")
+        });
+    }
+    // A short id may well be a word in some other name: `1` in `session-1.scope`.
+    component == id
+        || PREFIXES.iter().any(|prefix| {
+            component
+                .strip_prefix(prefix)
+                .is_some_and(|rest| rest == id || rest.strip_suffix(".scope") == Some(id))
+        })
+}
+
+/// The full container id that a component carries.
+fn full_id(component: &str) -> Option<&str> {
+    component
+        .split(|c: char| !c.is_alphanumeric())
+        .find(|word| word.len() == FULL_ID && word.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+#[cfg(test)]
+mod tests;
