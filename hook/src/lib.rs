@@ -1,5 +1,6 @@
 //! oci-bind-hook.
 
+pub mod addresses;
 pub mod annotations;
 pub mod cgroup;
 pub mod config;

@@ -1,6 +1,6 @@
 //! Whether a cgroup holds the container's processes only.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 
@@ -45,7 +45,7 @@ pub(super) fn check(cgroup: &Cgroup, init: Pid, kin: Kin) -> Result<()> {
     let mut scan = Scan {
         kin,
         init: init.as_raw_pid(),
-        known: HashSet::new(),
+        known: BTreeSet::new(),
         present: false,
         namespace: None,
     };
@@ -65,7 +65,7 @@ struct Scan {
     kin: Kin,
     init: i32,
     /// Processes known to descend from `init`.
-    known: HashSet<i32>,
+    known: BTreeSet<i32>,
     /// `init` was found.
     present: bool,
     /// The PID namespace whose processes are kin, once looked up.

@@ -1,0 +1,175 @@
+//! Whether an address is configured in a network namespace, and usable.
+//!
+//! The kernel refuses a bind to an address that it does not have
+//! (EADDRNOTAVAIL), in the middle of somebody else's program. It is better said
+//! before the container starts.
+
+mod dump;
+#[cfg(test)]
+mod tests;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use ipnet::Ipv4Net;
+use netlink_packet_route::address::AddressFlags;
+use rustix::fs::{Mode, OFlags, fstat, stat};
+use rustix::io::Errno;
+use rustix::process::{Pid, getpid};
+use rustix::thread::{LinkNameSpaceType, gettid, move_into_link_name_space};
+
+/// In which network namespace to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Namespace {
+    /// The calling thread's.
+    Own,
+    /// That of a process.
+    OfProcess(Pid),
+}
+
+/// An address that the kernel lists: one RTM_NEWADDR message, rtnetlink(7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Found {
+    /// The local end, not the peer's.
+    address: IpAddr,
+    /// Length of the prefix in bits.
+    prefix: u8,
+    /// `IFA_F_*`.
+    flags: AddressFlags,
+}
+
+impl Found {
+    /// Whether having this address means having the wanted one. An address in
+    /// 127.0.0.0/8 brings its whole prefix along, which the loopback device
+    /// routes to itself.
+    fn covers(&self, wanted: IpAddr) -> bool {
+        if self.address == wanted {
+            return true;
+        }
+        match (self.address, wanted) {
+            (IpAddr::V4(address), IpAddr::V4(wanted)) => {
+                address.is_loopback()
+                    && wanted.is_loopback()
+                    && Ipv4Net::new(address, self.prefix).is_ok_and(|net| net.contains(&wanted))
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the kernel lets a socket bind to it. An optimistic address may
+    /// be used while duplicate address detection runs
+    /// (`ipv6_chk_addr_and_flags`).
+    fn usable(&self) -> bool {
+        !self.flags.contains(AddressFlags::Dadfailed)
+            && (self.flags.contains(AddressFlags::Optimistic)
+                || !self.flags.contains(AddressFlags::Tentative))
+    }
+}
+
+/// Checks that the addresses are configured in the namespace, on any device,
+/// and that a socket could bind to them. No address: nothing to check.
+///
+/// # Errors
+///
+/// An address is missing, still tentative, or failed duplicate address
+/// detection; the process has ended; or its namespace may not be entered.
+pub fn check(namespace: Namespace, ipv4: Option<Ipv4Addr>, ipv6: Option<Ipv6Addr>) -> Result<()> {
+    let wanted: Vec<IpAddr> = [ipv4.map(IpAddr::V4), ipv6.map(IpAddr::V6)]
+        .into_iter()
+        .flatten()
+        .collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    match foreign(namespace)? {
+        None => look(&wanted),
+        Some(fd) => look_in(&fd, &wanted).with_context(|| match namespace {
+            Namespace::Own => "this network namespace".to_owned(),
+            Namespace::OfProcess(pid) => format!("network namespace of pid {pid}"),
+        }),
+    }
+}
+
+/// The network namespace to enter; none when it is our own.
+fn foreign(namespace: Namespace) -> Result<Option<OwnedFd>> {
+    let Namespace::OfProcess(pid) = namespace else {
+        return Ok(None);
+    };
+    let path = format!("/proc/{pid}/ns/net");
+    let fd = match rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+        Err(Errno::NOENT | Errno::SRCH) => {
+            bail!("pid {pid}: no such process: it ended before its addresses could be looked at")
+        }
+        other => other.with_context(|| format!("opening {path}"))?,
+    };
+    let theirs = fstat(&fd).with_context(|| format!("looking at {path}"))?;
+    let own = own();
+    let ours = stat(own).with_context(|| format!("looking at {own}"))?;
+    let same = (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino);
+    Ok((!same).then_some(fd))
+}
+
+/// The calling thread's network namespace. /proc/self stands for the first
+/// thread, whose namespace may be another; for that thread it is cheaper.
+fn own() -> &'static str {
+    if gettid() == getpid() {
+        "/proc/self/ns/net"
+    } else {
+        "/proc/thread-self/ns/net"
+    }
+}
+
+/// Looks in another namespace, on a thread that enters it and ends there.
+fn look_in(namespace: &OwnedFd, wanted: &[IpAddr]) -> Result<()> {
+    let entered = || {
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
+            .context("entering it: setns(2) needs CAP_SYS_ADMIN")?;
+        look(wanted)
+    };
+    std::thread::scope(|scope| {
+        std::thread::Builder::new()
+            .spawn_scoped(scope, entered)
+            .context("starting a thread")?
+            .join()
+            .map_err(|_| anyhow!("the thread that looked at addresses panicked"))?
+    })
+}
+
+/// Looks in the calling thread's namespace.
+fn look(wanted: &[IpAddr]) -> Result<()> {
+    let found = dump::addresses(wanted)?;
+    wanted
+        .iter()
+        .try_for_each(|wanted| verdict(*wanted, &found))
+}
+
+/// Whether a list of addresses has the wanted one, usable. One that is usable
+/// on some device is, whatever it is on others.
+fn verdict(wanted: IpAddr, found: &[Found]) -> Result<()> {
+    let mut having = found.iter().filter(|found| found.covers(wanted)).peekable();
+    if having.peek().is_none() {
+        bail!(
+            "address {wanted} is not configured in the network namespace: \
+             add it (ip address add {wanted} dev DEV), \
+             or set require-local-address = false in the configuration"
+        );
+    }
+    let mut failed = false;
+    for found in having {
+        if found.usable() {
+            return Ok(());
+        }
+        failed |= found.flags.contains(AddressFlags::Dadfailed);
+    }
+    if failed {
+        bail!(
+            "address {wanted} failed duplicate address detection: another host answered for it: \
+             free the address there, or assign another one"
+        );
+    }
+    bail!(
+        "address {wanted} is still tentative: duplicate address detection has not finished: \
+         retry in a second, or add it with nodad"
+    );
+}
