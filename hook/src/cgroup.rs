@@ -188,6 +188,17 @@ pub fn own() -> Result<String> {
     parse_proc(&String::from_utf8_lossy(&text)).context("this process")
 }
 
+/// The directory of the cgroup that this process is in, the root included.
+///
+/// # Errors
+///
+/// As for [`own`], or the mount does not show it.
+pub fn own_directory() -> Result<PathBuf> {
+    let hierarchy = Hierarchy::find()?;
+    let name = own()?;
+    Ok(hierarchy.mount.point.join(hierarchy.relative(&name)?))
+}
+
 /// Calls `visit` with the path in the file system of every cgroup but the root,
 /// parents first. Cgroups that are removed meanwhile are skipped.
 ///

@@ -1,0 +1,168 @@
+//! Puts a policy on a cgroup, all or nothing, and takes it off.
+
+use anyhow::{Context as _, Result, ensure};
+use oci_bind_hook_ebpf::abi::Policy;
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use crate::bpf;
+use crate::bpffs;
+use crate::cgroup::Cgroup;
+use crate::programs::{Program, Programs};
+
+/// What to do with a cgroup that is under another policy already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// Refuse: a new container's cgroup cannot be under a policy, so this is
+    /// somebody else's.
+    Refuse,
+    /// Replace it.
+    Replace,
+}
+
+/// Puts `policy` on `cgroup`.
+///
+/// A policy that is there is replaced in one step: every call is decided by
+/// the old one or the new one. Between the first attachment and the first
+/// policy the programs refuse everything. On failure the cgroup is left as it
+/// was.
+///
+/// # Errors
+///
+/// If the cgroup is under another policy that may not be replaced, or the
+/// kernel refuses an attachment.
+pub fn attach(cgroup: &Cgroup, policy: &Policy, existing: Existing) -> Result<()> {
+    let programs = Programs::open_or_load()?;
+    let others = programs.other_versions_attached(cgroup.fd())?;
+    let previous = current_policy(cgroup, &programs)?;
+    ensure!(
+        existing == Existing::Replace
+            || (others.is_empty() && previous.is_none_or(|previous| previous == *policy)),
+        "cgroup {} is under another policy already: it belongs to another container, \
+         or the hook is configured twice; oci-bind-hook detach takes the policy off",
+        cgroup.name()
+    );
+
+    let mut change = Change {
+        cgroup,
+        programs: &programs,
+        previous: previous.unwrap_or_default(),
+        attached: Vec::new(),
+        is_kept: false,
+    };
+    if previous.is_some() {
+        write_policy(&programs, cgroup, policy)?;
+    }
+    for (program, fd) in programs.iter() {
+        change.attach(program, fd)?;
+        // The first attachment makes the storage that the policy goes into.
+        if previous.is_none() && change.attached.len() == 1 {
+            write_policy(&programs, cgroup, policy)?;
+        }
+    }
+    for other in others {
+        detach_version(cgroup, &other)?;
+    }
+    change.is_kept = true;
+    Ok(())
+}
+
+/// Takes every version's programs off `cgroup`. Answers whether there were any.
+///
+/// # Errors
+///
+/// If the kernel refuses to detach a program.
+pub fn detach(cgroup: &Cgroup) -> Result<bool> {
+    let Some(_lock) = bpffs::lock_shared()? else {
+        return Ok(false);
+    };
+    let mut found = false;
+    for (_, programs) in Programs::all_pinned()? {
+        found |= detach_version(cgroup, &programs)?;
+    }
+    Ok(found)
+}
+
+/// A change under way; dropped before it is kept, it is undone.
+struct Change<'a> {
+    cgroup: &'a Cgroup,
+    programs: &'a Programs,
+    previous: Policy,
+    attached: Vec<(Program, BorrowedFd<'a>)>,
+    is_kept: bool,
+}
+
+impl<'a> Change<'a> {
+    /// Attaches a program, unless it is there already.
+    fn attach(&mut self, program: Program, fd: BorrowedFd<'a>) -> Result<()> {
+        let target = self.cgroup.fd();
+        match bpf::attach(fd, target, program.attach_type) {
+            Ok(()) => self.attached.push((program, fd)),
+            // `__cgroup_bpf_attach` refuses the same program twice.
+            Err(error)
+                if error.raw_os_error() == Some(libc::EINVAL)
+                    && Programs::is_attached(program, fd, target)? => {}
+            Err(error) => return Err(explain(error, program, self.cgroup)),
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Change<'_> {
+    /// Errors are dropped: the cause of the failure is what the user needs to
+    /// hear of.
+    fn drop(&mut self) {
+        if self.is_kept {
+            return;
+        }
+        for (program, fd) in self.attached.drain(..).rev() {
+            let _ = bpf::detach(fd, self.cgroup.fd(), program.attach_type);
+        }
+        let _ = bpf::write_policy(self.programs.policy(), self.cgroup.id(), &self.previous);
+    }
+}
+
+/// The policy in force by these programs, if any of them is attached.
+fn current_policy(cgroup: &Cgroup, programs: &Programs) -> Result<Option<Policy>> {
+    if !programs.are_attached(cgroup.fd())? {
+        return Ok(None);
+    }
+    bpf::read_policy(programs.policy(), cgroup.id())
+        .map(Some)
+        .with_context(|| format!("read the policy of cgroup {}", cgroup.name()))
+}
+
+fn write_policy(programs: &Programs, cgroup: &Cgroup, policy: &Policy) -> Result<()> {
+    bpf::write_policy(programs.policy(), cgroup.id(), policy)
+        .with_context(|| format!("write the policy of cgroup {}", cgroup.name()))
+}
+
+fn detach_version(cgroup: &Cgroup, programs: &Programs) -> Result<bool> {
+    let mut found = false;
+    for (program, fd) in programs.iter().rev() {
+        found |= bpf::detach(fd, cgroup.fd(), program.attach_type)
+            .with_context(|| format!("detach {} from cgroup {}", program.name, cgroup.name()))?;
+    }
+    if found {
+        // The storage stays until the cgroup goes. Left as it is, it would be
+        // in force at once when somebody attaches another policy.
+        write_policy(programs, cgroup, &Policy::default())?;
+    }
+    Ok(found)
+}
+
+fn explain(error: io::Error, program: Program, cgroup: &Cgroup) -> anyhow::Error {
+    let remedy = match error.raw_os_error() {
+        Some(libc::EPERM) => {
+            ": needs CAP_NET_ADMIN and CAP_BPF in the initial user namespace, and no ancestor \
+             cgroup with an exclusive program of this type (bpftool cgroup tree shows them)"
+        }
+        Some(libc::E2BIG) => ": the cgroup has 64 programs of this type, the kernel's limit",
+        _ => "",
+    };
+    anyhow::Error::new(error).context(format!(
+        "attach {} to cgroup {}{remedy}",
+        program.name,
+        cgroup.name()
+    ))
+}

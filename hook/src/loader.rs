@@ -1,0 +1,144 @@
+//! Loads the embedded object into the kernel and pins what is in it: the one
+//! slow step, taken by the first container after boot.
+
+use anyhow::{Context as _, Result};
+use aya::programs::{CgroupSockAddr, ProgramError, ProgramType};
+use aya::sys::{BpfHelper, is_helper_supported};
+use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
+use oci_bind_hook_ebpf::abi::{
+    COUNTERS_MAP, HAS_SET_RETVAL, POLICY_MAP, V6ONLY_BIT, V6ONLY_UNKNOWN,
+};
+use rustix::process::{Resource, Rlimit, setrlimit};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use crate::btf;
+use crate::programs::{COUNTERS_PIN, POLICY_PIN, PROGRAMS, VERSION};
+
+static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/oci-bind-hook.bpf.o"));
+
+/// Loads the object and pins it in `directory`, all or nothing: the pins are
+/// made beside it and put in place by one rename. The caller holds the lock.
+///
+/// # Errors
+///
+/// If the kernel refuses a map or a program, or the pins cannot be made.
+pub fn load(directory: &Path) -> Result<()> {
+    allow_locked_memory();
+    let has_set_retval = u8::from(has_set_retval()?);
+    let v6only_bit = v6only_bit();
+    let mut ebpf = EbpfLoader::new()
+        .override_global(HAS_SET_RETVAL, &has_set_retval, true)
+        .override_global(V6ONLY_BIT, &v6only_bit, true)
+        .load(OBJECT)
+        .context("load the eBPF object: needs Linux 5.10 or later, CAP_BPF and CAP_NET_ADMIN")?;
+
+    // A dot in a name is reserved on bpffs.
+    let unfinished = directory.with_file_name(format!("{VERSION}-new"));
+    remove(&unfinished)?;
+    let pinned = pin_all(&mut ebpf, &unfinished).and_then(|()| {
+        // What is there now lacks a pin, or it would have been opened.
+        remove(directory)?;
+        fs::rename(&unfinished, directory)
+            .with_context(|| format!("move the pins to {}", directory.display()))
+    });
+    if pinned.is_err() {
+        // The cause of the failure is what the user needs to hear of.
+        let _ = remove(&unfinished);
+    }
+    pinned
+}
+
+/// Loads each program and pins it, and the maps, in a new directory.
+fn pin_all(ebpf: &mut Ebpf, directory: &Path) -> Result<()> {
+    fs::create_dir(directory).with_context(|| format!("make {}", directory.display()))?;
+    for program in PROGRAMS {
+        let name = program.name;
+        let loaded: &mut CgroupSockAddr = ebpf
+            .program_mut(name)
+            .with_context(|| format!("the eBPF object has no program {name}"))?
+            .try_into()
+            .with_context(|| format!("program {name} of the eBPF object"))?;
+        loaded
+            .load()
+            .map_err(explain)
+            .with_context(|| format!("load program {name} into the kernel"))?;
+        let pin = directory.join(name);
+        loaded
+            .pin(&pin)
+            .with_context(|| format!("pin program {name} at {}", pin.display()))?;
+    }
+    for (name, pin) in [(POLICY_MAP, POLICY_PIN), (COUNTERS_MAP, COUNTERS_PIN)] {
+        let map = ebpf
+            .map(name)
+            .with_context(|| format!("the eBPF object has no map {name}"))?;
+        let pin = directory.join(pin);
+        map.pin(&pin)
+            .with_context(|| format!("pin map {name} at {}", pin.display()))?;
+    }
+    Ok(())
+}
+
+/// The error of a load with the verifier's complaint alone: the last lines of
+/// its log before the statistics.
+fn explain(error: ProgramError) -> anyhow::Error {
+    let ProgramError::LoadError {
+        io_error,
+        verifier_log,
+    } = error
+    else {
+        return error.into();
+    };
+    let log = verifier_log.to_string();
+    let complaint: Vec<_> = log
+        .lines()
+        .filter(|line| !line.is_empty())
+        .take_while(|line| !line.starts_with("verification time") && !line.starts_with("processed"))
+        .collect();
+    let complaint = complaint.iter().rev().take(2).rev().copied();
+    let complaint = complaint.collect::<Vec<_>>().join(": ");
+    anyhow::Error::new(io_error).context(format!("the verifier says {complaint:?}"))
+}
+
+/// Removes one directory of pins; that there is none is no error.
+///
+/// # Errors
+///
+/// If a pin or the directory cannot be removed.
+pub fn remove(directory: &Path) -> Result<()> {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("remove the pins in {}", directory.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Before Linux 5.11 maps and programs count against RLIMIT_MEMLOCK. Where the
+/// limit cannot be raised, the kernel's own error says what is missing.
+fn allow_locked_memory() {
+    let unlimited = Rlimit {
+        current: None,
+        maximum: None,
+    };
+    let _ = setrlimit(Resource::Memlock, unlimited);
+}
+
+/// Whether a program can choose the errno of a call that it refuses.
+fn has_set_retval() -> Result<bool> {
+    is_helper_supported(ProgramType::CgroupSockAddr, BpfHelper::BPF_FUNC_set_retval).context(
+        "probe the kernel for bpf_set_retval: \
+         needs CAP_BPF and CAP_NET_ADMIN in the initial user namespace: run as root",
+    )
+}
+
+/// Where the kernel keeps IPV6_V6ONLY. Without type information the programs
+/// do without: then a v6only wildcard bind in a cgroup with an IPv4 address
+/// alone fails with EINVAL instead of EADDRNOTAVAIL.
+fn v6only_bit() -> u32 {
+    fs::read(btf::VMLINUX)
+        .map_err(anyhow::Error::from)
+        .and_then(|types| btf::member_bit(&types, "sock_common", "skc_ipv6only"))
+        .unwrap_or(V6ONLY_UNKNOWN)
+}

@@ -1,0 +1,219 @@
+//! The programs: loaded and pinned once a boot, opened by everybody after that.
+//!
+//! Each version of the object has a directory of pins of its own, named by its
+//! hash. Containers that started under an older version keep its programs.
+
+use anyhow::{Context as _, Result};
+use aya_obj::generated::bpf_attach_type;
+use std::fs;
+use std::io::ErrorKind;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use crate::bpf;
+use crate::bpffs::{self, DIRECTORY};
+use crate::loader;
+
+/// The first 16 digits of the SHA-256 of the embedded object.
+pub const VERSION: &str = env!("OBJECT_HASH");
+
+/// One program: its name in the object and as a pin, and where it is attached.
+#[derive(Clone, Copy, Debug)]
+pub struct Program {
+    /// Name in the object, and of the pin.
+    pub name: &'static str,
+    /// The hook in the kernel.
+    pub attach_type: bpf_attach_type,
+}
+
+/// All programs, in the order of attachment.
+pub const PROGRAMS: [Program; 6] = [
+    program("bind4", bpf_attach_type::BPF_CGROUP_INET4_BIND),
+    program("bind6", bpf_attach_type::BPF_CGROUP_INET6_BIND),
+    program("connect4", bpf_attach_type::BPF_CGROUP_INET4_CONNECT),
+    program("connect6", bpf_attach_type::BPF_CGROUP_INET6_CONNECT),
+    program("sendmsg4", bpf_attach_type::BPF_CGROUP_UDP4_SENDMSG),
+    program("sendmsg6", bpf_attach_type::BPF_CGROUP_UDP6_SENDMSG),
+];
+
+/// Name of the pinned policy map.
+pub(crate) const POLICY_PIN: &str = "policy";
+/// Name of the pinned map of counters.
+pub(crate) const COUNTERS_PIN: &str = "counters";
+
+const fn program(name: &'static str, attach_type: bpf_attach_type) -> Program {
+    Program { name, attach_type }
+}
+
+/// One version's programs and its policy map, opened.
+#[derive(Debug)]
+pub struct Programs {
+    programs: Vec<(Program, OwnedFd)>,
+    policy: OwnedFd,
+    _lock: Option<bpffs::Lock>,
+}
+
+impl Programs {
+    /// This version's programs: opened if they are pinned, loaded otherwise.
+    ///
+    /// Nobody removes the pins while the value lives.
+    ///
+    /// # Errors
+    ///
+    /// If there is no bpffs and none can be mounted, if the kernel refuses a
+    /// program, or for lack of privileges.
+    pub fn open_or_load() -> Result<Self> {
+        if let Some(lock) = bpffs::lock_shared()?
+            && let Some(mut found) = Self::open(&directory())?
+        {
+            found._lock = Some(lock);
+            return Ok(found);
+        }
+        let lock = bpffs::lock_or_make()?;
+        let mut found = match Self::open(&directory())? {
+            Some(found) => found,
+            None => {
+                loader::load(&directory())?;
+                Self::open(&directory())?.context("open the programs just pinned")?
+            }
+        };
+        found._lock = Some(lock);
+        Ok(found)
+    }
+
+    /// The programs pinned in `directory`, or `None` if it does not exist or
+    /// is of a version that had other programs.
+    fn open(directory: &Path) -> Result<Option<Self>> {
+        let mut programs = Vec::with_capacity(PROGRAMS.len());
+        for program in PROGRAMS {
+            match open_pin(&directory.join(program.name))? {
+                Some(fd) => programs.push((program, fd)),
+                None => return Ok(None),
+            }
+        }
+        Ok(open_pin(&directory.join(POLICY_PIN))?.map(|policy| Self {
+            programs,
+            policy,
+            _lock: None,
+        }))
+    }
+
+    /// Every version's programs that are pinned. The caller holds the lock.
+    ///
+    /// # Errors
+    ///
+    /// If the directory of pins cannot be read.
+    pub fn all_pinned() -> Result<Vec<(PathBuf, Self)>> {
+        let mut all = Vec::new();
+        for directory in pinned_directories()? {
+            if let Some(programs) = Self::open(&directory)? {
+                all.push((directory, programs));
+            }
+        }
+        Ok(all)
+    }
+
+    /// Each program with its descriptor, in the order of attachment.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (Program, BorrowedFd<'_>)> {
+        self.programs
+            .iter()
+            .map(|(program, fd)| (*program, fd.as_fd()))
+    }
+
+    /// The policy map.
+    pub fn policy(&self) -> BorrowedFd<'_> {
+        self.policy.as_fd()
+    }
+
+    /// Whether any of these programs is attached to the cgroup itself.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel cannot be asked.
+    pub fn are_attached(&self, cgroup: BorrowedFd<'_>) -> Result<bool> {
+        for (program, fd) in self.iter() {
+            if Self::is_attached(program, fd, cgroup)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether one program is attached to the cgroup itself.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel cannot be asked.
+    pub fn is_attached(
+        program: Program,
+        fd: BorrowedFd<'_>,
+        cgroup: BorrowedFd<'_>,
+    ) -> Result<bool> {
+        let attached = bpf::attached(cgroup, program.attach_type)
+            .with_context(|| format!("list the {} programs of the cgroup", program.name))?;
+        if attached.is_empty() {
+            return Ok(false);
+        }
+        let id = bpf::program_id(fd)
+            .with_context(|| format!("ask for the id of program {}", program.name))?;
+        Ok(attached.contains(&id))
+    }
+
+    /// The other versions that are attached to the cgroup: those of a container
+    /// that started before an upgrade.
+    ///
+    /// # Errors
+    ///
+    /// If the pins cannot be read or the kernel cannot be asked.
+    pub fn other_versions_attached(&self, cgroup: BorrowedFd<'_>) -> Result<Vec<Self>> {
+        let own = directory();
+        let mut others = Vec::new();
+        for other in pinned_directories()? {
+            if other != own
+                && let Some(programs) = Self::open(&other)?
+                && programs.are_attached(cgroup)?
+            {
+                others.push(programs);
+            }
+        }
+        Ok(others)
+    }
+}
+
+/// Where this version is pinned.
+pub fn directory() -> PathBuf {
+    Path::new(DIRECTORY).join(VERSION)
+}
+
+/// The directories of pins, of any version.
+///
+/// # Errors
+///
+/// If the directory of pins cannot be read; that there is none is no error.
+pub fn pinned_directories() -> Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(DIRECTORY) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.with_context(|| format!("read {DIRECTORY}"))?,
+    };
+    entries
+        .map(|entry| Ok(entry?.path()))
+        .collect::<std::io::Result<_>>()
+        .with_context(|| format!("read {DIRECTORY}"))
+}
+
+fn open_pin(path: &Path) -> Result<Option<OwnedFd>> {
+    match bpf::open_pin(path) {
+        Ok(fd) => Ok(Some(fd)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            Err(error).with_context(|| {
+                format!(
+                    "open {}: needs CAP_BPF and CAP_NET_ADMIN in the initial user namespace: \
+                 run the engine as root",
+                    path.display()
+                )
+            })
+        }
+        Err(error) => Err(error).with_context(|| format!("open {}", path.display())),
+    }
+}
