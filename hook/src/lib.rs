@@ -1,4 +1,9 @@
-//! oci-bind-hook.
+//! oci-bind-hook: an OCI createRuntime hook that gives a container one of the
+//! host's IP addresses. Data flow:
+//!
+//! ```text
+//! stdin --state--> annotations --request--> policy --plan--> cgroup --> programs --> attach
+//! ```
 
 pub mod addresses;
 pub mod annotations;
@@ -7,9 +12,47 @@ pub mod bpf;
 pub mod bpffs;
 pub mod btf;
 pub mod cgroup;
+pub mod cli;
+mod commands;
 pub mod config;
 pub mod loader;
 pub mod policy;
 pub mod programs;
+pub mod report;
 pub mod request;
+mod run;
 pub mod state;
+
+use clap::Parser as _;
+use std::process::ExitCode;
+
+/// A failed command: why, and which container it was about.
+#[derive(Debug)]
+struct Failure {
+    error: anyhow::Error,
+    container: Option<String>,
+    status: u8,
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self {
+            error,
+            container: None,
+            status: 1,
+        }
+    }
+}
+
+/// Runs the command line; the one place that reports and chooses the exit
+/// status.
+pub fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    match commands::execute(cli) {
+        Ok(status) => status.into(),
+        Err(failure) => {
+            report::error(&failure.error, failure.container.as_deref());
+            failure.status.into()
+        }
+    }
+}

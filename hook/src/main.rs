@@ -1,2 +1,5 @@
-//! Entry point.
-fn main() {}
+//! The command `oci-bind-hook`.
+
+fn main() -> std::process::ExitCode {
+    oci_bind_hook::main()
+}

@@ -1,6 +1,6 @@
 //! From a request and the host's configuration to the plan that is carried out: pure.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Result, bail};
@@ -103,6 +103,18 @@ fn is_supported(plan: &Plan) -> Result<()> {
         bail!("exempt {} {THIS_VERSION}: use no exempt port", plan.exempt);
     }
     Ok(())
+}
+
+impl Display for Plan {
+    /// The addresses, as a sentence has them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.ipv4, self.ipv6) {
+            (Some(ipv4), Some(ipv6)) => write!(f, "{ipv4} and {ipv6}"),
+            (Some(ipv4), None) => ipv4.fmt(f),
+            (None, Some(ipv6)) => ipv6.fmt(f),
+            (None, None) => f.write_str("no address"),
+        }
+    }
 }
 
 impl From<&Plan> for abi::Policy {

@@ -1,0 +1,199 @@
+//! The command line.
+
+use clap::{ArgGroup, Args, Parser, Subcommand};
+use rustix::process::Pid;
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+
+use crate::request::{self, AllowLoopback, ExemptPorts, Guard, Loopback, PortMappings, Request};
+
+/// Gives a container, or any cgroup, exactly one of this host's IP addresses.
+///
+/// Servers that bind to the wildcard get the address, clients connect and send
+/// from it: TCP and UDP, IPv4 and IPv6, without a change to the program.
+#[derive(Debug, Parser)]
+#[command(name = "oci-bind-hook", version, max_term_width = 100)]
+pub struct Cli {
+    /// Configuration file; it must exist if it is named
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        help_heading = "Global options"
+    )]
+    pub config: Option<PathBuf>,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// The OCI hook: reads the container's state on standard input
+    CreateRuntime {
+        /// Print what would be done, as JSON, and attach nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Run a command in a new cgroup under a policy
+    ///
+    /// Passes on signals and the command's exit status: 128+N for signal N, 125
+    /// if it could not be started. When the command ends, what it left running
+    /// is killed and the cgroup removed.
+    Run {
+        /// What the command may use.
+        #[command(flatten)]
+        policy: Policy,
+        /// The command and its arguments
+        #[arg(last = true, required = true, value_name = "COMMAND")]
+        command: Vec<OsString>,
+    },
+    /// Put a policy on a live cgroup, or replace the one there
+    ///
+    /// Sockets that are bound or connected already keep their address.
+    Attach {
+        /// Which cgroup.
+        #[command(flatten)]
+        target: Target,
+        /// What it may use.
+        #[command(flatten)]
+        policy: Policy,
+    },
+    /// Take the policy off a cgroup
+    Detach {
+        /// Which cgroup.
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Load and pin the programs ahead of the first container
+    Load,
+    /// Remove the pinned programs that no cgroup uses
+    Unload,
+    /// Ends the processes of a cgroup, and removes it, when standard input ends
+    #[command(hide = true)]
+    EndRun {
+        /// The cgroup
+        cgroup: PathBuf,
+    },
+}
+
+/// Which cgroup.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+pub struct Target {
+    /// The cgroup of this process
+    #[arg(long, value_name = "PID", value_parser = parse_pid)]
+    pub pid: Option<Pid>,
+    /// This cgroup: a directory below the cgroup2 mount, or a path within the
+    /// hierarchy such as /system.slice/web.service
+    #[arg(long, value_name = "PATH")]
+    pub cgroup: Option<PathBuf>,
+}
+
+/// A policy, option by option what the annotations say.
+#[derive(Args, Debug)]
+#[command(group = ArgGroup::new("address").args(["ipv4", "ipv6"]).required(true).multiple(true))]
+#[command(next_help_heading = "Policy")]
+pub struct Policy {
+    /// The IPv4 address to use
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_ipv4)]
+    pub ipv4: Option<Ipv4Addr>,
+    /// The IPv6 address to use
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_ipv6)]
+    pub ipv6: Option<Ipv6Addr>,
+    /// What loopback means: auto, host, private or an address in 127.0.0.0/8
+    #[arg(long, value_name = "POLICY")]
+    pub loopback: Option<Loopback>,
+    /// Ports to move, ASKED:ACTUAL[/tcp|/udp],...
+    #[arg(long, value_name = "LIST")]
+    pub ports: Option<PortMappings>,
+    /// Ports to leave alone, PORT[/tcp|/udp],...
+    #[arg(long, value_name = "LIST")]
+    pub exempt: Option<ExemptPorts>,
+    /// Drop packets of other addresses: on or off
+    #[arg(long, value_name = "on|off")]
+    pub guard: Option<Guard>,
+}
+
+impl From<Policy> for Request {
+    fn from(policy: Policy) -> Self {
+        Self {
+            ipv4: policy.ipv4,
+            ipv6: policy.ipv6,
+            loopback: policy.loopback,
+            ports: policy.ports,
+            exempt: policy.exempt,
+            guard: policy.guard,
+        }
+    }
+}
+
+fn parse_ipv4(value: &str) -> anyhow::Result<Ipv4Addr> {
+    request::parse_ipv4(value, AllowLoopback::Yes)
+}
+
+fn parse_ipv6(value: &str) -> anyhow::Result<Ipv6Addr> {
+    request::parse_ipv6(value, AllowLoopback::Yes)
+}
+
+fn parse_pid(value: &str) -> Result<Pid, String> {
+    value
+        .parse()
+        .ok()
+        .filter(|&pid| pid > 0)
+        .and_then(Pid::from_raw)
+        .ok_or_else(|| "write a process id, a number above 0".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+    use clap::error::ErrorKind;
+
+    #[test]
+    fn is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    fn error(line: &str) -> ErrorKind {
+        Cli::try_parse_from(line.split(' '))
+            .expect_err("a bad command line")
+            .kind()
+    }
+
+    #[test]
+    fn a_policy_needs_an_address() {
+        assert_eq!(
+            error("x run --loopback host -- true"),
+            ErrorKind::MissingRequiredArgument
+        );
+    }
+
+    #[test]
+    fn a_target_is_one_of_two() {
+        assert_eq!(error("x detach"), ErrorKind::MissingRequiredArgument);
+        assert_eq!(
+            error("x detach --pid 1 --cgroup /a"),
+            ErrorKind::ArgumentConflict
+        );
+        assert_eq!(error("x detach --pid -1"), ErrorKind::UnknownArgument);
+        assert_eq!(error("x detach --pid 0"), ErrorKind::ValueValidation);
+    }
+
+    #[test]
+    fn both_addresses_may_be_given() {
+        let cli = Cli::try_parse_from(
+            "x run --ipv4 192.0.2.1 --ipv6 2001:db8::1 -- true --ipv4".split(' '),
+        )
+        .expect("a good command line");
+        let Command::Run { policy, command } = cli.command else {
+            panic!("not run");
+        };
+        assert!(policy.ipv4.is_some() && policy.ipv6.is_some());
+        assert_eq!(command, ["true", "--ipv4"]);
+    }
+}

@@ -1,0 +1,38 @@
+//! `attach` and `detach`: the policy of a live cgroup.
+
+use anyhow::{Context as _, Result};
+use oci_bind_hook_ebpf::abi;
+use std::path::Path;
+
+use super::{decide, print};
+use crate::addresses::Namespace;
+use crate::attach::{self, Existing};
+use crate::cgroup::{self, Cgroup};
+use crate::cli::Target;
+use crate::report;
+use crate::request::Request;
+
+pub(super) fn attach(target: &Target, request: &Request, config: Option<&Path>) -> Result<()> {
+    let namespace = target.pid.map_or(Namespace::Own, Namespace::OfProcess);
+    let plan = decide(request, config, namespace)?;
+    let cgroup = find(target)?;
+    attach::attach(&cgroup, &abi::Policy::from(&plan), Existing::Replace)?;
+    report::info(&format!("cgroup {} uses {plan}", cgroup.name()), None);
+    Ok(())
+}
+
+pub(super) fn detach(target: &Target) -> Result<()> {
+    let cgroup = find(target)?;
+    if attach::detach(&cgroup)? {
+        report::info(&format!("cgroup {} is free again", cgroup.name()), None);
+        return Ok(());
+    }
+    print(&format!("cgroup {} is under no policy", cgroup.name()))
+}
+
+fn find(target: &Target) -> Result<Cgroup> {
+    match (target.pid, target.cgroup.as_deref()) {
+        (Some(pid), _) => cgroup::of_process(pid),
+        (None, path) => cgroup::of_path(path.context("no cgroup is named")?),
+    }
+}

@@ -1,0 +1,66 @@
+//! One file for each command.
+
+mod attach;
+mod create_runtime;
+mod pins;
+
+use anyhow::{Context as _, Result};
+use oci_bind_hook_ebpf::abi;
+use std::io::Write as _;
+use std::path::Path;
+
+use crate::Failure;
+use crate::addresses::{self, Namespace};
+use crate::cli::{Cli, Command};
+use crate::config::{self, Config};
+use crate::policy::{self, Plan};
+use crate::request::Request;
+use crate::run;
+
+/// Exit status of `run` when the command could not be started.
+const NOT_STARTED: u8 = 125;
+
+/// Carries out the command line; answers the exit status.
+pub(crate) fn execute(cli: Cli) -> Result<u8, Failure> {
+    let config = cli.config.as_deref();
+    match cli.command {
+        Command::CreateRuntime { dry_run } => create_runtime::create_runtime(config, dry_run)?,
+        Command::Run { policy, command } => {
+            return decide(&policy.into(), config, Namespace::Own)
+                .and_then(|plan| run::run(&abi::Policy::from(&plan), &command))
+                .map_err(|error| Failure {
+                    status: NOT_STARTED,
+                    ..error.into()
+                });
+        }
+        Command::Attach { target, policy } => attach::attach(&target, &policy.into(), config)?,
+        Command::Detach { target } => attach::detach(&target)?,
+        Command::Load => pins::load()?,
+        Command::Unload => pins::unload()?,
+        Command::EndRun { cgroup } => run::end_run(&cgroup)?,
+    }
+    Ok(0)
+}
+
+/// The plan for a request, checked against the configuration and the addresses
+/// of the network namespace.
+fn decide(request: &Request, config: Option<&Path>, namespace: Namespace) -> Result<Plan> {
+    let plan = policy::decide(request, &configuration(config)?)?;
+    if plan.require_local_address {
+        addresses::check(namespace, plan.ipv4, plan.ipv6)?;
+    }
+    Ok(plan)
+}
+
+/// The file named on the command line, or the usual one if it exists.
+fn configuration(named: Option<&Path>) -> Result<Config> {
+    match named {
+        Some(path) => config::load(path, true),
+        None => config::load(Path::new(config::PATH), false),
+    }
+}
+
+/// Prints a line on standard output, which may be closed.
+fn print(line: &str) -> Result<()> {
+    writeln!(std::io::stdout(), "{line}").context("write to standard output")
+}

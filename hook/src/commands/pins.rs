@@ -1,0 +1,55 @@
+//! `load` and `unload`: the pinned programs.
+
+use anyhow::{Context as _, Result};
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::os::fd::AsFd as _;
+
+use super::print;
+use crate::bpffs::{self, DIRECTORY};
+use crate::cgroup;
+use crate::loader;
+use crate::programs::{self, Programs};
+use crate::run;
+
+pub(super) fn load() -> Result<()> {
+    Programs::open_or_load().map(drop)
+}
+
+/// Removes each version that no cgroup uses, what an interrupted load left
+/// behind, and the empty cgroups of `run`.
+pub(super) fn unload() -> Result<()> {
+    run::sweep_all()?;
+    let Some(_lock) = bpffs::lock_exclusive()? else {
+        return Ok(());
+    };
+    let all = Programs::all_pinned()?;
+    let mut users = vec![0_usize; all.len()];
+    cgroup::walk(|path| {
+        let directory = match File::open(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            opened => opened.with_context(|| format!("open cgroup {}", path.display()))?,
+        };
+        for ((_, programs), users) in all.iter().zip(&mut users) {
+            *users += usize::from(programs.are_attached(directory.as_fd())?);
+        }
+        Ok(())
+    })?;
+    for directory in programs::pinned_directories()? {
+        let users = all
+            .iter()
+            .zip(&users)
+            .find(|((path, _), users)| *path == directory && **users > 0);
+        match users {
+            Some((_, users)) => print(&format!(
+                "kept {}: {users} cgroup(s) use it",
+                directory.display()
+            ))?,
+            None => loader::remove(&directory)?,
+        }
+    }
+    if programs::pinned_directories()?.is_empty() {
+        fs::remove_dir(DIRECTORY).with_context(|| format!("remove {DIRECTORY}"))?;
+    }
+    Ok(())
+}
