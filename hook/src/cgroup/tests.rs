@@ -99,7 +99,7 @@ fn a_foreign_process_further_down_is_refused() {
 fn sharing_the_pid_namespace_makes_kin_for_attach_only() {
     let scratch = Scratch::new();
     let mut unshare = Command::new("unshare");
-    unshare.args(["--pid", "--fork", "--kill-child", "sleep", "30"]);
+    unshare.args(["--pid", "--fork", "sleep", "30"]);
     let outer = Process(unshare.spawn().unwrap());
     let children = format!("/proc/{0}/task/{0}/children", outer.pid());
     let mut init = String::new();
@@ -107,7 +107,9 @@ fn sharing_the_pid_namespace_makes_kin_for_attach_only() {
         init = fs::read_to_string(&children).unwrap_or_default();
         !init.is_empty()
     });
-    let init = Pid::from_raw(init.trim().parse().unwrap()).unwrap();
+    // Its end is that of the namespace.
+    let first = Grandchild::new(&init);
+    let init = first.0;
     enter(&scratch.path, init);
     // Who enters a PID namespace without a fork only puts his children there.
     let mut nsenter = Command::new("nsenter");
@@ -128,16 +130,13 @@ fn sharing_the_pid_namespace_makes_kin_for_attach_only() {
 
 #[test]
 fn the_root_is_refused() {
-    // Kernel threads cannot leave it.
-    let kthreadd = Pid::from_raw(2).unwrap();
+    let process = Process::sleeping(&mount_point().unwrap());
+    let wanted = format!("pid {}: the process is in the root", process.pid());
     for message in [
-        refusal(of_container("web", kthreadd)),
-        refusal(of_process(kthreadd)),
+        refusal(of_container("web", process.pid())),
+        refusal(of_process(process.pid())),
     ] {
-        assert!(
-            message.starts_with("pid 2: the process is in the root"),
-            "{message}"
-        );
+        assert!(message.starts_with(&wanted), "{message}");
     }
     for path in [Path::new("/"), &mount_point().unwrap()] {
         let message = refusal(of_path(path));
@@ -283,6 +282,23 @@ fn the_walk_survives_cgroups_that_vanish_under_it() {
     .unwrap();
     seen.sort();
     assert_eq!(seen, ["a", "a/b", "a/b/c", "d"].map(PathBuf::from));
+}
+
+#[test]
+fn the_walk_skips_cgroups_that_vanish_ahead_of_it() {
+    let scratch = Scratch::new();
+    let siblings = [scratch.child("a"), scratch.child("b")];
+    let cgroup = of_path(&scratch.path).unwrap();
+    let mut seen = 0;
+    tree::walk(cgroup.fd(), &scratch.path, |path, _| {
+        seen += 1;
+        for other in siblings.iter().filter(|other| *other != path) {
+            remove(other);
+        }
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(seen, 1);
 }
 
 #[test]
