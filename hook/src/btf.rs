@@ -149,14 +149,15 @@ mod tests {
             0,
             1 << 24 | 45,
         ]);
+        let length = |bytes: &[u8]| u32::try_from(bytes.len()).expect("a short section");
         let mut btf = Vec::from(MAGIC.to_ne_bytes());
         btf.extend([1, 0]);
         btf.extend(words(&[
             24,
             0,
-            types.len() as u32,
-            types.len() as u32,
-            strings.len() as u32,
+            length(&types),
+            length(&types),
+            length(strings),
         ]));
         btf.extend(types);
         btf.extend(strings);
