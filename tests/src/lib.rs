@@ -1,1 +1,21 @@
-//! Fixtures of the scenario tests.
+//! Fixtures of the scenario tests: everything a test makes on the host is a
+//! value that takes it away again when dropped.
+//!
+//! A test runs in a network namespace of its own ([`net`]), puts a policy on a
+//! scratch cgroup ([`cgroup`]) with the real binary ([`hook`]), and works with
+//! sockets that a helper process made inside that cgroup ([`agent`]). The
+//! kernel goes by the cgroup of a socket's creator, so the test can use them
+//! with ordinary calls and meets what a program inside would.
+
+pub mod agent;
+pub mod bpf;
+pub mod cgroup;
+pub mod container;
+pub mod harness;
+pub mod hook;
+pub mod host;
+pub mod net;
+pub mod process;
+pub mod reach;
+pub mod socket;
+pub mod sys;

@@ -1,0 +1,139 @@
+//! bpf(2): which programs a cgroup carries, and what this kernel can do.
+#![expect(unsafe_code, reason = "bpf(2) has no safe wrapper")]
+
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result};
+use rustix::io::Errno;
+
+/// `BPF_PROG_LOAD` of `enum bpf_cmd`.
+const PROG_LOAD: i64 = 5;
+/// `BPF_PROG_QUERY` of `enum bpf_cmd`.
+const PROG_QUERY: i64 = 16;
+/// `BPF_PROG_TYPE_CGROUP_SOCK_ADDR` of `enum bpf_prog_type`.
+const PROG_TYPE_CGROUP_SOCK_ADDR: u32 = 18;
+/// `BPF_FUNC_set_retval` of `enum bpf_func_id`.
+const FUNC_SET_RETVAL: i32 = 187;
+
+/// The attach points of the hook, by their numbers in `enum bpf_attach_type`.
+pub const ATTACH_TYPES: [(&str, u32); 6] = [
+    ("INET4_BIND", 8),
+    ("INET6_BIND", 9),
+    ("INET4_CONNECT", 10),
+    ("INET6_CONNECT", 11),
+    ("UDP4_SENDMSG", 14),
+    ("UDP6_SENDMSG", 15),
+];
+
+/// The member `query` of `union bpf_attr`, as far as Linux 4.15 knows it.
+#[repr(C)]
+#[derive(Default)]
+struct QueryAttr {
+    target_fd: u32,
+    attach_type: u32,
+    query_flags: u32,
+    attach_flags: u32,
+    prog_ids: u64,
+    prog_cnt: u32,
+    padding: u32,
+}
+
+/// The members for `BPF_PROG_LOAD` of `union bpf_attr`, as far as needed.
+#[repr(C)]
+#[derive(Default)]
+struct LoadAttr {
+    prog_type: u32,
+    insn_cnt: u32,
+    insns: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log_buf: u64,
+    kern_version: u32,
+    prog_flags: u32,
+    prog_name: [u8; 16],
+    prog_ifindex: u32,
+    expected_attach_type: u32,
+}
+
+/// The ids of the programs attached to `cgroup` itself, of each attach type
+/// that has any.
+pub fn attached(cgroup: impl AsFd) -> Result<Vec<(&'static str, Vec<u32>)>> {
+    let mut found = Vec::new();
+    for (name, attach_type) in ATTACH_TYPES {
+        let mut ids = [0u32; 64];
+        let mut attr = QueryAttr {
+            target_fd: cgroup.as_fd().as_raw_fd().try_into()?,
+            attach_type,
+            prog_ids: ids.as_mut_ptr() as u64,
+            prog_cnt: ids.len().try_into()?,
+            ..QueryAttr::default()
+        };
+        bpf(PROG_QUERY, &mut attr).with_context(|| format!("query programs at {name}"))?;
+        let count = usize::try_from(attr.prog_cnt)?;
+        if count > 0 {
+            found.push((name, ids[..count].to_vec()));
+        }
+    }
+    Ok(found)
+}
+
+/// The errno that a refused call shows here: `wanted` where a program can
+/// choose it, EPERM elsewhere.
+pub fn deny_errno(wanted: Errno) -> Errno {
+    static CAN_CHOOSE: OnceLock<bool> = OnceLock::new();
+    if *CAN_CHOOSE.get_or_init(has_set_retval) {
+        wanted
+    } else {
+        Errno::PERM
+    }
+}
+
+/// Whether the kernel has `bpf_set_retval` (5.18), by loading a program that
+/// calls it.
+fn has_set_retval() -> bool {
+    const INET4_BIND: u32 = ATTACH_TYPES[0].1;
+    // One `struct bpf_insn` a line: opcode, registers, offset, immediate.
+    let program: [(u8, u8, i16, i32); 4] = [
+        (0xb7, 1, 0, -1),              // r1 = -1
+        (0x85, 0, 0, FUNC_SET_RETVAL), // call bpf_set_retval
+        (0xb7, 0, 0, 1),               // r0 = 1
+        (0x95, 0, 0, 0),               // exit
+    ];
+    let code: Vec<u8> = program
+        .iter()
+        .flat_map(|&(opcode, registers, offset, immediate)| {
+            let mut bytes = vec![opcode, registers];
+            bytes.extend(offset.to_ne_bytes());
+            bytes.extend(immediate.to_ne_bytes());
+            bytes
+        })
+        .collect();
+    let mut attr = LoadAttr {
+        prog_type: PROG_TYPE_CGROUP_SOCK_ADDR,
+        insn_cnt: 4,
+        insns: code.as_ptr() as u64,
+        license: c"GPL".as_ptr() as u64,
+        expected_attach_type: INET4_BIND,
+        ..LoadAttr::default()
+    };
+    match bpf(PROG_LOAD, &mut attr) {
+        Ok(descriptor) => {
+            // SAFETY: the kernel has just made this descriptor for us alone.
+            drop(unsafe { OwnedFd::from_raw_fd(descriptor) });
+            true
+        }
+        Err(_) => false,
+    }
+}
+
+fn bpf<T>(command: i64, attr: &mut T) -> std::io::Result<i32> {
+    // SAFETY: the kernel reads and writes `size_of::<T>()` bytes at `attr`; the
+    // callers keep alive what it points to.
+    let returned = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attr, size_of::<T>()) };
+    match i32::try_from(returned) {
+        Ok(returned) if returned >= 0 => Ok(returned),
+        _ => Err(std::io::Error::last_os_error()),
+    }
+}

@@ -1,0 +1,127 @@
+//! Scratch cgroups.
+
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::{bpf, host};
+
+/// A cgroup2 cgroup that is removed when dropped. Whatever lives in it must
+/// have been dropped before.
+#[derive(Debug)]
+pub struct Cgroup {
+    path: PathBuf,
+}
+
+impl Cgroup {
+    /// A fresh cgroup below the one of the test process.
+    pub fn new() -> Result<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        Self::named(&format!("bind-test-{}-{number}", std::process::id()))
+    }
+
+    /// A cgroup of this name below the one of the test process.
+    pub fn named(name: &str) -> Result<Self> {
+        Self::make(host::scratch_cgroups()?.join(name))
+    }
+
+    /// A cgroup of this name below this one.
+    pub fn child(&self, name: &str) -> Result<Self> {
+        Self::make(self.path.join(name))
+    }
+
+    fn make(path: PathBuf) -> Result<Self> {
+        fs::create_dir(&path).with_context(|| format!("make cgroup {}", path.display()))?;
+        Ok(Self { path })
+    }
+
+    /// Its directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Moves the process in.
+    pub fn take_in(&self, pid: u32) -> Result<()> {
+        fs::write(self.path.join("cgroup.procs"), pid.to_string())
+            .with_context(|| format!("move process {pid} into {}", self.path.display()))
+    }
+
+    /// Fails if a program is attached to it.
+    pub fn assert_bare(&self) -> Result<()> {
+        let found = bpf::attached(&File::open(&self.path)?)?;
+        ensure!(
+            found.is_empty(),
+            "{} carries programs: {found:?}",
+            self.path.display()
+        );
+        Ok(())
+    }
+
+    /// Fails unless every attach point carries exactly one program.
+    pub fn assert_attached(&self) -> Result<()> {
+        let found = bpf::attached(&File::open(&self.path)?)?;
+        ensure!(
+            found.len() == bpf::ATTACH_TYPES.len() && found.iter().all(|(_, ids)| ids.len() == 1),
+            "{} does not carry one program of each type: {found:?}",
+            self.path.display()
+        );
+        Ok(())
+    }
+
+    /// Removes it now, and says so if that fails.
+    pub fn remove(self) -> Result<()> {
+        let removed = self.try_remove();
+        std::mem::forget(self);
+        removed
+    }
+
+    fn try_remove(&self) -> Result<()> {
+        wait_empty(&self.path, Duration::from_secs(5))?;
+        match fs::remove_dir(&self.path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            removed => removed.with_context(|| format!("remove {}", self.path.display())),
+        }
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        if let Err(error) = self.try_remove() {
+            eprintln!("left behind: {error:#}");
+        }
+    }
+}
+
+/// Waits until no process is left in the cgroup or below it: the kernel
+/// signals every change of `cgroup.events`. A cgroup that is gone is empty.
+pub fn wait_empty(cgroup: &Path, patience: Duration) -> Result<()> {
+    let path = cgroup.join("cgroup.events");
+    let deadline = Instant::now() + patience;
+    let events = match File::open(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        file => file.with_context(|| format!("open {}", path.display()))?,
+    };
+    loop {
+        let Ok(state) = fs::read_to_string(&path) else {
+            return Ok(());
+        };
+        if state.lines().any(|line| line == "populated 0") {
+            return Ok(());
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        ensure!(
+            !left.is_zero(),
+            "{} still holds processes after {patience:?}",
+            cgroup.display()
+        );
+        let mut fds = [PollFd::from_borrowed_fd(events.as_fd(), PollFlags::PRI)];
+        poll(&mut fds, Some(&Timespec::try_from(left)?))?;
+    }
+}

@@ -1,0 +1,54 @@
+//! Running trials and counting them honestly.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+use crate::host;
+
+/// Sets up the host and runs the trials that `trials` makes, as told by the
+/// command line.
+pub fn main(trials: impl FnOnce() -> Vec<Trial>) -> ExitCode {
+    let arguments = Arguments::from_args();
+    if !arguments.list
+        && let Err(error) = host::set_up()
+    {
+        eprintln!("error: {error:#}");
+        return ExitCode::FAILURE;
+    }
+    libtest_mimic::run(&arguments, trials()).exit_code()
+}
+
+/// A trial; an error that [`skip`] made counts as ignored.
+pub fn trial(name: impl Into<String>, test: impl FnOnce() -> Result<()> + Send + 'static) -> Trial {
+    Trial::ignorable_test(name, move || match test() {
+        Ok(()) => Ok(Completion::Completed),
+        Err(error) => match error.downcast_ref::<Skipped>() {
+            Some(skipped) => Ok(Completion::ignored_with(&skipped.0)),
+            None => Err(Failed::from(format!("{error:#}"))),
+        },
+    })
+}
+
+/// The error that says why a trial cannot run here.
+pub fn skip(reason: impl Into<String>) -> anyhow::Error {
+    Skipped(reason.into()).into()
+}
+
+/// Whether [`skip`] made this error.
+pub fn is_skip(error: &anyhow::Error) -> bool {
+    error.is::<Skipped>()
+}
+
+#[derive(Debug)]
+struct Skipped(String);
+
+impl fmt::Display for Skipped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot run here: {}", self.0)
+    }
+}
+
+impl std::error::Error for Skipped {}

@@ -1,0 +1,96 @@
+//! What the whole test process needs of the host, set up once.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::{fs, io};
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+
+use crate::sys;
+
+/// Where the hook keeps its pins, below the bpffs.
+pub const PINS: &str = "/sys/fs/bpf/oci-bind-hook";
+const BPFFS: &str = "/sys/fs/bpf";
+
+static SCRATCH_PARENT: OnceLock<PathBuf> = OnceLock::new();
+
+/// Prepares the process, before it has a second thread: a private mount
+/// namespace with an empty bpffs, which vanishes with the process and hides
+/// the pins of an installed hook, and the place for scratch cgroups.
+pub fn set_up() -> Result<()> {
+    ensure!(
+        rustix::process::geteuid().is_root(),
+        "these tests attach eBPF programs: run them as root"
+    );
+    private_bpffs()?;
+    let parent = scratch_parent()?;
+    SCRATCH_PARENT
+        .set(parent)
+        .ok()
+        .context("the host is set up only once")
+}
+
+/// Gives the calling thread, and the processes it starts, a mount namespace
+/// with an empty bpffs.
+pub fn private_bpffs() -> Result<()> {
+    sys::unshare_mounts().context("unshare the mount namespace")?;
+    mount_change(
+        "/",
+        MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
+    )
+    .context("make / private")?;
+    mount("bpf", BPFFS, "bpf", MountFlags::empty(), None)
+        .with_context(|| format!("mount a bpffs at {BPFFS}"))
+}
+
+/// The directories of pins that exist now.
+pub fn pins() -> Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(PINS) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.with_context(|| format!("list {PINS}"))?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
+}
+
+/// The cgroup2 directory below which tests make theirs.
+pub(crate) fn scratch_cgroups() -> Result<&'static Path> {
+    Ok(SCRATCH_PARENT
+        .get()
+        .context("host::set_up must come first")?)
+}
+
+/// The own cgroup of this process, where the cgroup2 hierarchy is mounted.
+fn scratch_parent() -> Result<PathBuf> {
+    let mount = cgroup2_mount(&fs::read_to_string("/proc/self/mountinfo")?)?;
+    let own = fs::read_to_string("/proc/self/cgroup")?;
+    let own = own
+        .lines()
+        .find_map(|line| line.strip_prefix("0::/"))
+        .context("find the own cgroup2 cgroup in /proc/self/cgroup")?;
+    let path = mount.join(own);
+    if !path.join("cgroup.procs").exists() {
+        bail!("{} is not a cgroup: is it visible here?", path.display());
+    }
+    Ok(path)
+}
+
+fn cgroup2_mount(mountinfo: &str) -> Result<PathBuf> {
+    for line in mountinfo.lines() {
+        // Optional fields end at a lone dash; the file system type follows.
+        if let Some((mount, source)) = line.split_once(" - ")
+            && source.starts_with("cgroup2 ")
+            && let Some(point) = mount.split(' ').nth(4)
+        {
+            return Ok(point.into());
+        }
+    }
+    bail!("no cgroup2 file system is mounted here: mount one at /sys/fs/cgroup")
+}

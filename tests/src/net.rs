@@ -1,0 +1,184 @@
+//! Network namespaces with the addresses that the scenarios speak of.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::process::{self, Output};
+use crate::sys;
+
+/// The host's own IPv4 address.
+pub const HOST4: IpAddr = v4(192, 0, 2, 1);
+/// The IPv4 address of the container under test.
+pub const CIP4: IpAddr = v4(192, 0, 2, 10);
+/// The IPv4 address of another container.
+pub const OTHER4: IpAddr = v4(192, 0, 2, 20);
+/// Where an IPv4 peer listens.
+pub const PEER4: IpAddr = peer4(100);
+/// The host's own IPv6 address.
+pub const HOST6: IpAddr = v6(0x1);
+/// The IPv6 address of the container under test.
+pub const CIP6: IpAddr = v6(0x10);
+/// The IPv6 address of another container.
+pub const OTHER6: IpAddr = v6(0x20);
+/// Where an IPv6 peer listens.
+pub const PEER6: IpAddr = peer6(100);
+/// A link-local address of the only interface that has one.
+pub const LINK6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x10));
+/// An address that nobody here has.
+pub const NOBODY4: IpAddr = v4(203, 0, 113, 9);
+/// An address that nobody here has.
+pub const NOBODY6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 9));
+/// 0.0.0.0
+pub const ANY4: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+/// `::`
+pub const ANY6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+/// 127.0.0.1
+pub const LOOP4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// `::1`
+pub const LOOP6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
+
+/// One of 254 IPv4 addresses for peers.
+pub const fn peer4(number: u8) -> IpAddr {
+    v4(198, 51, 100, number)
+}
+
+/// One of many IPv6 addresses for peers. To bind there takes `IPV6_FREEBIND`.
+pub const fn peer6(number: u8) -> IpAddr {
+    IpAddr::V6(Ipv6Addr::new(
+        0x2001,
+        0xdb8,
+        0x100,
+        0,
+        0,
+        0,
+        0,
+        number as u16,
+    ))
+}
+
+/// The IPv4-mapped form of an IPv4 address.
+pub const fn mapped(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(address) => IpAddr::V6(address.to_ipv6_mapped()),
+        IpAddr::V6(_) => address,
+    }
+}
+
+const fn v4(a: u8, b: u8, c: u8, d: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+}
+
+const fn v6(last: u16) -> IpAddr {
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last))
+}
+
+/// The peers' networks are routed to this very host, by routes that make the
+/// host's own address the source of what nobody has moved.
+const SET_UP: &str = "\
+link set lo up
+link add v0 type veth peer name v1
+link set v0 addrgenmode none
+link set v1 addrgenmode none
+link set v0 up
+link set v1 up
+addr add 192.0.2.1/24 dev v0
+addr add 192.0.2.10/24 dev v0
+addr add 192.0.2.20/24 dev v0
+addr add 2001:db8::1/64 dev v0 nodad
+addr add 2001:db8::10/64 dev v0 nodad
+addr add 2001:db8::20/64 dev v0 nodad
+addr add fe80::10/64 dev v0 nodad
+route add local 198.51.100.0/24 dev lo src 192.0.2.1
+route add local 2001:db8:100::/64 dev lo src 2001:db8::1
+";
+
+/// The network namespace of the calling thread.
+#[derive(Clone, Copy, Debug)]
+pub struct Net {
+    link: u32,
+}
+
+impl Net {
+    /// Runs `test` in a thread of its own, with a fresh table of descriptors, in
+    /// a fresh network namespace with the addresses above. `test` must not
+    /// bring descriptors along. The namespace goes with the last process and
+    /// socket in it.
+    pub fn isolated<T: Send>(test: impl FnOnce(Self) -> Result<T> + Send) -> Result<T> {
+        std::thread::scope(|scope| {
+            scope
+                .spawn(|| test(Self::enter()?))
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    fn enter() -> Result<Self> {
+        sys::unshare_descriptors().context("unshare the descriptors")?;
+        sys::unshare_net().context("unshare the network namespace")?;
+        ip(&["-batch", "-"], SET_UP)?;
+        let link = ip(&["-oneline", "link", "show", "dev", "v0"], "")?;
+        let link = link
+            .split_once(':')
+            .and_then(|(index, _)| index.parse().ok())
+            .with_context(|| format!("find the interface's index in {link:?}"))?;
+        Ok(Self { link })
+    }
+
+    /// The index of the interface that holds the addresses.
+    pub fn link(&self) -> u32 {
+        self.link
+    }
+
+    /// Leaves only this many local ports for the kernel to choose from.
+    pub fn squeeze_ports(&self, count: u16) -> Result<()> {
+        const FIRST: u16 = 40000;
+        let path = "/proc/sys/net/ipv4/ip_local_port_range";
+        std::fs::write(path, format!("{FIRST} {}", FIRST + count - 1))
+            .with_context(|| format!("write {path}"))
+    }
+
+    /// The local addresses of all TCP sockets that listen at `port`, as the
+    /// kernel lists them.
+    pub fn listeners(&self, port: u16) -> Result<Vec<IpAddr>> {
+        let mut found = Vec::new();
+        for table in ["tcp", "tcp6"] {
+            let path = format!("/proc/thread-self/net/{table}");
+            let text = std::fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+            found.extend(text.lines().skip(1).filter_map(|line| listener(line, port)));
+        }
+        Ok(found)
+    }
+}
+
+/// The address of a listening socket at `port`, from a line of `/proc/net/tcp`
+/// or `tcp6`: words of an address are hexadecimal in host byte order.
+fn listener(line: &str, port: u16) -> Option<IpAddr> {
+    const LISTEN: &str = "0A";
+    let mut fields = line.split_whitespace();
+    let (address, at) = fields.nth(1)?.split_once(':')?;
+    if fields.nth(1)? != LISTEN || u16::from_str_radix(at, 16).ok()? != port {
+        return None;
+    }
+    let mut octets = Vec::new();
+    for start in (0..address.len()).step_by(8) {
+        let word = u32::from_str_radix(address.get(start..start + 8)?, 16).ok()?;
+        octets.extend(word.to_ne_bytes());
+    }
+    match octets.len() {
+        4 => Some(<[u8; 4]>::try_from(octets).ok()?.into()),
+        _ => Some(<[u8; 16]>::try_from(octets).ok()?.into()),
+    }
+}
+
+fn ip(arguments: &[&str], batch: &str) -> Result<String> {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = process::run(Command::new("ip").args(arguments), batch.as_bytes())
+        .context("run `ip` (is the package iproute2 installed?)")?;
+    ensure!(status.success(), "ip {arguments:?}: {}", stderr.trim());
+    Ok(stdout)
+}

@@ -1,0 +1,154 @@
+//! Child processes with deadlines.
+
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+/// How long a command may take before it counts as hung.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A program of this workspace, from the directory above the test binary's.
+pub fn built(name: &str) -> Result<PathBuf> {
+    let own = std::env::current_exe().context("find the own binary")?;
+    let path = own
+        .ancestors()
+        .nth(2)
+        .context("find the build directory")?
+        .join(name);
+    if !path.exists() {
+        bail!("{} is missing: run `cargo build` first", path.display());
+    }
+    Ok(path)
+}
+
+/// What a command that ended has left.
+#[derive(Debug)]
+pub struct Output {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// All of its standard output.
+    pub stdout: String,
+    /// All of its standard error.
+    pub stderr: String,
+}
+
+/// Runs `command` to its end with `input` on standard input, which is a pipe
+/// as it is from an engine.
+pub fn run(command: &mut Command, input: &[u8]) -> Result<Output> {
+    let stdout = memory_file()?;
+    let stderr = memory_file()?;
+    let mut running = Running::start(
+        command
+            .stdin(Stdio::piped())
+            .stdout(stdout.try_clone()?)
+            .stderr(stderr.try_clone()?),
+    )?;
+    let mut pipe = running
+        .child
+        .stdin
+        .take()
+        .context("take the standard input")?;
+    let input = input.to_vec();
+    // A command that does not read everything makes this fail, which is its
+    // right; it ends the writer at the latest when it exits.
+    let writer = std::thread::spawn(move || pipe.write_all(&input).is_ok());
+    let status = running.wait(PATIENCE)?;
+    drop(running);
+    writer.join().ok().context("write the standard input")?;
+    Ok(Output {
+        status,
+        stdout: contents(stdout)?,
+        stderr: contents(stderr)?,
+    })
+}
+
+/// A started command; killed and reaped when dropped.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    pidfd: OwnedFd,
+}
+
+impl Running {
+    /// Starts it.
+    pub fn start(command: &mut Command) -> Result<Self> {
+        let child = command
+            .spawn()
+            .with_context(|| format!("start {}", command.get_program().display()))?;
+        let pidfd = pidfd(child.id())?;
+        Ok(Self { child, pidfd })
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The parent's end of its standard output, once, if it is a pipe.
+    pub fn stdout(&mut self) -> Result<std::process::ChildStdout> {
+        self.child.stdout.take().context("take the standard output")
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        Ok(pidfd_send_signal(&self.pidfd, signal)?)
+    }
+
+    /// Whether it ends within `patience`.
+    pub fn ends(&self, patience: Duration) -> Result<bool> {
+        ends(&self.pidfd, patience)
+    }
+
+    /// Waits until it ends.
+    pub fn wait(&mut self, patience: Duration) -> Result<ExitStatus> {
+        if !self.ends(patience)? {
+            bail!(
+                "process {} still runs after {patience:?}: {}",
+                self.id(),
+                std::fs::read_to_string(format!("/proc/{}/cmdline", self.id()))
+                    .unwrap_or_default()
+                    .replace('\0', " ")
+            );
+        }
+        Ok(self.child.wait()?)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both fail only for a process that has already been waited for.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A descriptor of a process, readable once it has ended.
+pub fn pidfd(pid: u32) -> Result<OwnedFd> {
+    let pid = Pid::from_raw(pid.try_into()?).context("a process id is positive")?;
+    pidfd_open(pid, PidfdFlags::empty()).with_context(|| format!("open process {pid:?}"))
+}
+
+/// Whether the process ends within `patience`.
+pub fn ends(pidfd: impl AsFd, patience: Duration) -> Result<bool> {
+    let mut fds = [PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN)];
+    Ok(poll(&mut fds, Some(&Timespec::try_from(patience)?))? > 0)
+}
+
+fn memory_file() -> Result<File> {
+    Ok(memfd_create("output", MemfdFlags::CLOEXEC)?.into())
+}
+
+fn contents(mut file: File) -> Result<String> {
+    file.rewind()?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}

@@ -1,0 +1,101 @@
+//! At which addresses a server answers.
+
+use std::net::{IpAddr, SocketAddr};
+
+use anyhow::{Context, Result, ensure};
+use rustix::io::Errno;
+
+use crate::net::{CIP4, CIP6, HOST4, HOST6, LOOP4, LOOP6, OTHER4, OTHER6};
+use crate::socket::{Kind, Socket, first_ready};
+
+/// The addresses that are tried.
+pub const PROBED: [IpAddr; 8] = [HOST4, CIP4, OTHER4, LOOP4, HOST6, CIP6, OTHER6, LOOP6];
+
+/// Fails unless `server` answers at exactly the addresses that its own name
+/// stands for.
+pub fn assert_as_named(server: &Socket) -> Result<()> {
+    let name = server.local()?;
+    let answered = filter(|address| answers(server, SocketAddr::new(address, name.port())))?;
+    let expected: Vec<_> = PROBED
+        .into_iter()
+        .filter(|&probed| covers(name.ip(), server.kind().v6only, probed))
+        .collect();
+    ensure!(
+        answered == expected,
+        "a server at {name} answered at {answered:?}, not at {expected:?}"
+    );
+    Ok(())
+}
+
+/// Whether `server`, and nobody else, answers at `address`.
+pub fn answers(server: &Socket, address: SocketAddr) -> Result<bool> {
+    if !server.kind().tcp {
+        return udp_answers(address, server);
+    }
+    let Some(client) = tcp_answers(address)? else {
+        return Ok(false);
+    };
+    let seen = server.accept()?.peer()?;
+    ensure!(
+        seen.port() == client.local()?.port(),
+        "{address} was answered, but not by this server"
+    );
+    Ok(true)
+}
+
+/// The probed addresses at which anybody accepts TCP connections on `port`.
+pub fn accepted_at(port: u16) -> Result<Vec<IpAddr>> {
+    filter(|address| Ok(tcp_answers(SocketAddr::new(address, port))?.is_some()))
+}
+
+fn filter(answers: impl Fn(IpAddr) -> Result<bool>) -> Result<Vec<IpAddr>> {
+    let mut found = Vec::new();
+    for address in PROBED {
+        if answers(address).with_context(|| format!("probe {address}"))? {
+            found.push(address);
+        }
+    }
+    Ok(found)
+}
+
+fn tcp_answers(address: SocketAddr) -> Result<Option<Socket>> {
+    let client = Socket::new(Kind::of(true, address.ip()))?;
+    client.reset_on_close()?;
+    match client.connect(address) {
+        Ok(()) => Ok(Some(client)),
+        Err(Errno::CONNREFUSED) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A datagram either reaches the server or comes back as an error.
+fn udp_answers(address: SocketAddr, server: &Socket) -> Result<bool> {
+    let client = Socket::new(Kind::of(false, address.ip()))?;
+    client.connect(address)?;
+    client.send(None, b"probe")?;
+    if first_ready(&[&client, server])? == 0 {
+        return match client.receive_connected() {
+            Err(Errno::CONNREFUSED) => Ok(false),
+            other => anyhow::bail!("unexpected answer: {other:?}"),
+        };
+    }
+    let (_, from) = server.receive()?;
+    ensure!(
+        from.port() == client.local()?.port(),
+        "a datagram of somebody else arrived: {from}"
+    );
+    Ok(true)
+}
+
+/// Whether a socket bound to `name` is open to packets for `probed`.
+fn covers(name: IpAddr, v6only: bool, probed: IpAddr) -> bool {
+    let same = |name: IpAddr| name.is_unspecified() || name == probed;
+    match (name, probed) {
+        (IpAddr::V6(v6), IpAddr::V4(_)) => match v6.to_ipv4_mapped() {
+            Some(v4) => same(v4.into()),
+            None => v6.is_unspecified() && !v6only,
+        },
+        (IpAddr::V4(_), IpAddr::V6(_)) => false,
+        _ => same(name),
+    }
+}
