@@ -1,0 +1,83 @@
+//! B15: two containers and the host's own service at one port.
+
+use std::net::IpAddr;
+
+use anyhow::{Result, ensure};
+use oci_bind_hook_tests::agent::Agent;
+use oci_bind_hook_tests::cgroup::Cgroup;
+use oci_bind_hook_tests::harness;
+use oci_bind_hook_tests::hook::{BOTH, Hook, NEIGHBOUR};
+use oci_bind_hook_tests::net::{ANY4, ANY6, CIP4, CIP6, HOST4, HOST6, Net, OTHER4, OTHER6};
+use oci_bind_hook_tests::reach;
+use oci_bind_hook_tests::socket::{Kind, Outcome, Socket, TCP4, TCP6, UDP4, UDP6, at};
+use rustix::io::Errno;
+
+use crate::observe::PORT;
+use crate::row::Row;
+
+/// All rows of this file.
+pub fn rows() -> Vec<Row> {
+    [
+        (TCP4, ANY4, [CIP4, OTHER4, HOST4]),
+        (UDP4, ANY4, [CIP4, OTHER4, HOST4]),
+        (TCP6, ANY6, [CIP6, OTHER6, HOST6]),
+        (UDP6, ANY6, [CIP6, OTHER6, HOST6]),
+    ]
+    .map(|(kind, any, inside)| Row {
+        id: "B15",
+        trial: harness::trial(
+            format!("B15 {kind:?} two containers and the host at one port"),
+            move || Net::isolated(|net| side_by_side(net, kind, any, inside)),
+        ),
+    })
+    .into()
+}
+
+fn side_by_side(net: Net, kind: Kind, any: IpAddr, inside: [IpAddr; 3]) -> Result<()> {
+    let (one, two) = (Cgroup::new()?, Cgroup::new()?);
+    let (first, second) = (Agent::new(&one)?, Agent::new(&two)?);
+    let hook = Hook::new()?;
+    let [_, _, host] = inside;
+
+    hook.attach(&one, BOTH)?;
+    hook.attach(&two, NEIGHBOUR)?;
+    let seen = serve_all(net, [first.socket(kind)?, second.socket(kind)?], any, host)?;
+    ensure!(seen == inside.map(Ok), "in the cgroups: {seen:?}");
+
+    // Without a policy the first wildcard takes the port from all others.
+    let crowded = [Ok(any), Err(Errno::ADDRINUSE), Err(Errno::ADDRINUSE)];
+    let seen = serve_all(net, [Socket::new(kind)?, Socket::new(kind)?], any, host)?;
+    ensure!(seen == crowded, "outside: {seen:?}");
+
+    hook.detach(&one)?;
+    hook.detach(&two)?;
+    let seen = serve_all(net, [first.socket(kind)?, second.socket(kind)?], any, host)?;
+    ensure!(seen == crowded, "after detach: {seen:?}");
+    Ok(())
+}
+
+/// Binds two containers' sockets to the wildcard and then the host's own to
+/// its address, all at one port and at once; each must answer where it says.
+fn serve_all(net: Net, containers: [Socket; 2], any: IpAddr, host: IpAddr) -> Result<[Outcome; 3]> {
+    let [one, two] = containers;
+    let three = Socket::new(one.kind())?;
+    let servers = [one, two, three];
+    let mut outcomes = [Err(Errno::IO); 3];
+    for ((server, asked), outcome) in servers.iter().zip([any, any, host]).zip(&mut outcomes) {
+        *outcome = match server.bind(at(asked, PORT, net.link())) {
+            Ok(()) => Ok(server.local()?.ip()),
+            Err(errno) => Err(errno),
+        };
+        if outcome.is_ok() && server.kind().tcp {
+            server.listen()?;
+        }
+    }
+    for (server, outcome) in servers.iter().zip(outcomes) {
+        match outcome {
+            Ok(address) if address.is_unspecified() => reach::assert_as_named(server)?,
+            Ok(_) => ensure!(reach::answers(server, server.local()?)?, "no answer"),
+            Err(_) => {}
+        }
+    }
+    Ok(outcomes)
+}

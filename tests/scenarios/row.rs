@@ -1,0 +1,128 @@
+//! How a row of the acceptance list becomes trials.
+
+use std::fmt::Debug;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+use oci_bind_hook_tests::agent::Agent;
+use oci_bind_hook_tests::bpf::deny_errno;
+use oci_bind_hook_tests::cgroup::Cgroup;
+use oci_bind_hook_tests::harness;
+use oci_bind_hook_tests::hook::{BOTH, Hook, Policy, V4, V6};
+use oci_bind_hook_tests::net::Net;
+use oci_bind_hook_tests::socket::{self, Kind, Outcome, Socket};
+use rustix::io::Errno;
+
+/// Policies with an IPv4 address.
+pub const WITH4: &[Policy] = &[V4, BOTH];
+/// Policies with an IPv6 address.
+pub const WITH6: &[Policy] = &[V6, BOTH];
+/// Policies without an IPv4 address.
+pub const WITHOUT4: &[Policy] = &[V6];
+/// Policies without an IPv6 address.
+pub const WITHOUT6: &[Policy] = &[V4];
+/// Policies with both.
+pub const WITH_BOTH: &[Policy] = &[BOTH];
+/// All policies.
+pub const ANY_POLICY: &[Policy] = &[V4, V6, BOTH];
+
+/// A trial and the row of the acceptance list that it belongs to.
+pub struct Row {
+    pub id: &'static str,
+    pub trial: Trial,
+}
+
+/// A program under observation, by where its sockets come from.
+pub struct Site {
+    net: Net,
+    /// The program in the cgroup; none for one outside.
+    agent: Option<Rc<Agent>>,
+}
+
+impl Site {
+    /// A socket of the program.
+    pub fn socket(&self, kind: Kind) -> Result<Socket> {
+        match &self.agent {
+            Some(agent) => agent.socket(kind),
+            None => Socket::new(kind),
+        }
+    }
+
+    /// The network namespace.
+    pub fn net(&self) -> Net {
+        self.net
+    }
+
+    /// An address with a port, and with the interface where it needs one.
+    pub fn at(&self, address: IpAddr, port: u16) -> SocketAddr {
+        socket::at(address, port, self.net.link())
+    }
+}
+
+/// The trials of one line: under each of `policies`, `observe` sees `inside`
+/// in the cgroup, and `plain` both outside of it and after `detach`.
+pub fn row<T, F>(
+    id: &'static str,
+    what: &str,
+    policies: &[Policy],
+    observe: F,
+    inside: T,
+    plain: T,
+) -> Vec<Row>
+where
+    T: PartialEq + Debug + Clone + Send + 'static,
+    F: Fn(&Site) -> Result<T> + Clone + Send + 'static,
+{
+    policies
+        .iter()
+        .map(|&policy| {
+            let (observe, inside, plain) = (observe.clone(), inside.clone(), plain.clone());
+            let name = format!("{id} {what} [{policy:?}]");
+            let trial = harness::trial(name, move || {
+                Net::isolated(move |net| compare(net, policy, observe, &inside, &plain))
+            });
+            Row { id, trial }
+        })
+        .collect()
+}
+
+/// The errno of a refused call, as this kernel can show it.
+pub fn denied<T>(errno: Errno) -> Outcome<T> {
+    Err(deny_errno(errno))
+}
+
+fn compare<T: PartialEq + Debug>(
+    net: Net,
+    policy: Policy,
+    observe: impl Fn(&Site) -> Result<T>,
+    inside: &T,
+    plain: &T,
+) -> Result<()> {
+    let cgroup = Cgroup::new()?;
+    let agent = Some(Rc::new(Agent::new(&cgroup)?));
+    let inner = Site { net, agent };
+    let outer = Site { net, agent: None };
+    let hook = Hook::new()?;
+    let mut wrong = Vec::new();
+    let mut check = |place, site: &Site, expected: &T| {
+        match observe(site) {
+            Ok(seen) if seen == *expected => {}
+            Ok(seen) => wrong.push(format!("{place}: saw {seen:?}, not {expected:?}")),
+            Err(error) if harness::is_skip(&error) => return Err(error),
+            Err(error) => wrong.push(format!("{place}: {error:#}")),
+        }
+        Ok(())
+    };
+
+    hook.attach(&cgroup, policy)?;
+    check("in the cgroup", &inner, inside)?;
+    check("outside", &outer, plain)?;
+    hook.detach(&cgroup)?;
+    check("after detach", &inner, plain)?;
+    cgroup.assert_bare().context("after detach")?;
+
+    ensure!(wrong.is_empty(), "{}", wrong.join("; "));
+    Ok(())
+}
