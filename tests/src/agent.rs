@@ -13,6 +13,7 @@ use rustix::net::{
 };
 
 use crate::cgroup::Cgroup;
+use crate::host;
 use crate::process::{self, Running};
 use crate::socket::{Kind, PATIENCE, Socket};
 
@@ -26,6 +27,22 @@ pub struct Agent {
 impl Agent {
     /// Starts the helper in `cgroup` and in the calling thread's namespaces.
     pub fn new(cgroup: &Cgroup) -> Result<Self> {
+        let agent = Self::start()?;
+        // It makes no socket before it is asked to, so this is early enough.
+        cgroup.take_in(agent.id())?;
+        Ok(agent)
+    }
+
+    /// Starts the helper in the root cgroup.
+    pub fn in_root() -> Result<Self> {
+        let agent = Self::start()?;
+        let procs = host::cgroup_root()?.join("cgroup.procs");
+        std::fs::write(&procs, agent.id().to_string())
+            .with_context(|| format!("write {}", procs.display()))?;
+        Ok(agent)
+    }
+
+    fn start() -> Result<Self> {
         let (channel, theirs) = socketpair(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
@@ -38,8 +55,6 @@ impl Agent {
                 .stdin(theirs)
                 .stdout(Stdio::null()),
         )?;
-        // It makes no socket before it is asked to, so this is early enough.
-        cgroup.take_in(process.id())?;
         Ok(Self { channel, process })
     }
 

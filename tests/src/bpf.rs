@@ -9,6 +9,8 @@ use rustix::io::Errno;
 
 /// `BPF_PROG_LOAD` of `enum bpf_cmd`.
 const PROG_LOAD: i64 = 5;
+/// `BPF_PROG_ATTACH` of `enum bpf_cmd`.
+const PROG_ATTACH: i64 = 8;
 /// `BPF_PROG_QUERY` of `enum bpf_cmd`.
 const PROG_QUERY: i64 = 16;
 /// `BPF_PROG_TYPE_CGROUP_SOCK_ADDR` of `enum bpf_prog_type`.
@@ -57,6 +59,15 @@ struct LoadAttr {
     expected_attach_type: u32,
 }
 
+/// The members for `BPF_PROG_ATTACH` of `union bpf_attr`, as far as needed.
+#[repr(C)]
+struct AttachAttr {
+    target_fd: u32,
+    attach_bpf_fd: u32,
+    attach_type: u32,
+    attach_flags: u32,
+}
+
 /// The ids of the programs attached to `cgroup` itself, of each attach type
 /// that has any.
 pub fn attached(cgroup: impl AsFd) -> Result<Vec<(&'static str, Vec<u32>)>> {
@@ -90,42 +101,54 @@ pub fn deny_errno(wanted: Errno) -> Errno {
     }
 }
 
+/// Attaches a program that permits everything, in the mode in which no
+/// descendant may have one of that type.
+pub fn attach_exclusively(cgroup: impl AsFd, attach_type: u32) -> Result<()> {
+    let program = load(&[RETURN_1, EXIT], attach_type).context("load a program")?;
+    let mut attr = AttachAttr {
+        target_fd: cgroup.as_fd().as_raw_fd().try_into()?,
+        attach_bpf_fd: program.as_raw_fd().try_into()?,
+        attach_type,
+        attach_flags: 0,
+    };
+    bpf(PROG_ATTACH, &mut attr).context("attach a program")?;
+    Ok(())
+}
+
 /// Whether the kernel has `bpf_set_retval` (5.18), by loading a program that
 /// calls it.
 fn has_set_retval() -> bool {
-    const INET4_BIND: u32 = ATTACH_TYPES[0].1;
-    // One `struct bpf_insn` a line: opcode, registers, offset, immediate.
-    let program: [(u8, u8, i16, i32); 4] = [
-        (0xb7, 1, 0, -1),              // r1 = -1
-        (0x85, 0, 0, FUNC_SET_RETVAL), // call bpf_set_retval
-        (0xb7, 0, 0, 1),               // r0 = 1
-        (0x95, 0, 0, 0),               // exit
-    ];
-    let code: Vec<u8> = program
-        .iter()
-        .flat_map(|&(opcode, registers, offset, immediate)| {
-            let mut bytes = vec![opcode, registers];
-            bytes.extend(offset.to_ne_bytes());
-            bytes.extend(immediate.to_ne_bytes());
-            bytes
-        })
-        .collect();
+    const R1_MINUS_1: Instruction = (0xb7, 1, 0, -1);
+    const CALL: Instruction = (0x85, 0, 0, FUNC_SET_RETVAL);
+    let (_, inet4_bind) = ATTACH_TYPES[0];
+    load(&[R1_MINUS_1, CALL, RETURN_1, EXIT], inet4_bind).is_ok()
+}
+
+/// The fields of `struct bpf_insn`: opcode, registers, offset, immediate.
+type Instruction = (u8, u8, i16, i32);
+/// `r0 = 1`
+const RETURN_1: Instruction = (0xb7, 0, 0, 1);
+/// `exit`
+const EXIT: Instruction = (0x95, 0, 0, 0);
+
+fn load(program: &[Instruction], attach_type: u32) -> std::io::Result<OwnedFd> {
+    let mut code = Vec::new();
+    for (opcode, registers, offset, immediate) in program {
+        code.extend([*opcode, *registers]);
+        code.extend(offset.to_ne_bytes());
+        code.extend(immediate.to_ne_bytes());
+    }
     let mut attr = LoadAttr {
         prog_type: PROG_TYPE_CGROUP_SOCK_ADDR,
-        insn_cnt: 4,
+        insn_cnt: program.len().try_into().unwrap_or(u32::MAX),
         insns: code.as_ptr() as u64,
         license: c"GPL".as_ptr() as u64,
-        expected_attach_type: INET4_BIND,
+        expected_attach_type: attach_type,
         ..LoadAttr::default()
     };
-    match bpf(PROG_LOAD, &mut attr) {
-        Ok(descriptor) => {
-            // SAFETY: the kernel has just made this descriptor for us alone.
-            drop(unsafe { OwnedFd::from_raw_fd(descriptor) });
-            true
-        }
-        Err(_) => false,
-    }
+    let descriptor = bpf(PROG_LOAD, &mut attr)?;
+    // SAFETY: the kernel has just made this descriptor for us alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
 fn bpf<T>(command: i64, attr: &mut T) -> std::io::Result<i32> {

@@ -47,6 +47,18 @@ impl Cgroup {
         &self.path
     }
 
+    /// The directories of the cgroups directly below it.
+    pub fn children(&self) -> Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                found.push(entry.path());
+            }
+        }
+        Ok(found)
+    }
+
     /// Moves the process in.
     pub fn take_in(&self, pid: u32) -> Result<()> {
         fs::write(self.path.join("cgroup.procs"), pid.to_string())

@@ -47,12 +47,7 @@ impl Container {
 
     /// Its state with annotations for the policy.
     pub fn state_with(&self, policy: Policy) -> Value {
-        let annotations = annotations(policy);
-        let annotations: Vec<_> = annotations
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.as_str()))
-            .collect();
-        self.state(&annotations)
+        self.state(&borrowed(&annotations(policy)))
     }
 }
 
@@ -65,6 +60,14 @@ pub fn annotations(policy: Policy) -> Vec<(String, String)> {
         }
     }
     annotations
+}
+
+/// The same pairs, borrowed.
+pub fn borrowed(pairs: &[(String, String)]) -> Vec<(&str, &str)> {
+    pairs
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.as_str()))
+        .collect()
 }
 
 /// A container's state as runc writes it.

@@ -166,3 +166,14 @@ impl Hook {
         Ok(())
     }
 }
+
+/// `command` as a process that enters `cgroup` first.
+pub fn inside(cgroup: &Cgroup, command: &Command) -> Command {
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", "echo $$ >\"$0/cgroup.procs\" && exec \"$@\""])
+        .arg(cgroup.path())
+        .arg(command.get_program())
+        .args(command.get_args());
+    shell
+}

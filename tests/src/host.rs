@@ -67,9 +67,14 @@ pub(crate) fn scratch_cgroups() -> Result<&'static Path> {
         .context("host::set_up must come first")?)
 }
 
+/// The root of the cgroup2 hierarchy, or of the part of it that is visible.
+pub fn cgroup_root() -> Result<PathBuf> {
+    cgroup2_mount(&fs::read_to_string("/proc/self/mountinfo")?)
+}
+
 /// The own cgroup of this process, where the cgroup2 hierarchy is mounted.
 fn scratch_parent() -> Result<PathBuf> {
-    let mount = cgroup2_mount(&fs::read_to_string("/proc/self/mountinfo")?)?;
+    let mount = cgroup_root()?;
     let own = fs::read_to_string("/proc/self/cgroup")?;
     let own = own
         .lines()

@@ -4,13 +4,14 @@ use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+pub use rustix::process::Signal;
+use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
 /// How long a command may take before it counts as hung.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -51,11 +52,7 @@ pub fn run(command: &mut Command, input: &[u8]) -> Result<Output> {
             .stdout(stdout.try_clone()?)
             .stderr(stderr.try_clone()?),
     )?;
-    let mut pipe = running
-        .child
-        .stdin
-        .take()
-        .context("take the standard input")?;
+    let mut pipe = running.stdin()?;
     let input = input.to_vec();
     // A command that does not read everything makes this fail, which is its
     // right; it ends the writer at the latest when it exits.
@@ -92,8 +89,13 @@ impl Running {
         self.child.id()
     }
 
+    /// The parent's end of its standard input, once, if it is a pipe.
+    pub fn stdin(&mut self) -> Result<ChildStdin> {
+        self.child.stdin.take().context("take the standard input")
+    }
+
     /// The parent's end of its standard output, once, if it is a pipe.
-    pub fn stdout(&mut self) -> Result<std::process::ChildStdout> {
+    pub fn stdout(&mut self) -> Result<ChildStdout> {
         self.child.stdout.take().context("take the standard output")
     }
 

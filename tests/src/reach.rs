@@ -16,15 +16,7 @@ pub const PROBED: [IpAddr; 8] = [HOST4, CIP4, OTHER4, LOOP4, HOST6, CIP6, OTHER6
 pub fn assert_as_named(server: &Socket) -> Result<()> {
     let name = server.local()?;
     let answered = filter(|address| answers(server, SocketAddr::new(address, name.port())))?;
-    let expected: Vec<_> = PROBED
-        .into_iter()
-        .filter(|&probed| covers(name.ip(), server.kind().v6only, probed))
-        .collect();
-    ensure!(
-        answered == expected,
-        "a server at {name} answered at {answered:?}, not at {expected:?}"
-    );
-    Ok(())
+    assert_same(name.ip(), server.kind().v6only, &answered)
 }
 
 /// Whether `server`, and nobody else, answers at `address`.
@@ -43,9 +35,23 @@ pub fn answers(server: &Socket, address: SocketAddr) -> Result<bool> {
     Ok(true)
 }
 
-/// The probed addresses at which anybody accepts TCP connections on `port`.
-pub fn accepted_at(port: u16) -> Result<Vec<IpAddr>> {
-    filter(|address| Ok(tcp_answers(SocketAddr::new(address, port))?.is_some()))
+/// Fails unless somebody accepts TCP connections on `port` at exactly the
+/// addresses that `name` stands for.
+pub fn assert_accepted_as_named(name: IpAddr, port: u16) -> Result<()> {
+    let accepted = filter(|address| Ok(tcp_answers(SocketAddr::new(address, port))?.is_some()))?;
+    assert_same(name, false, &accepted)
+}
+
+fn assert_same(name: IpAddr, v6only: bool, answered: &[IpAddr]) -> Result<()> {
+    let expected: Vec<_> = PROBED
+        .into_iter()
+        .filter(|&probed| covers(name, v6only, probed))
+        .collect();
+    ensure!(
+        answered == expected,
+        "a server at {name} answered at {answered:?}, not at {expected:?}"
+    );
+    Ok(())
 }
 
 fn filter(answers: impl Fn(IpAddr) -> Result<bool>) -> Result<Vec<IpAddr>> {
