@@ -1,0 +1,29 @@
+//! What `create-runtime` does with input that is bad, and with input that is
+//! only unusual. Whatever it refuses, it says why in one line and leaves the
+//! cgroup as it was.
+
+mod accepted;
+mod annotations;
+mod cgroups;
+mod config;
+mod refusal;
+mod states;
+
+use std::process::ExitCode;
+
+use oci_bind_hook_tests::harness;
+
+fn main() -> ExitCode {
+    harness::main(|| {
+        [
+            states::trials(),
+            annotations::trials(),
+            cgroups::trials(),
+            config::trials(),
+            accepted::trials(),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    })
+}
