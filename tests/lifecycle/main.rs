@@ -1,0 +1,28 @@
+//! How policies, pins and commands come and go.
+
+mod cold_start;
+mod pins;
+mod policy;
+mod rollback;
+mod run;
+mod run_end;
+
+use std::process::ExitCode;
+
+use oci_bind_hook_tests::harness;
+
+fn main() -> ExitCode {
+    harness::main(|| {
+        [
+            cold_start::trials(),
+            pins::trials(),
+            policy::trials(),
+            rollback::trials(),
+            run::trials(),
+            run_end::trials(),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    })
+}

@@ -1,0 +1,149 @@
+//! A policy given twice, replaced, taken off, and inherited.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+use oci_bind_hook_tests::agent::Agent;
+use oci_bind_hook_tests::container::Container;
+use oci_bind_hook_tests::harness;
+use oci_bind_hook_tests::hook::{BOTH, Hook, NEIGHBOUR, Policy, V4};
+use oci_bind_hook_tests::net::{ANY4, CIP4, Net, OTHER4};
+use oci_bind_hook_tests::process::{self, Output};
+use oci_bind_hook_tests::socket::{TCP4, at};
+
+/// All trials of this file.
+pub fn trials() -> Vec<Trial> {
+    let trial = |name: &str, test: fn(&Hook, &Container) -> Result<()>| {
+        harness::trial(name, move || {
+            Net::isolated(move |_| test(&Hook::new()?, &Container::new()?))
+        })
+    };
+    vec![
+        trial("create-runtime twice with one policy", twice),
+        trial("create-runtime with another policy", conflicting),
+        trial("create-runtime --dry-run", dry_run),
+        trial("attach replaces a policy", replace),
+        trial("attach replaces a policy without a gap", without_gap),
+        trial("attach and detach by pid", by_pid),
+        trial("detach without a policy", |hook, container| {
+            hook.detach(&container.cgroup)?;
+            container.cgroup.assert_bare()
+        }),
+        trial("a process moved to a child cgroup", child_cgroup),
+    ]
+}
+
+fn twice(hook: &Hook, container: &Container) -> Result<()> {
+    for _ in 0..2 {
+        let output = create_runtime(hook, container, BOTH)?;
+        ensure!(output.status.success(), "{output:?}");
+        container.cgroup.assert_attached()?;
+    }
+    assert_bound(&container.init, CIP4)
+}
+
+fn conflicting(hook: &Hook, container: &Container) -> Result<()> {
+    ensure!(create_runtime(hook, container, V4)?.status.success());
+    let output = create_runtime(hook, container, NEIGHBOUR)?;
+    ensure!(output.status.code() == Some(1), "{output:?}");
+    ensure!(output.stderr.lines().count() == 1, "{output:?}");
+    ensure!(output.stderr.contains("another policy"), "{output:?}");
+    container.cgroup.assert_attached()?;
+    assert_bound(&container.init, CIP4)
+}
+
+fn dry_run(hook: &Hook, container: &Container) -> Result<()> {
+    let state = container.state_with(BOTH).to_string();
+    let mut command = hook.command("create-runtime");
+    let output = process::run(command.arg("--dry-run"), state.as_bytes())?;
+    ensure!(
+        output.status.success() && output.stderr.is_empty(),
+        "{output:?}"
+    );
+    let shown: serde_json::Value = serde_json::from_str(&output.stdout)?;
+    ensure!(shown["container"] == container.id(), "{shown}");
+    ensure!(shown["plan"]["ipv4"] == CIP4.to_string(), "{shown}");
+    let cgroup = container.cgroup.path().to_str();
+    ensure!(shown["cgroup"].as_str() == cgroup, "{shown}");
+    container.cgroup.assert_bare()
+}
+
+fn replace(hook: &Hook, container: &Container) -> Result<()> {
+    for (policy, own) in [(V4, CIP4), (NEIGHBOUR, OTHER4), (BOTH, CIP4)] {
+        hook.attach(&container.cgroup, policy)?;
+        container.cgroup.assert_attached()?;
+        assert_bound(&container.init, own)?;
+    }
+    Ok(())
+}
+
+/// While the policy changes all the time, every bind meets one or the other.
+fn without_gap(hook: &Hook, container: &Container) -> Result<()> {
+    hook.attach(&container.cgroup, V4)?;
+    let is_done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let changes = scope.spawn(|| {
+            let mut all = [NEIGHBOUR, V4].into_iter().cycle().take(20);
+            let result = all.try_for_each(|policy| hook.attach(&container.cgroup, policy));
+            is_done.store(true, Ordering::Relaxed);
+            result
+        });
+        while !is_done.load(Ordering::Relaxed) {
+            let address = bound(&container.init)?;
+            ensure!(
+                [CIP4, OTHER4].contains(&address),
+                "a server got to {address}"
+            );
+        }
+        changes
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+fn by_pid(hook: &Hook, container: &Container) -> Result<()> {
+    let pid = container.init.id().to_string();
+    let mut attach = hook.command("attach");
+    attach.args(["--pid", &pid]).args(V4.options());
+    ensure!(process::run(&mut attach, b"")?.status.success());
+    container.cgroup.assert_attached()?;
+    assert_bound(&container.init, CIP4)?;
+
+    let mut detach = hook.command("detach");
+    ensure!(
+        process::run(detach.args(["--pid", &pid]), b"")?
+            .status
+            .success()
+    );
+    container.cgroup.assert_bare()?;
+    assert_bound(&container.init, ANY4)
+}
+
+fn child_cgroup(hook: &Hook, container: &Container) -> Result<()> {
+    hook.attach(&container.cgroup, V4)?;
+    let child = container.cgroup.child("below")?;
+    let process = Agent::new(&child)?;
+    assert_bound(&process, CIP4)
+}
+
+fn create_runtime(hook: &Hook, container: &Container, policy: Policy) -> Result<Output> {
+    hook.create_runtime(container.state_with(policy).to_string().as_bytes())
+}
+
+fn assert_bound(process: &Agent, expected: IpAddr) -> Result<()> {
+    let address = bound(process)?;
+    ensure!(
+        address == expected,
+        "a server is at {address}, not {expected}"
+    );
+    Ok(())
+}
+
+/// Where a server ends up that binds to 0.0.0.0.
+fn bound(process: &Agent) -> Result<IpAddr> {
+    let server = process.socket(TCP4)?;
+    server.bind(at(ANY4, 0, 0)).context("bind to 0.0.0.0")?;
+    Ok(server.local()?.ip())
+}

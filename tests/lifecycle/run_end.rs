@@ -1,0 +1,131 @@
+//! `run`: how it ends, and what is left then.
+
+use std::io::{BufRead, BufReader};
+use std::os::fd::OwnedFd;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+use oci_bind_hook_tests::cgroup::{Cgroup, wait_empty};
+use oci_bind_hook_tests::hook::{Hook, V4, inside};
+use oci_bind_hook_tests::net::Net;
+use oci_bind_hook_tests::process::{self, Running, Signal};
+use oci_bind_hook_tests::{harness, host};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// All trials of this file.
+pub fn trials() -> Vec<Trial> {
+    let trial = |name: &str, test: fn(&Hook, &Cgroup) -> Result<()>| {
+        harness::trial(name, move || {
+            Net::isolated(move |_| test(&Hook::new()?, &Cgroup::new()?))
+        })
+    };
+    vec![
+        trial("run passes on SIGTERM", forwarded),
+        trial("run ends what the command leaves running", left_running),
+        trial("run killed by SIGKILL takes its processes along", killed),
+        trial("run removes what an earlier one left", |hook, cgroup| {
+            // Dropped, it does not mind that somebody else has removed it.
+            let _left = cgroup.child("oci-bind-hook-run-1")?;
+            run_true(hook, cgroup)
+        }),
+        trial("unload removes what an earlier run left", |hook, cgroup| {
+            let _left = cgroup.child("oci-bind-hook-run-1")?;
+            host::private_bpffs()?;
+            hook.unload()?;
+            assert_nothing_below(cgroup)
+        }),
+        trial("run spares the cgroup of another run", neighbours),
+    ]
+}
+
+fn forwarded(hook: &Hook, cgroup: &Cgroup) -> Result<()> {
+    let script = "trap 'exit 9' TERM; sleep 1000 & echo $!; wait";
+    let (mut run, [sleep]) = start(hook, cgroup, script)?;
+    run.signal(Signal::TERM)?;
+    let status = run.wait(PATIENCE)?;
+    ensure!(status.code() == Some(9), "ended with {status}");
+    assert_ended(&sleep)?;
+    assert_nothing_below(cgroup)
+}
+
+fn left_running(hook: &Hook, cgroup: &Cgroup) -> Result<()> {
+    // The second is in a session of its own and ignores hang-ups.
+    let script = "sleep 1000 & echo $!; setsid nohup sleep 1000 >/dev/null 2>&1 & echo $!; exit 0";
+    let (mut run, sleeps) = start::<2>(hook, cgroup, script)?;
+    ensure!(run.wait(PATIENCE)?.success());
+    sleeps.iter().try_for_each(assert_ended)?;
+    assert_nothing_below(cgroup)
+}
+
+fn killed(hook: &Hook, cgroup: &Cgroup) -> Result<()> {
+    let script = "trap '' TERM; sleep 1000 & echo $!; echo $$; wait";
+    let (mut run, processes) = start::<2>(hook, cgroup, script)?;
+    run.signal(Signal::KILL)?;
+    run.wait(PATIENCE)?;
+    processes.iter().try_for_each(assert_ended)?;
+    wait_empty(cgroup.path(), PATIENCE)?;
+    run_true(hook, cgroup)
+}
+
+/// One that runs is not swept by the next, which runs at the same time.
+fn neighbours(hook: &Hook, cgroup: &Cgroup) -> Result<()> {
+    let (mut run, [sleep]) = start(hook, cgroup, "sleep 1000 & echo $!; wait")?;
+    let status = process::run(&mut inside(cgroup, &run_command(hook, &["true"])), b"")?.status;
+    ensure!(status.success(), "the second ended with {status}");
+    ensure!(
+        !process::ends(&sleep, Duration::ZERO)?,
+        "the first was ended"
+    );
+    ensure!(cgroup.children()?.len() == 1, "{:?}", cgroup.children()?);
+    run.signal(Signal::TERM)?;
+    run.wait(PATIENCE)?;
+    assert_nothing_below(cgroup)
+}
+
+fn run_true(hook: &Hook, cgroup: &Cgroup) -> Result<()> {
+    let output = process::run(&mut inside(cgroup, &run_command(hook, &["true"])), b"")?;
+    ensure!(output.status.success(), "{output:?}");
+    assert_nothing_below(cgroup)
+}
+
+fn run_command(hook: &Hook, command: &[&str]) -> Command {
+    let mut run = hook.command("run");
+    run.args(V4.options()).arg("--").args(command);
+    run
+}
+
+/// Starts a shell script under `run`, inside `cgroup`, and waits until it has
+/// written the ids of `N` processes.
+fn start<const N: usize>(
+    hook: &Hook,
+    cgroup: &Cgroup,
+    script: &str,
+) -> Result<(Running, [OwnedFd; N])> {
+    let mut command = inside(cgroup, &run_command(hook, &["sh", "-c", script]));
+    let mut run = Running::start(command.stdin(Stdio::null()).stdout(Stdio::piped()))?;
+    let mut lines = BufReader::new(run.stdout()?).lines();
+    let mut processes = Vec::new();
+    for _ in 0..N {
+        let pid = lines.next().context("the script ended early")??.parse()?;
+        processes.push(process::pidfd(pid)?);
+    }
+    let processes = processes.try_into().ok().context("count the processes")?;
+    Ok((run, processes))
+}
+
+fn assert_ended(process: &OwnedFd) -> Result<()> {
+    ensure!(
+        process::ends(process, PATIENCE)?,
+        "a process was left running"
+    );
+    Ok(())
+}
+
+fn assert_nothing_below(cgroup: &Cgroup) -> Result<()> {
+    let left = cgroup.children()?;
+    ensure!(left.is_empty(), "left behind: {left:?}");
+    Ok(())
+}
