@@ -1,5 +1,7 @@
 //! `load` and `unload`, each in a bpffs of its own.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 use oci_bind_hook_tests::cgroup::Cgroup;
@@ -32,6 +34,7 @@ pub fn trials() -> Vec<Trial> {
             assert_pins(0)
         }),
         trial("unload while others attach", race),
+        trial("unload while cgroups come and go", churn),
         trial("attach after unload loads again", |hook| {
             let cgroup = Cgroup::new()?;
             hook.load()?;
@@ -85,6 +88,29 @@ fn race(hook: &Hook) -> Result<()> {
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         }
         unloaded
+    })
+}
+
+/// `unload` looks at every cgroup of the host; some go while it does.
+fn churn(hook: &Hook) -> Result<()> {
+    const ROUNDS: usize = 100;
+    let is_done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let churning = scope.spawn(|| {
+            while !is_done.load(Ordering::Relaxed) {
+                Cgroup::new()?.remove()?;
+            }
+            Ok(())
+        });
+        let unloaded = (0..ROUNDS).try_for_each(|_| {
+            hook.load()?;
+            hook.unload()
+        });
+        is_done.store(true, Ordering::Relaxed);
+        churning
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            .and(unloaded)
     })
 }
 

@@ -26,6 +26,7 @@ pub fn trials() -> Vec<Trial> {
         trial("run passes on SIGTERM", forwarded),
         trial("run ends what the command leaves running", left_running),
         trial("run killed by SIGKILL takes its processes along", killed),
+        trial("run killed by SIGKILL while others sweep", killed_and_swept),
         trial("run removes what an earlier one left", |hook, cgroup| {
             // Dropped, it does not mind that somebody else has removed it.
             let _left = cgroup.child("oci-bind-hook-run-1")?;
@@ -70,11 +71,28 @@ fn killed(hook: &Hook, cgroup: &Cgroup) -> Result<()> {
     run_true(hook, cgroup)
 }
 
+/// Others may remove the cgroup before whoever cleans up after the run does:
+/// either way all of it ends at once.
+fn killed_and_swept(hook: &Hook, cgroup: &Cgroup) -> Result<()> {
+    const ROUNDS: usize = 10;
+    for _ in 0..ROUNDS {
+        let (mut run, [sleep]) = start(hook, cgroup, "sleep 1000 & echo $!; wait")?;
+        run.signal(Signal::KILL)?;
+        run.wait(PATIENCE)?;
+        while !process::ends(&sleep, Duration::ZERO)? {
+            sweep(hook, cgroup)?;
+        }
+        sweep(hook, cgroup)?;
+        wait_empty(cgroup.path(), Duration::from_secs(5))?;
+        assert_nothing_below(cgroup)?;
+    }
+    Ok(())
+}
+
 /// One that runs is not swept by the next, which runs at the same time.
 fn neighbours(hook: &Hook, cgroup: &Cgroup) -> Result<()> {
     let (mut run, [sleep]) = start(hook, cgroup, "sleep 1000 & echo $!; wait")?;
-    let status = process::run(&mut inside(cgroup, &run_command(hook, &["true"])), b"")?.status;
-    ensure!(status.success(), "the second ended with {status}");
+    sweep(hook, cgroup)?;
     ensure!(
         !process::ends(&sleep, Duration::ZERO)?,
         "the first was ended"
@@ -86,9 +104,15 @@ fn neighbours(hook: &Hook, cgroup: &Cgroup) -> Result<()> {
 }
 
 fn run_true(hook: &Hook, cgroup: &Cgroup) -> Result<()> {
+    sweep(hook, cgroup)?;
+    assert_nothing_below(cgroup)
+}
+
+/// Runs something that does nothing: before, it removes what others left.
+fn sweep(hook: &Hook, cgroup: &Cgroup) -> Result<()> {
     let output = process::run(&mut inside(cgroup, &run_command(hook, &["true"])), b"")?;
     ensure!(output.status.success(), "{output:?}");
-    assert_nothing_below(cgroup)
+    Ok(())
 }
 
 fn run_command(hook: &Hook, command: &[&str]) -> Command {

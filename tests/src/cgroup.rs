@@ -1,7 +1,7 @@
 //! Scratch cgroups.
 
 use std::fs::{self, File};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read, Seek};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::{bpf, host};
+use crate::{bpf, host, process};
 
 /// A cgroup2 cgroup that is removed when dropped. Whatever lives in it must
 /// have been dropped before.
@@ -112,28 +112,42 @@ impl Drop for Cgroup {
 }
 
 /// Waits until no process is left in the cgroup or below it: the kernel
-/// signals every change of `cgroup.events`. A cgroup that is gone is empty.
+/// signals every change of `cgroup.events` since it was last read. A cgroup
+/// that is gone is empty.
 pub fn wait_empty(cgroup: &Path, patience: Duration) -> Result<()> {
     let path = cgroup.join("cgroup.events");
     let deadline = Instant::now() + patience;
-    let events = match File::open(&path) {
+    let mut events = match File::open(&path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         file => file.with_context(|| format!("open {}", path.display()))?,
     };
     loop {
-        let Ok(state) = fs::read_to_string(&path) else {
+        let mut state = String::new();
+        events.rewind()?;
+        if events.read_to_string(&mut state).is_err() {
             return Ok(());
-        };
+        }
         if state.lines().any(|line| line == "populated 0") {
             return Ok(());
         }
         let left = deadline.saturating_duration_since(Instant::now());
         ensure!(
             !left.is_zero(),
-            "{} still holds processes after {patience:?}",
-            cgroup.display()
+            "{} still holds processes after {patience:?}: {}",
+            cgroup.display(),
+            processes(cgroup)
         );
         let mut fds = [PollFd::from_borrowed_fd(events.as_fd(), PollFlags::PRI)];
         poll(&mut fds, Some(&Timespec::try_from(left)?))?;
     }
+}
+
+/// The command lines of the processes in the cgroup itself, for a message.
+fn processes(cgroup: &Path) -> String {
+    let pids = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
+    let describe = |pid| process::command_line(pid).map(|line| format!("{pid} ({line})"));
+    pids.lines()
+        .filter_map(|pid| describe(pid.parse().ok()?))
+        .collect::<Vec<_>>()
+        .join(", ")
 }

@@ -17,5 +17,6 @@ pub mod host;
 pub mod net;
 pub mod process;
 pub mod reach;
+mod routes;
 pub mod socket;
 pub mod sys;

@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use crate::process::{self, Output};
+use crate::routes::Routes;
 use crate::sys;
 
 /// The host's own IPv4 address.
@@ -117,7 +118,9 @@ impl Net {
     fn enter() -> Result<Self> {
         sys::unshare_descriptors().context("unshare the descriptors")?;
         sys::unshare_net().context("unshare the network namespace")?;
+        let routes = Routes::watch().context("watch the routes")?;
         ip(&["-batch", "-"], SET_UP)?;
+        routes.wait_for(&[LOOP6, HOST6, CIP6, OTHER6, LINK6])?;
         let link = ip(&["-oneline", "link", "show", "dev", "v0"], "")?;
         let link = link
             .split_once(':')

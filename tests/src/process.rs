@@ -112,12 +112,10 @@ impl Running {
     /// Waits until it ends.
     pub fn wait(&mut self, patience: Duration) -> Result<ExitStatus> {
         if !self.ends(patience)? {
+            let line = command_line(self.id()).unwrap_or_default();
             bail!(
-                "process {} still runs after {patience:?}: {}",
-                self.id(),
-                std::fs::read_to_string(format!("/proc/{}/cmdline", self.id()))
-                    .unwrap_or_default()
-                    .replace('\0', " ")
+                "process {} ({line}) still runs after {patience:?}",
+                self.id()
             );
         }
         Ok(self.child.wait()?)
@@ -142,6 +140,12 @@ pub fn pidfd(pid: u32) -> Result<OwnedFd> {
 pub fn ends(pidfd: impl AsFd, patience: Duration) -> Result<bool> {
     let mut fds = [PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN)];
     Ok(poll(&mut fds, Some(&Timespec::try_from(patience)?))? > 0)
+}
+
+/// The command line of a process, unless it has ended.
+pub fn command_line(pid: u32) -> Option<String> {
+    let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
+    Some(line.trim_end_matches('\0').replace('\0', " "))
 }
 
 fn memory_file() -> Result<File> {
