@@ -93,7 +93,7 @@ fn race(hook: &Hook) -> Result<()> {
 
 /// `unload` looks at every cgroup of the host; some go while it does.
 fn churn(hook: &Hook) -> Result<()> {
-    const ROUNDS: usize = 100;
+    const ROUNDS: usize = 30;
     let is_done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let churning = scope.spawn(|| {
