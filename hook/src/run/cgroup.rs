@@ -1,21 +1,23 @@
 //! The cgroup of one `run`: made below the caller's own, so that the caller's
 //! limits hold, and removed in the end.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read as _};
+use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::cgroup::{self, Cgroup};
 
 /// Start of the name of each such cgroup; the process id follows.
 const PREFIX: &str = "oci-bind-hook-run-";
 /// How long the processes of a cgroup may take to die.
-const PATIENCE_MILLISECONDS: i32 = 10_000;
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A new cgroup. Its directory is locked as long as the value lives: that is
 /// how [`sweep_all`] tells one that is about to be used from one left behind.
@@ -136,14 +138,21 @@ fn lock(path: &Path) -> Result<Option<OwnedFd>> {
     }
 }
 
-/// Kills every process of the cgroup and waits until it is empty.
+/// Kills every process of the cgroup and waits until it is empty or gone.
 fn kill_all(path: &Path) -> Result<()> {
     let events = path.join("cgroup.events");
     let mut events = match File::open(&events) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         opened => opened.with_context(|| format!("open {}", events.display()))?,
     };
+    let start = Instant::now();
     while is_populated(&mut events)? {
+        ensure!(
+            start.elapsed() < PATIENCE,
+            "cgroup {} still has processes {} s after they were killed",
+            path.display(),
+            PATIENCE.as_secs()
+        );
         // cgroup.kill came with Linux 5.14.
         if fs::write(path.join("cgroup.kill"), "1").is_err() {
             kill_each(path)?;
@@ -168,32 +177,33 @@ fn kill_each(path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// A cgroup that another process has removed meanwhile was empty: its files say
+/// ENODEV.
 fn is_populated(events: &mut File) -> Result<bool> {
-    use std::io::{Seek as _, SeekFrom};
     let mut text = String::new();
-    events
+    let read = events
         .seek(SeekFrom::Start(0))
-        .and_then(|_| events.read_to_string(&mut text))
-        .context("read cgroup.events")?;
-    Ok(text.lines().any(|line| line == "populated 1"))
+        .and_then(|_| events.read_to_string(&mut text));
+    match read {
+        Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(false),
+        read => {
+            read.context("read cgroup.events")?;
+            Ok(text.lines().any(|line| line == "populated 1"))
+        }
+    }
 }
 
-/// The kernel raises POLLPRI on cgroup.events when it changes.
+/// The kernel raises POLLPRI on cgroup.events when it changes, but holds the
+/// event back for up to 10 ms, and drops it when the cgroup is removed in that
+/// time (`cgroup_file_notify`, `cgroup_rm_file`): hence the short wait.
 fn wait_for_change(events: &File, path: &Path) -> Result<()> {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let mut fds = [PollFd::new(events, PollFlags::PRI)];
-    let patience = Timespec {
-        tv_sec: i64::from(PATIENCE_MILLISECONDS / 1000),
-        tv_nsec: 0,
+    const A_MOMENT: Timespec = Timespec {
+        tv_sec: 0,
+        tv_nsec: 100_000_000,
     };
-    let ready = poll(&mut fds, Some(&patience))
+    let mut fds = [PollFd::new(events, PollFlags::PRI)];
+    poll(&mut fds, Some(&A_MOMENT))
         .with_context(|| format!("wait for the end of cgroup {}", path.display()))?;
-    anyhow::ensure!(
-        ready > 0,
-        "cgroup {} still has processes {} s after they were killed",
-        path.display(),
-        PATIENCE_MILLISECONDS / 1000
-    );
     Ok(())
 }
 
