@@ -2,8 +2,9 @@
 
 use anyhow::{Context as _, Result};
 use std::fs::{self, File};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::os::fd::AsFd as _;
+use std::path::Path;
 
 use super::print;
 use crate::bpffs::{self, DIRECTORY};
@@ -26,12 +27,8 @@ pub(super) fn unload() -> Result<()> {
     let all = Programs::all_pinned()?;
     let mut users = vec![0_usize; all.len()];
     cgroup::walk(|path| {
-        let directory = match File::open(path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            opened => opened.with_context(|| format!("open cgroup {}", path.display()))?,
-        };
         for ((_, programs), users) in all.iter().zip(&mut users) {
-            *users += usize::from(programs.are_attached(directory.as_fd())?);
+            *users += usize::from(uses(path, programs)?);
         }
         Ok(())
     })?;
@@ -52,4 +49,19 @@ pub(super) fn unload() -> Result<()> {
         fs::remove_dir(DIRECTORY).with_context(|| format!("remove {DIRECTORY}"))?;
     }
     Ok(())
+}
+
+/// Whether a cgroup has any of the programs. One that is removed meanwhile has
+/// none: opening it, or asking for its programs, says ENOENT.
+fn uses(path: &Path, programs: &Programs) -> Result<bool> {
+    let directory = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        opened => opened.with_context(|| format!("open cgroup {}", path.display()))?,
+    };
+    programs.are_attached(directory.as_fd()).or_else(|error| {
+        match error.downcast_ref::<io::Error>().map(io::Error::kind) {
+            Some(ErrorKind::NotFound) => Ok(false),
+            _ => Err(error.context(format!("look at cgroup {}", path.display()))),
+        }
+    })
 }
