@@ -19,6 +19,8 @@ use rustix::io::Errno;
 use rustix::process::{Pid, getpid};
 use rustix::thread::{LinkNameSpaceType, gettid, move_into_link_name_space};
 
+use crate::request::setting_of;
+
 /// In which network namespace to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Namespace {
@@ -147,10 +149,11 @@ fn look(wanted: &[IpAddr]) -> Result<()> {
 /// Whether a list of addresses has the wanted one, usable. One that is usable
 /// on some device is, whatever it is on others.
 fn verdict(wanted: IpAddr, found: &[Found]) -> Result<()> {
+    let setting = setting_of(wanted);
     let mut having = found.iter().filter(|found| found.covers(wanted)).peekable();
     if having.peek().is_none() {
         bail!(
-            "address {wanted} is not configured in the network namespace: \
+            "{setting} address {wanted} is not configured in the network namespace: \
              add it (ip address add {wanted} dev DEV), \
              or set require-local-address = false in the configuration"
         );
@@ -164,12 +167,12 @@ fn verdict(wanted: IpAddr, found: &[Found]) -> Result<()> {
     }
     if failed {
         bail!(
-            "address {wanted} failed duplicate address detection: another host answered for it: \
-             free the address there, or assign another one"
+            "{setting} address {wanted} failed duplicate address detection: \
+             another host answered for it: free the address there, or assign another one"
         );
     }
     bail!(
-        "address {wanted} is still tentative: duplicate address detection has not finished: \
-         retry in a second, or add it with nodad"
+        "{setting} address {wanted} is still tentative: \
+         duplicate address detection has not finished: retry in a second, or add it with nodad"
     );
 }

@@ -8,7 +8,7 @@ use oci_bind_hook_ebpf::abi::{self, flag};
 use serde::{Serialize, Serializer};
 
 use crate::config::Config;
-use crate::request::{ExemptPorts, Guard, Loopback, PortMappings, Request};
+use crate::request::{ExemptPorts, Guard, Loopback, PortMappings, Request, setting_of};
 
 #[cfg(test)]
 mod tests;
@@ -71,15 +71,16 @@ pub fn decide(request: &Request, config: &Config) -> Result<Plan> {
 
 /// Checks an address against the lists of the configuration; `deny` wins.
 fn may_claim(address: IpAddr, config: &Config) -> Result<()> {
+    let setting = setting_of(address);
     if let Some(network) = config.deny.iter().find(|net| net.contains(&address)) {
         bail!(
-            "address {address} is denied by {network} in the configuration: \
+            "{setting} address {address} is denied by {network} in the configuration: \
              choose another address or change deny"
         );
     }
     if !config.allow.is_empty() && !config.allow.iter().any(|net| net.contains(&address)) {
         bail!(
-            "address {address} is not allowed by the configuration: \
+            "{setting} address {address} is not allowed by the configuration: \
              choose another address or add it to allow"
         );
     }

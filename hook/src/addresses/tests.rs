@@ -11,6 +11,7 @@ use proptest::prelude::*;
 
 use super::dump::{Dump, address};
 use super::*;
+use crate::request::setting_of;
 
 const SEQUENCE: u32 = 7;
 
@@ -97,7 +98,10 @@ fn verdicts() {
                     !message.is_empty() && error.contains(message),
                     "{wanted}: {error}"
                 );
-                assert!(error.starts_with(&format!("address {wanted} ")), "{error}");
+                assert!(
+                    error.starts_with(&format!("{} address {wanted} ", setting_of(ip(wanted)))),
+                    "{error}"
+                );
                 assert_eq!(error.lines().count(), 1, "{error}");
             }
         }

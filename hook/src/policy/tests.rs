@@ -67,10 +67,12 @@ fn allow_limits_each_address() {
     let message = error(&both(), "allow = [\"192.0.2.0/24\"]");
     assert_eq!(
         message,
-        "address 2001:db8::10 is not allowed by the configuration: \
+        "ipv6 address 2001:db8::10 is not allowed by the configuration: \
          choose another address or add it to allow"
     );
-    assert!(error(&both(), "allow = [\"::/0\"]").contains("address 192.0.2.10 is not allowed"));
+    assert!(
+        error(&both(), "allow = [\"::/0\"]").contains("ipv4 address 192.0.2.10 is not allowed")
+    );
 }
 
 #[test]
@@ -80,7 +82,7 @@ fn deny_wins_over_allow() {
         "allow = [\"0.0.0.0/0\", \"::/0\", \"192.0.2.10\"]\ndeny = [\"192.0.2.8/29\"]",
     );
     assert!(
-        message.starts_with("address 192.0.2.10 is denied by 192.0.2.8/29"),
+        message.starts_with("ipv4 address 192.0.2.10 is denied by 192.0.2.8/29"),
         "{message}"
     );
     assert!(error(&both(), "deny = [\"2001:db8::/32\"]").contains("denied by 2001:db8::/32"));

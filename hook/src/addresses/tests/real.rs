@@ -114,7 +114,7 @@ fn configured_addresses_are_found_from_inside() {
         assert!(
             one.unwrap_err()
                 .to_string()
-                .starts_with("address 2001:db8::11 is not")
+                .starts_with("ipv6 address 2001:db8::11 is not")
         );
         check(own, None, None).unwrap();
     });
