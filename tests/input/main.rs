@@ -3,6 +3,7 @@
 //! cgroup as it was.
 
 mod accepted;
+mod addresses;
 mod annotations;
 mod cgroups;
 mod config;
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
         [
             states::trials(),
             annotations::trials(),
+            addresses::trials(),
             cgroups::trials(),
             config::trials(),
             accepted::trials(),

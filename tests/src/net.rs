@@ -134,6 +134,19 @@ impl Net {
         self.link
     }
 
+    /// Gives the interface another IPv4 address.
+    pub fn add(&self, address: IpAddr) -> Result<()> {
+        ip(&["-batch", "-"], &format!("addr add {address}/24 dev v0\n")).map(drop)
+    }
+
+    /// Gives the interface another IPv6 address that stays tentative: duplicate
+    /// address detection goes on for minutes.
+    pub fn add_tentative(&self, address: IpAddr) -> Result<()> {
+        let path = "/proc/sys/net/ipv6/conf/v0/dad_transmits";
+        std::fs::write(path, "600").with_context(|| format!("write {path}"))?;
+        ip(&["-batch", "-"], &format!("addr add {address}/64 dev v0\n")).map(drop)
+    }
+
     /// Leaves only this many local ports for the kernel to choose from.
     pub fn squeeze_ports(&self, count: u16) -> Result<()> {
         const FIRST: u16 = 40000;
