@@ -7,8 +7,9 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use oci_bind_hook_tests::cgroup::{Cgroup, wait_empty};
 use oci_bind_hook_tests::harness::{self, skip, trial};
-use oci_bind_hook_tests::hook::{Hook, V4};
+use oci_bind_hook_tests::hook::{Hook, V4, inside};
 use oci_bind_hook_tests::net::{ANY4, ANY6, CIP4, Net};
 use oci_bind_hook_tests::process::{self, Running};
 use oci_bind_hook_tests::reach;
@@ -55,13 +56,13 @@ fn moved(command: &[&str]) -> Result<()> {
     Net::isolated(|net| {
         let mut plain = Command::new(command[0]);
         plain.args(&command[1..]);
-        let at = listening(net, &mut plain)?;
+        let at = listening(net, &plain)?;
         ensure!(at == ANY4 || at == ANY6, "by itself it listens at {at}");
 
         let hook = Hook::new()?;
         let mut run = hook.command("run");
         run.args(V4.options()).arg("--").args(command);
-        let at = listening(net, &mut run)?;
+        let at = listening(net, &run)?;
         ensure!(at.to_canonical() == CIP4, "under `run` it listens at {at}");
         Ok(())
     })
@@ -69,12 +70,16 @@ fn moved(command: &[&str]) -> Result<()> {
 
 /// Starts `command`, waits until it listens, checks where it answers, and ends
 /// it: the address it listens at.
-fn listening(net: Net, command: &mut Command) -> Result<IpAddr> {
+fn listening(net: Net, command: &Command) -> Result<IpAddr> {
+    let cgroup = Cgroup::new()?;
+    let mut command = inside(&cgroup, command);
     let mut running = Running::start(command.stdin(Stdio::null()).stdout(Stdio::null()))?;
     let at = wait_for_listener(net, &running)?;
     reach::assert_accepted_as_named(at, PORT)?;
     running.signal(process::Signal::TERM)?;
     running.wait(PATIENCE)?;
+    // A server may have children that still answer a connection.
+    wait_empty(cgroup.path(), PATIENCE)?;
     ensure!(net.listeners(PORT)?.is_empty(), "it listens after its end");
     Ok(at)
 }
