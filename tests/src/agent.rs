@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use rustix::io::retry_on_intr;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recv, recvmsg, send, sendmsg,
@@ -74,19 +75,21 @@ impl Agent {
         let mut errno = [0; REPLY];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
-        let received = recvmsg(
-            &self.channel,
-            &mut [IoSliceMut::new(&mut errno)],
-            &mut control,
-            RecvFlags::CMSG_CLOEXEC,
-        )
+        let received = retry_on_intr(|| {
+            recvmsg(
+                &self.channel,
+                &mut [IoSliceMut::new(&mut errno)],
+                &mut control,
+                RecvFlags::CMSG_CLOEXEC,
+            )
+        })
         .context("hear from the agent")?;
         if received.bytes != REPLY {
             bail!("the agent ended before it answered");
         }
         // The kernel goes by the last descriptor of a socket: do not use ours
         // before the helper has closed its own.
-        let closed = recv(&self.channel, &mut [0][..], RecvFlags::empty());
+        let closed = retry_on_intr(|| recv(&self.channel, &mut [0][..], RecvFlags::empty()));
         closed.context("hear that the agent closed its socket")?;
         let fd = control
             .drain()
@@ -114,7 +117,7 @@ const CLOSED: &[u8] = &[0];
 pub fn serve(channel: impl AsFd) -> Result<()> {
     let mut request = [0; REQUEST];
     loop {
-        let (bytes, _) = recv(&channel, &mut request[..], RecvFlags::empty())?;
+        let (bytes, _) = retry_on_intr(|| recv(&channel, &mut request[..], RecvFlags::empty()))?;
         if bytes != REQUEST {
             return Ok(());
         }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
 
 use crate::{bpf, host, process};
 
@@ -138,7 +139,8 @@ pub fn wait_empty(cgroup: &Path, patience: Duration) -> Result<()> {
             processes(cgroup)
         );
         let mut fds = [PollFd::from_borrowed_fd(events.as_fd(), PollFlags::PRI)];
-        poll(&mut fds, Some(&Timespec::try_from(left)?))?;
+        let left = Timespec::try_from(left)?;
+        retry_on_intr(|| poll(&mut fds, Some(&left)))?;
     }
 }
 

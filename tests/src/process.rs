@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::io::retry_on_intr;
 pub use rustix::process::Signal;
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
@@ -139,7 +140,8 @@ pub fn pidfd(pid: u32) -> Result<OwnedFd> {
 /// Whether the process ends within `patience`.
 pub fn ends(pidfd: impl AsFd, patience: Duration) -> Result<bool> {
     let mut fds = [PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN)];
-    Ok(poll(&mut fds, Some(&Timespec::try_from(patience)?))? > 0)
+    let patience = Timespec::try_from(patience)?;
+    Ok(retry_on_intr(|| poll(&mut fds, Some(&patience)))? > 0)
 }
 
 /// The command line of a process, unless it has ended.

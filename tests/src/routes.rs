@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 
 use anyhow::{Context, Result};
+use rustix::io::retry_on_intr;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{
     AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with, sockopt,
@@ -49,7 +50,7 @@ impl Routes {
                 return Ok(());
             }
             // What changed is of no interest, only that something did.
-            recv(&self.netlink, &mut [0; 1][..], RecvFlags::TRUNC)
+            retry_on_intr(|| recv(&self.netlink, &mut [0; 1][..], RecvFlags::TRUNC))
                 .with_context(|| format!("wait for routes to {addresses:?}"))?;
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
     self, AddressFamily, MMsgHdr, RecvFlags, SendAncillaryBuffer, SendFlags, SocketAddrAny,
     SocketFlags, SocketType, sockopt,
@@ -89,7 +89,8 @@ impl fmt::Debug for Kind {
     }
 }
 
-/// A socket with a deadline on every call.
+/// A socket with a deadline on every call. The kernel does not restart a call
+/// with a deadline by itself when the process was stopped meanwhile.
 #[derive(Debug)]
 pub struct Socket {
     fd: OwnedFd,
@@ -155,7 +156,8 @@ impl Socket {
 
     /// accept(2)
     pub fn accept(&self) -> Result<Self> {
-        let fd = net::accept_with(&self.fd, SocketFlags::CLOEXEC).context("accept")?;
+        let fd =
+            retry_on_intr(|| net::accept_with(&self.fd, SocketFlags::CLOEXEC)).context("accept")?;
         Ok(Self {
             fd,
             kind: self.kind,
@@ -228,7 +230,8 @@ impl Socket {
     pub fn receive(&self) -> Result<(Vec<u8>, SocketAddr)> {
         let mut buffer = [0; 256];
         let (bytes, _, from) =
-            net::recvfrom(&self.fd, &mut buffer[..], RecvFlags::empty()).context("recvfrom")?;
+            retry_on_intr(|| net::recvfrom(&self.fd, &mut buffer[..], RecvFlags::empty()))
+                .context("recvfrom")?;
         let from = from.context("a datagram without a sender")?;
         Ok((buffer[..bytes].to_vec(), from.try_into()?))
     }
@@ -236,7 +239,8 @@ impl Socket {
     /// recv(2) on a connected socket; an error of the connection included.
     pub fn receive_connected(&self) -> Outcome<Vec<u8>> {
         let mut buffer = [0; 256];
-        let (bytes, _) = net::recv(&self.fd, &mut buffer[..], RecvFlags::empty())?;
+        let (bytes, _) =
+            retry_on_intr(|| net::recv(&self.fd, &mut buffer[..], RecvFlags::empty()))?;
         Ok(buffer[..bytes].to_vec())
     }
 }
@@ -262,7 +266,8 @@ pub fn first_ready(sockets: &[&Socket]) -> Result<usize> {
         .iter()
         .map(|socket| PollFd::new(*socket, PollFlags::IN))
         .collect();
-    let ready = poll(&mut fds, Some(&Timespec::try_from(PATIENCE)?))?;
+    let patience = Timespec::try_from(PATIENCE)?;
+    let ready = retry_on_intr(|| poll(&mut fds, Some(&patience)))?;
     ensure!(ready > 0, "nothing happened within {PATIENCE:?}");
     fds.iter()
         .position(|fd| !fd.revents().is_empty())
