@@ -1,0 +1,70 @@
+#!/bin/bash
+# Installs what the demo, the tests and the lints need from the distribution.
+# Usage: tests/setup.sh [demo|test|lint]...     (demo if nothing is said)
+# Does nothing, and takes no time, when everything is there.
+set -euo pipefail
+
+die() { echo "setup: $*" >&2; exit 1; }
+
+# Debian's packages for one purpose. gcc and libc6-dev link Rust programs, and
+# the static ones that go into the container image.
+packages_for() {
+  case $1 in
+    demo | test) echo podman runc busybox-static iproute2 procps gcc libc6-dev ;;
+    lint) echo shellcheck gcc libc6-dev ;;
+    *) die "unknown purpose $1: use demo, test or lint" ;;
+  esac
+}
+
+# The same elsewhere, as commands, since every distribution has its own names.
+commands_for() {
+  case $1 in
+    demo | test) echo podman runc busybox ip ss pgrep cc ;;
+    lint) echo shellcheck cc ;;
+  esac
+}
+
+is_installed() {
+  [ "$(dpkg-query --show --showformat '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+install_debian() {
+  local package missing=() log
+  for package in "$@"; do
+    is_installed "$package" || missing+=("$package")
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  [ "$(id -u)" = 0 ] || die "must be root to install: ${missing[*]}"
+  echo "setup: installing ${missing[*]}" >&2
+  log=$(mktemp)
+  if ! { apt-get update -q &&
+    DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "${missing[@]}"; } \
+    </dev/null >"$log" 2>&1; then
+    cat "$log" >&2
+    rm -f "$log"
+    die "could not install ${missing[*]}"
+  fi
+  rm -f "$log"
+}
+
+check_commands() {
+  local command missing=()
+  for command in "$@"; do
+    command -v "$command" >/dev/null || missing+=("$command")
+  done
+  [ ${#missing[@]} = 0 ] || die "not a Debian system: install what has the commands ${missing[*]}" \
+    "(busybox statically linked; with cc also the C library's headers and static archive)"
+}
+
+[ $# -gt 0 ] || set -- demo
+command -v cargo >/dev/null ||
+  die "no cargo in PATH: install stable Rust (rustup), and with sudo keep it: sudo env PATH=\"\$PATH\" make ..."
+for purpose in "$@"; do
+  wanted=$(packages_for "$purpose")
+  # shellcheck disable=SC2046,SC2086 # lists of plain words
+  if command -v apt-get >/dev/null && command -v dpkg-query >/dev/null; then
+    install_debian $wanted
+  else
+    check_commands $(commands_for "$purpose")
+  fi
+done
