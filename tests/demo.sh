@@ -7,7 +7,7 @@ set -euo pipefail
 # shellcheck source=tests/engine-env.sh
 . "$(dirname "$0")/engine-env.sh"
 
-NAME=oci-bind-hook-demo
+NAME=${DEMO_NAME:-oci-bind-hook-demo}
 # Documentation addresses (RFC 5737, RFC 3849): nobody's, so they lead nowhere.
 NET4=${DEMO_NET4:-198.51.100.}
 NET6=${DEMO_NET6:-2001:db8::}
@@ -89,7 +89,7 @@ finish() {
 run_container() {
   local phase=$1 who=$2
   shift 2
-  engine --hooks-dir "$ENGINE_DIR/hooks.d/$phase" run --rm --name "$who" "${ENGINE_RUN[@]}" \
+  engine --hooks-dir "$ENGINE_DIR/hooks.d/$phase" run --rm --name "$who" --network host "${ENGINE_RUN[@]}" \
     --annotation "io.oci-bind-hook.ipv4=$(address4 "$who")" \
     --annotation "io.oci-bind-hook.ipv6=$(address6 "$who")" \
     "$ENGINE_IMAGE" "$@"

@@ -100,7 +100,7 @@ engine_start() {
   mkdir -p "$ENGINE_DIR"
   ENGINE=(podman --root "$ENGINE_DIR/root" --runroot "$ENGINE_DIR/runroot" --tmpdir "$ENGINE_DIR/tmp"
     --storage-driver vfs --events-backend file)
-  ENGINE_RUN=(--network host --log-driver k8s-file --security-opt label=disable)
+  ENGINE_RUN=(--log-driver k8s-file --security-opt label=disable)
   local manager=cgroupfs
   if can_raise_limits && [ -z "${ENGINE_NAMESPACE:-}" ]; then
     manager=$(engine info --format '{{.Host.CgroupManager}}')
@@ -152,11 +152,11 @@ engine_remove() {
   for cgroup in "/sys/fs/cgroup/$name" "/sys/fs/cgroup/${name//-/}.slice"; do
     kill_cgroup "$cgroup"
   done
-  if [ -d "$dir/root" ]; then
+  if [ -d "$dir/root" ] && [ "$dir" = "$ENGINE_DIR" ]; then
     # Gives back podman's locks; a killed script's containers may be past that.
     timeout "$ENGINE_DEADLINE" "${ENGINE[@]}" rm --all --force --time 0 </dev/null >/dev/null 2>&1 || true
-    wait_for_exit_of "$dir/"
   fi
+  wait_for_exit_of "$dir/"
   for cgroup in "/sys/fs/cgroup/$name" "/sys/fs/cgroup/${name//-/}.slice"; do
     remove_cgroup "$cgroup"
   done
