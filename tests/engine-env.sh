@@ -23,7 +23,7 @@ ENGINE_REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # inherit: a container that outlives a killed script would keep the lock.
 ENGINE_LOCK=9
 # Nothing here takes long; a wait that does has missed its event.
-ENGINE_DEADLINE=20
+ENGINE_DEADLINE=15
 
 engine_die() { echo "$(basename "$0" .sh): $*" >&2; exit 1; }
 
@@ -148,22 +148,35 @@ read_announcement() {
 # Removes all that was made under NAME, whether by this script or by one that
 # was killed: containers, cgroups, mounts, storage.
 engine_remove() {
-  local name=$1 dir=/run/$1 cgroup
-  for cgroup in "/sys/fs/cgroup/$name" "/sys/fs/cgroup/${name//-/}.slice"; do
-    kill_cgroup "$cgroup"
-  done
+  local name=$1 dir=/run/$1 status=0
+  end_containers "$name"
   if [ -d "$dir/root" ] && [ "$dir" = "$ENGINE_DIR" ]; then
     # Gives back podman's locks; a killed script's containers may be past that.
     timeout "$ENGINE_DEADLINE" "${ENGINE[@]}" rm --all --force --time 0 </dev/null >/dev/null 2>&1 || true
+    end_containers "$name"
   fi
-  wait_for_exit_of "$dir/"
-  for cgroup in "/sys/fs/cgroup/$name" "/sys/fs/cgroup/${name//-/}.slice"; do
-    remove_cgroup "$cgroup"
-  done
+  for_each_cgroup "$name" remove_cgroup || status=1
   unmount_below "$dir"
   rm -rf --one-file-system "$dir"
   # runc's default place, which podman makes even if told to use another.
   rmdir /run/runc 2>/dev/null || true
+  return "$status"
+}
+
+# The cgroup is NAME under podman's own cgroup manager, a slice under systemd.
+for_each_cgroup() { "$2" "/sys/fs/cgroup/$1" && "$2" "/sys/fs/cgroup/$(cgroup_parent systemd "$1")"; }
+
+# Ends the containers, again and again until podman and conmon are gone: both
+# have the storage's path among their arguments. Once would miss a container
+# that podman is about to make. A podman whose container vanished without its
+# knowledge waits for ever, and is killed.
+end_containers() {
+  local pid deadline=$((SECONDS + ENGINE_DEADLINE))
+  for_each_cgroup "$1" kill_cgroup
+  while pid=$(pgrep --oldest --full -- "^[^ ]*(podman|conmon) .*/run/$1/"); do
+    [ "$SECONDS" -lt "$deadline" ] || kill -KILL "$pid"
+    timeout 0.2 tail --pid="$pid" --sleep-interval=0.02 -f /dev/null || for_each_cgroup "$1" kill_cgroup
+  done
 }
 
 # Ends every process of a cgroup of ours and below.
@@ -190,15 +203,6 @@ remove_cgroup() {
   done
   echo "cannot remove $1" >&2
   return 1
-}
-
-# conmon and the clean-up command it starts carry the storage's path among
-# their arguments; they write there until they end, soon after the container.
-wait_for_exit_of() {
-  local pid
-  while pid=$(pgrep --oldest --full -- "$1"); do
-    timeout "$ENGINE_DEADLINE" tail --pid="$pid" --sleep-interval=0.05 -f /dev/null || return 0
-  done
 }
 
 unmount_below() {
