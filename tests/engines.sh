@@ -5,6 +5,8 @@
 set -euo pipefail
 # shellcheck source=tests/engine-env.sh
 . "$(dirname "$0")/engine-env.sh"
+# shellcheck source=tests/runner.sh
+. "$(dirname "$0")/runner.sh"
 
 PREFIX=oci-bind-hook-engines-
 NAME=$PREFIX$$
@@ -14,61 +16,13 @@ HOST4=192.0.2.1 HOST6=2001:db8:e::1       # the host's own
 CIP4=192.0.2.10 CIP6=2001:db8:e::10       # a server's
 CLIENT4=192.0.2.20 CLIENT6=2001:db8:e::20 # a client's
 AWAY4=203.0.113.9 AWAY6=2001:db8:f::9     # not here
-passed=0 failed=0 skipped=0
 only=("$@")
 
-# --- the runner --------------------------------------------------------------
-
-# t NAME FUNCTION: runs it in a subshell of its own, where the first command
-# that fails ends it, and shows what it said if it does.
-t() {
-  local name=$1 function=$2 status=0 log=$ENGINE_DIR/log
-  is_wanted "$name" || return 0
-  # errexit is off below any `if`, `!`, `&&` or `||`: so none of them here.
-  set +e
-  (
-    set -e
-    "$function"
-  ) >"$log" 2>&1 </dev/null
-  status=$?
-  set -e
-  case $status in
-    0)
-      echo "ok - $name"
-      passed=$((passed + 1))
-      ;;
-    77)
-      echo "skipped - $name: $(tail -n 1 "$log")"
-      skipped=$((skipped + 1))
-      ;;
-    *)
-      echo "not ok - $name"
-      sed 's/^/  | /' "$log"
-      failed=$((failed + 1))
-      ;;
-  esac
+after_each() {
   engine rm --all --force --time 0 >/dev/null 2>&1 || true
   # The empty cgroups that podman leaves would keep their programs.
   remove_cgroup "/sys/fs/cgroup/$NAME"
 }
-
-is_wanted() {
-  local word
-  [ ${#only[@]} -gt 0 ] || return 0
-  for word in "${only[@]}"; do
-    [[ $1 != *"$word"* ]] || return 0
-  done
-  return 1
-}
-
-skip() { echo "$*"; exit 77; }
-fail() { echo "$*"; exit 1; }
-
-# A line that must be in a text.
-has_line() { grep -qxF -- "$2" <<<"$1" || fail "expected the line: $2"$'\n'"in: $1"; }
-# Words that must be in a text.
-mentions() { [[ $1 == *"$2"* ]] || fail "expected to read: $2"$'\n'"in: $1"; }
-is() { [ "$2" = "$3" ] || fail "$1: expected $3, got $2"; }
 
 # --- containers --------------------------------------------------------------
 
@@ -456,5 +410,4 @@ t 'podman: an annotation of the image means nothing' image_annotation
 t 'demo: an interrupted one leaves nothing' demo_interrupted
 t 'demo: one after a killed one works, and leaves nothing' demo_after_a_killed_one
 
-echo "$passed passed, $failed failed, $skipped skipped"
-[ "$failed" = 0 ]
+counts
