@@ -1,0 +1,88 @@
+# Builds, tests and installs oci-bind-hook. `make help` lists the targets.
+# With a PREFIX other than /usr, engines have to be told of the hooks.d
+# directory (podman: --hooks-dir).
+
+PREFIX ?= /usr
+DESTDIR ?=
+CARGO ?= cargo
+INSTALL ?= install
+
+bindir = $(PREFIX)/libexec/oci/hooks.d
+sbindir = $(PREFIX)/sbin
+hooksdir = $(PREFIX)/share/containers/oci/hooks.d
+# Where the binary looks, whatever the prefix.
+sysconfdir = /etc/oci-bind-hook
+
+# Where cargo puts what it builds.
+target = $(or $(CARGO_TARGET_DIR),target)
+binary = $(target)/release/oci-bind-hook
+
+# Every shell script, those without a suffix by name.
+scripts = .ci/run $(shell find ebpf tests packaging -name '*.sh' 2>/dev/null)
+
+.PHONY: build demo test bench lint lint-format lint-clippy lint-doc lint-shell ebpf ebpf-check install uninstall clean help
+.DEFAULT_GOAL := build
+
+build: ## build the release binary
+	$(CARGO) build --release --locked
+
+demo: ## show the main job with real containers (root)
+	tests/demo.sh
+
+test: ## run every test (root)
+	tests/run.sh
+
+bench: ## measure the cost of one container start (root)
+	tests/bench-hook.sh
+
+lint: lint-format lint-clippy lint-doc lint-shell ## check formatting, clippy, documentation and scripts
+
+lint-format:
+	$(CARGO) fmt --all --check
+
+lint-clippy:
+	$(CARGO) clippy --workspace --all-targets --locked -- --deny warnings
+
+lint-doc:
+	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --workspace --no-deps --locked
+
+lint-shell:
+	tests/setup.sh lint
+	shellcheck --external-sources --severity=warning $(scripts)
+
+ebpf: ## rebuild the committed eBPF object
+	ebpf/build.sh
+
+ebpf-check: ## rebuild it and compare
+	ebpf/build.sh --check
+
+# The binary comes first, and goes last: engines ignore a hooks.d file whose
+# binary is missing, and would start annotated containers without a policy.
+# No build here: root installs what was built before.
+install: ## install below $(DESTDIR)$(PREFIX); run make first
+	@test -x $(binary) || { echo "no $(binary): run make first" >&2; exit 1; }
+	$(INSTALL) -D -m 0755 $(binary) $(DESTDIR)$(bindir)/oci-bind-hook
+	$(INSTALL) -d -m 0755 $(DESTDIR)$(sbindir)
+	ln -sfr $(DESTDIR)$(bindir)/oci-bind-hook $(DESTDIR)$(sbindir)/oci-bind-hook
+	test -e $(DESTDIR)$(sysconfdir)/config.toml || \
+		$(INSTALL) -D -m 0644 config/config.toml $(DESTDIR)$(sysconfdir)/config.toml
+	$(INSTALL) -d -m 0755 $(DESTDIR)$(hooksdir)
+	sed 's|/usr/libexec/oci/hooks.d/|$(bindir)/|' config/oci-bind-hook.json \
+		>$(DESTDIR)$(hooksdir)/.oci-bind-hook.json.new
+	chmod 0644 $(DESTDIR)$(hooksdir)/.oci-bind-hook.json.new
+	mv $(DESTDIR)$(hooksdir)/.oci-bind-hook.json.new $(DESTDIR)$(hooksdir)/oci-bind-hook.json
+
+uninstall: ## remove it again, except for a changed configuration
+	rm -f $(DESTDIR)$(hooksdir)/oci-bind-hook.json
+	rm -f $(DESTDIR)$(sbindir)/oci-bind-hook
+	rm -f $(DESTDIR)$(bindir)/oci-bind-hook
+	! cmp -s config/config.toml $(DESTDIR)$(sysconfdir)/config.toml || \
+		rm -f $(DESTDIR)$(sysconfdir)/config.toml
+	-rmdir $(DESTDIR)$(sysconfdir) 2>/dev/null
+
+clean: ## remove what was built
+	$(CARGO) clean
+
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "PREFIX=$(PREFIX) and DESTDIR=$(DESTDIR) are honoured."

@@ -1,0 +1,76 @@
+#!/bin/bash
+# `make install` and `make uninstall`, into a directory of their own.
+set -euo pipefail
+# shellcheck source=tests/runner.sh
+. "$(dirname "$0")/runner.sh"
+only=("$@")
+
+cd "$(dirname "$0")/.."
+ROOT=$(mktemp -d)
+trap 'rm -rf "$ROOT"' EXIT
+
+after_each() { rm -rf "${ROOT:?}"/*; }
+
+quiet_make() { make --silent "$@" DESTDIR="$ROOT"; }
+
+files() { (cd "$ROOT" && find . ! -type d -printf '%P %m\n' | LC_ALL=C sort); }
+
+# The binary that the installed hooks.d file names.
+named_binary() {
+  sed -n 's/.*"path": "\(.*\)".*/\1/p' "$ROOT$1/share/containers/oci/hooks.d/oci-bind-hook.json"
+}
+
+puts_files_in_place() {
+  quiet_make install
+  is files "$(files)" "etc/oci-bind-hook/config.toml 644
+usr/libexec/oci/hooks.d/oci-bind-hook 755
+usr/sbin/oci-bind-hook 777
+usr/share/containers/oci/hooks.d/oci-bind-hook.json 644"
+  is 'the hooks.d file' "$(cat "$ROOT/usr/share/containers/oci/hooks.d/oci-bind-hook.json")" \
+    "$(cat config/oci-bind-hook.json)"
+  is 'the link' "$(realpath "$ROOT/usr/sbin/oci-bind-hook")" \
+    "$ROOT/usr/libexec/oci/hooks.d/oci-bind-hook"
+  "$ROOT/usr/sbin/oci-bind-hook" --version
+}
+
+honours_prefix() {
+  local prefix=/opt/hook
+  quiet_make install PREFIX=$prefix
+  is 'the binary named' "$(named_binary $prefix)" $prefix/libexec/oci/hooks.d/oci-bind-hook
+  [ -x "$ROOT$(named_binary $prefix)" ] || fail "the hooks.d file names a binary that is not there"
+  [ ! -e "$ROOT/usr" ] || fail "something is in /usr: $(files)"
+}
+
+keeps_the_configuration() {
+  quiet_make install
+  echo '# changed' >>"$ROOT/etc/oci-bind-hook/config.toml"
+  quiet_make install
+  has_line "$(cat "$ROOT/etc/oci-bind-hook/config.toml")" '# changed'
+  quiet_make uninstall
+  is files "$(files)" 'etc/oci-bind-hook/config.toml 644'
+}
+
+uninstall_leaves_nothing() {
+  quiet_make install
+  quiet_make uninstall
+  is files "$(files)" ''
+  [ ! -e "$ROOT/etc/oci-bind-hook" ] || fail "/etc/oci-bind-hook is left"
+  quiet_make uninstall # once more, with nothing there
+}
+
+# A hooks.d file without its binary would be ignored: a container without policy.
+no_hooks_file_without_binary() {
+  local output
+  if output=$(quiet_make install CARGO_TARGET_DIR="$ROOT/nothing" 2>&1); then
+    fail "it installed without a binary"
+  fi
+  mentions "$output" 'run make first'
+  is files "$(files)" ''
+}
+
+t 'install: puts the files in place' puts_files_in_place
+t 'install: honours PREFIX' honours_prefix
+t 'install: keeps a changed configuration' keeps_the_configuration
+t 'install: refuses to without the binary' no_hooks_file_without_binary
+t 'uninstall: leaves nothing' uninstall_leaves_nothing
+counts
