@@ -26,11 +26,12 @@ address6() { echo "$NET6${NUMBER[$1]}"; }
 
 # One demo at a time. The directory is the lock, so that none is left behind;
 # a finishing demo removes it, so look that the name still means what was locked.
+# Waits a little: what a killed demo was just doing may still hold it.
 take_lock() {
   until
     mkdir -p "/run/$NAME"
     exec 9<"/run/$NAME"
-    flock --nonblock 9 || engine_die "another demo is running on this host"
+    flock --timeout "$ENGINE_DEADLINE" 9 || engine_die "another demo is running on this host"
     [ "/run/$NAME" -ef /dev/fd/9 ]
   do :; done
 }
@@ -98,7 +99,11 @@ run_container() {
 # Starts a server, and notes where each of its sockets is once it is ready.
 serve() {
   local phase=$1 who=$2 output protocol asked verdict detail
-  exec {output}< <(run_container "$phase" "$who" echo-server "$who" "$PORT" 2>&1)
+  # The server outlives a killed demo, whose lock it must not hold.
+  exec {output}< <(
+    exec 9<&-
+    run_container "$phase" "$who" echo-server "$who" "$PORT" 2>&1
+  )
   while read -r _ protocol asked verdict detail; do
     case $verdict in
       bound) SEEN[$phase $who $protocol $asked]=${detail% *} ;;

@@ -19,9 +19,6 @@ set -euo pipefail
 # shellcheck disable=SC2034 # used by the scripts that source this file
 ENGINE_IMAGE=localhost/oci-bind-hook-busybox
 ENGINE_REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-# A descriptor for the lock of the script, which podman's children must not
-# inherit: a container that outlives a killed script would keep the lock.
-ENGINE_LOCK=9
 # Nothing here takes long; a wait that does has missed its event.
 ENGINE_DEADLINE=15
 
@@ -118,9 +115,11 @@ cgroup_parent() {
   if [ "$1" = systemd ]; then echo "${2//-/}.slice"; else echo "/$2"; fi
 }
 
-engine() { "${ENGINE[@]}" "$@" </dev/null {ENGINE_LOCK}>&-; }
+# Descriptor 9 is for the lock of a script. Containers must not inherit it: one
+# that outlives a killed script would keep the lock.
+engine() { "${ENGINE[@]}" "$@" </dev/null 9<&-; }
 
-engine_image() { "$ENGINE_REPO/tests/image.sh" import "$ENGINE_ECHO" "${ENGINE[@]}" {ENGINE_LOCK}>&-; }
+engine_image() { "$ENGINE_REPO/tests/image.sh" import "$ENGINE_ECHO" "${ENGINE[@]}" 9<&-; }
 
 # The shipped hooks.d file, pointed at the binary that was built.
 engine_hooks() {

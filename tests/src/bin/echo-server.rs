@@ -1,6 +1,6 @@
 //! The two ends of the demo and of the engine tests, in one static program:
 //!
-//! - `echo-server NAME PORT` serves PORT on 0.0.0.0 and on [::], over TCP and
+//! - `echo-server NAME PORT` serves PORT on 0.0.0.0 and on `::`, over TCP and
 //!   UDP, and answers whoever calls with its name, its own address and the
 //!   caller's;
 //! - `echo-client ADDRESS PORT tcp|udp|udp-sendto` calls it and prints the
