@@ -32,8 +32,8 @@ demo: ## show the main job with real containers (root)
 test: ## run every test (root)
 	tests/run.sh
 
-bench: ## measure the cost of one container start (root)
-	tests/bench-hook.sh
+bench: build ## measure what a container start costs (root)
+	OCI_BIND_HOOK=$(abspath $(binary)) $(CARGO) bench --locked --package oci-bind-hook-tests
 
 lint: lint-format lint-clippy lint-doc lint-shell ## check formatting, clippy, documentation and scripts
 
