@@ -3,13 +3,14 @@
 //!
 //! # Worked example
 //!
-//! A cgroup that owns 192.0.2.10 and 2001:db8::10 has this [`Policy`]:
+//! A cgroup that owns 192.0.2.10 and 2001:db8::10, whose web server thinks that
+//! it is at port 80, has this [`Policy`]:
 //!
 //! ```
-//! use oci_bind_hook_ebpf::abi::{Policy, flag};
+//! use oci_bind_hook_ebpf::abi::{Policy, PortRule, flag, protocol};
 //!
-//! let policy = Policy {
-//!     flags: flag::ACTIVE | flag::IPV4 | flag::IPV6,
+//! let mut policy = Policy {
+//!     flags: flag::ACTIVE | flag::IPV4 | flag::IPV6 | flag::LOOPBACK_AUTO | flag::GUARD,
 //!     ipv4: u32::from_ne_bytes([192, 0, 2, 10]),
 //!     ipv6: [
 //!         u32::from_ne_bytes([0x20, 0x01, 0x0d, 0xb8]),
@@ -17,16 +18,22 @@
 //!         0,
 //!         u32::from_ne_bytes([0, 0, 0, 0x10]),
 //!     ],
+//!     rules: 1,
+//!     ..Policy::default()
 //! };
-//! assert_eq!(policy.flags, 7);
+//! policy.port_rules[0] = PortRule {
+//!     asked: 80_u16.to_be(),
+//!     actual: 8080_u16.to_be(),
+//!     protocols: protocol::TCP,
+//! };
 //! ```
 
 /// What one cgroup is allowed to use: the value of the map [`POLICY_MAP`].
 ///
 /// The key is the cgroup's id, a `u64`; all attach types share the value. The
 /// kernel creates it, all zero, when the first program is attached to the
-/// cgroup, and keeps it until the cgroup goes. All zero means "nothing is known yet" and denies every call
-/// that a policy would decide.
+/// cgroup, and keeps it until the cgroup goes. All zero means "nothing is known
+/// yet" and denies every call that a policy would decide.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
@@ -38,6 +45,13 @@ pub struct Policy {
     /// The assigned IPv6 address as four words, each in network byte order;
     /// meaningful with [`flag::IPV6`].
     pub ipv6: [u32; 4],
+    /// The container's own address in 127.0.0.0/8, network byte order;
+    /// meaningful with [`flag::LOOPBACK_PRIVATE`].
+    pub loopback: u32,
+    /// How many of `port_rules` are in use, host byte order.
+    pub rules: u32,
+    /// Ports that are moved or exempt.
+    pub port_rules: [PortRule; PORT_RULES],
 }
 
 /// Bits of [`Policy::flags`].
@@ -48,6 +62,35 @@ pub mod flag {
     pub const IPV4: u32 = 1 << 1;
     /// [`super::Policy::ipv6`] is assigned.
     pub const IPV6: u32 = 1 << 2;
+    /// Loopback finds the cgroup's own servers first, then the host's.
+    pub const LOOPBACK_AUTO: u32 = 1 << 3;
+    /// Loopback is the cgroup's own.
+    pub const LOOPBACK_PRIVATE: u32 = 1 << 4;
+    /// Packets of other addresses are dropped.
+    pub const GUARD: u32 = 1 << 5;
+}
+
+/// How many ports one policy can move or exempt.
+pub const PORT_RULES: usize = 32;
+
+/// What becomes of one port.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PortRule {
+    /// The port that a program asks for, network byte order.
+    pub asked: u16,
+    /// The port that it gets, network byte order; 0: the port is exempt.
+    pub actual: u16,
+    /// Bits of [`protocol`], host byte order.
+    pub protocols: u32,
+}
+
+/// Bits of [`PortRule::protocols`].
+pub mod protocol {
+    /// TCP, and MPTCP.
+    pub const TCP: u32 = 1;
+    /// UDP, and UDP-Lite.
+    pub const UDP: u32 = 1 << 1;
 }
 
 /// The hooks, in the order of [`Counters::hooks`].
@@ -66,30 +109,72 @@ pub enum Hook {
     Sendmsg4,
     /// `BPF_CGROUP_UDP6_SENDMSG`
     Sendmsg6,
+    /// `BPF_CGROUP_UDP4_RECVMSG`
+    Recvmsg4,
+    /// `BPF_CGROUP_UDP6_RECVMSG`
+    Recvmsg6,
+    /// `BPF_CGROUP_INET4_GETPEERNAME`
+    Getpeername4,
+    /// `BPF_CGROUP_INET6_GETPEERNAME`
+    Getpeername6,
+    /// `BPF_CGROUP_INET4_GETSOCKNAME`
+    Getsockname4,
+    /// `BPF_CGROUP_INET6_GETSOCKNAME`
+    Getsockname6,
+    /// `BPF_CGROUP_INET_EGRESS`
+    Egress,
+    /// `BPF_CGROUP_INET_INGRESS`
+    Ingress,
 }
 
 /// How many hooks there are.
-pub const HOOKS: usize = 6;
+pub const HOOKS: usize = 14;
 
-/// Calls that one hook decided.
+/// What one hook decided.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HookCounters {
-    /// Calls whose address was replaced by the assigned one.
+    /// Calls whose address was replaced.
     pub rewritten: u64,
-    /// Calls left as they were.
+    /// Calls left as they were. Hooks that see every packet or only translate
+    /// names do not count these.
     pub passed: u64,
-    /// Calls refused.
+    /// Calls refused; packets dropped.
     pub denied: u64,
 }
 
-/// Calls decided in one cgroup since its first attachment, one copy for each
+/// Why a call was refused, in the order of [`Counters::causes`].
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The cgroup has programs but no policy yet: EPERM.
+    NoPolicy,
+    /// The address is of another family than the socket: EAFNOSUPPORT.
+    Family,
+    /// A bind in a family that is not assigned: EADDRNOTAVAIL.
+    NotAssigned,
+    /// A destination in a family that is not assigned: ENETUNREACH.
+    Unreachable,
+    /// The socket has an address, or a port without one, that cannot be
+    /// changed any more: EADDRNOTAVAIL.
+    Immovable,
+    /// Nobody in the cgroup listens there on its private loopback:
+    /// ECONNREFUSED.
+    Refused,
+}
+
+/// How many causes there are.
+pub const CAUSES: usize = 6;
+
+/// What was decided in one cgroup since its first attachment, one copy for each
 /// CPU: the value of the map [`COUNTERS_MAP`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// By hook, indexed by [`Hook`].
     pub hooks: [HookCounters; HOOKS],
+    /// Refused calls by reason, indexed by [`Cause`].
+    pub causes: [u64; CAUSES],
 }
 
 /// Name of the `BPF_MAP_TYPE_CGROUP_STORAGE` map that holds [`Policy`].
@@ -106,5 +191,5 @@ pub const V6ONLY_BIT: &str = "V6ONLY_BIT";
 /// Value of [`V6ONLY_BIT`] where the kernel has no type information.
 pub const V6ONLY_UNKNOWN: u32 = u32::MAX;
 
-const _: () = assert!(size_of::<Policy>() == 24);
-const _: () = assert!(size_of::<Counters>() == 6 * 24);
+const _: () = assert!(size_of::<Policy>() == 32 + PORT_RULES * 8);
+const _: () = assert!(size_of::<Counters>() == HOOKS * 24 + CAUSES * 8);

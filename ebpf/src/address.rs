@@ -13,7 +13,10 @@ pub const ANY6: V6 = [0; 4];
 /// The third word of an IPv4-mapped IPv6 address (RFC 4291 section 2.5.5.2).
 const MAPPED_WORD: u32 = u32::from_ne_bytes([0, 0, 0xff, 0xff]);
 const BROADCAST: V4 = u32::from_ne_bytes([255; 4]);
-const LOOPBACK6: V6 = [0, 0, 0, u32::from_ne_bytes([0, 0, 0, 1])];
+/// 127.0.0.1
+pub const LOOPBACK4: V4 = u32::from_ne_bytes([127, 0, 0, 1]);
+/// `::1`
+pub const LOOPBACK6: V6 = [0, 0, 0, u32::from_ne_bytes([0, 0, 0, 1])];
 
 /// The kinds of address that are treated apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +93,15 @@ impl Family {
             Self::V4(address[3])
         } else {
             Self::V6(address)
+        }
+    }
+
+    /// As an IPv6 socket has it: IPv4 addresses IPv4-mapped.
+    #[inline(always)]
+    pub const fn to_v6(self) -> V6 {
+        match self {
+            Self::V4(address) => mapped(address),
+            Self::V6(address) => address,
         }
     }
 

@@ -1,77 +1,107 @@
-//! bind(2): which local address a server gets.
+//! bind(2): which local address and port a server gets.
 
-use crate::abi::Policy;
+use crate::abi::{Cause, Policy};
 use crate::address::{ANY4, ANY6, Family, Kind, V4, V6, kind4, kind6, mapped, same6};
-use crate::verdict::{Errno, Verdict, assigned4, assigned6, is_active};
+use crate::port::{Port, PortUse, port};
+use crate::verdict::{Verdict, assigned4, assigned6, is_active, private_loopback};
 
 /// `AF_UNSPEC` of the socket address that a program passed.
 const AF_UNSPEC: u32 = 0;
 /// `AF_INET6` of the socket address that a program passed.
 const AF_INET6: u32 = 10;
 
-/// Decides a bind of an IPv4 socket to `asked`, whose family field says
-/// `family`.
+/// What a program asks for, besides the address.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// The family field of the socket address that the program passed.
+    pub family: u32,
+    /// The protocol of the socket, an `IPPROTO` number.
+    pub protocol: u32,
+    /// The port.
+    pub port: Port,
+}
+
+/// Decides a bind of an IPv4 socket to `address`.
 ///
 /// `AF_UNSPEC` with 0.0.0.0 is the one other family that the kernel takes
 /// (`__inet_bind`, for old programs); it would bind to the wildcard, so it is
 /// refused.
 #[inline(always)]
-pub fn bind4(policy: &Policy, family: u32, asked: V4) -> Verdict<V4> {
+pub fn bind4(policy: &Policy, asked: Asked, address: V4) -> Verdict<(V4, Port)> {
     if !is_active(policy) {
-        return Verdict::Deny(Errno::NotPermitted);
+        return Verdict::deny(Cause::NoPolicy);
     }
-    if family == AF_UNSPEC && asked == ANY4 {
-        return Verdict::Deny(Errno::FamilyNotSupported);
+    if asked.family == AF_UNSPEC && address == ANY4 {
+        return Verdict::deny(Cause::Family);
     }
-    local4(policy, asked)
+    local4(policy, asked, address)
 }
 
-/// Decides a bind of an IPv6 socket to `asked`, whose family field says
-/// `family`. `v6only` is the socket's `IPV6_V6ONLY`.
+/// Decides a bind of an IPv6 socket to `address`. `v6only` is the socket's
+/// `IPV6_V6ONLY`.
 ///
 /// A wildcard socket that is open to both families can have only one address;
-/// it gets the IPv6 one if there is one.
+/// it gets the IPv6 one if there is one. There is but one IPv6 loopback
+/// address, so a private `::1` is the IPv4-mapped private address.
 #[inline(always)]
-pub fn bind6(policy: &Policy, family: u32, asked: V6, v6only: bool) -> Verdict<V6> {
+pub fn bind6(policy: &Policy, asked: Asked, address: V6, v6only: bool) -> Verdict<(V6, Port)> {
     if !is_active(policy) {
-        return Verdict::Deny(Errno::NotPermitted);
+        return Verdict::deny(Cause::NoPolicy);
     }
-    if family != AF_INET6 {
-        return Verdict::Deny(Errno::FamilyNotSupported);
+    if asked.family != AF_INET6 {
+        return Verdict::deny(Cause::Family);
     }
-    match Family::of(asked) {
-        Family::V4(asked) => local4(policy, asked).map(mapped),
+    match Family::of(address) {
+        Family::V4(address) => to_mapped(local4(policy, asked, address)),
         Family::V6(ANY6) if !v6only && assigned6(policy).is_none() => {
-            local4(policy, ANY4).map(mapped)
+            to_mapped(local4(policy, asked, ANY4))
         }
-        Family::V6(asked) => local6(policy, asked),
+        Family::V6(address) => local6(policy, asked, address, v6only),
     }
 }
 
 #[inline(always)]
-fn local4(policy: &Policy, asked: V4) -> Verdict<V4> {
-    let kind = kind4(asked);
+fn to_mapped(verdict: Verdict<(V4, Port)>) -> Verdict<(V6, Port)> {
+    verdict.map(|(address, port)| (mapped(address), port))
+}
+
+#[inline(always)]
+fn local4(policy: &Policy, asked: Asked, address: V4) -> Verdict<(V4, Port)> {
+    let kind = kind4(address);
     if matches!(kind, Kind::Loopback) {
-        return Verdict::Pass;
+        return match private_loopback(policy) {
+            None => Verdict::pass(),
+            Some(private) => Verdict::rewrite((private, asked.port)),
+        };
     }
+    let PortUse::Is(actual) = port(policy, asked.protocol, asked.port) else {
+        return Verdict::pass();
+    };
     match assigned4(policy) {
-        None => Verdict::Deny(Errno::AddressNotAvailable),
-        Some(_) if matches!(kind, Kind::Multicast) => Verdict::Pass,
-        Some(own) if own == asked => Verdict::Pass,
-        Some(own) => Verdict::Rewrite(own),
+        None => Verdict::deny(Cause::NotAssigned),
+        Some(_) if matches!(kind, Kind::Multicast) => Verdict::pass(),
+        Some(own) if own == address && actual == asked.port => Verdict::pass(),
+        Some(own) => Verdict::rewrite((own, actual)),
     }
 }
 
 #[inline(always)]
-fn local6(policy: &Policy, asked: V6) -> Verdict<V6> {
-    let kind = kind6(&asked);
+fn local6(policy: &Policy, asked: Asked, address: V6, v6only: bool) -> Verdict<(V6, Port)> {
+    let kind = kind6(&address);
     if matches!(kind, Kind::Loopback) {
-        return Verdict::Pass;
+        return match private_loopback(policy) {
+            None => Verdict::pass(),
+            Some(_) if v6only => Verdict::deny(Cause::NotAssigned),
+            Some(private) => Verdict::rewrite((mapped(private), asked.port)),
+        };
     }
+    let PortUse::Is(actual) = port(policy, asked.protocol, asked.port) else {
+        return Verdict::pass();
+    };
     match assigned6(policy) {
-        None => Verdict::Deny(Errno::AddressNotAvailable),
-        Some(_) if matches!(kind, Kind::Multicast | Kind::LinkLocal) => Verdict::Pass,
-        Some(own) if same6(&own, &asked) => Verdict::Pass,
-        Some(own) => Verdict::Rewrite(own),
+        None => Verdict::deny(Cause::NotAssigned),
+        Some(_) if matches!(kind, Kind::Multicast | Kind::LinkLocal) => Verdict::pass(),
+        Some(own) if same6(&own, &address) && actual == asked.port => Verdict::pass(),
+        Some(own) => Verdict::rewrite((own, actual)),
     }
 }

@@ -1,8 +1,11 @@
-//! connect(2): which address a client connects from.
+//! connect(2): which address a client connects from, and where a connect to
+//! loopback goes.
 
-use crate::abi::Policy;
-use crate::address::{ANY6, Family, Kind, V4, V6, kind4, kind6, same6};
-use crate::verdict::{Errno, Verdict, assigned4, assigned6, is_active};
+use crate::abi::{Cause, Policy};
+use crate::address::{ANY6, Family, Kind, V4, V6, kind4, kind6, mapped, same6};
+use crate::loopback::{self, Found, Loopback, Route, route};
+use crate::port::{Port, is_exempt};
+use crate::verdict::{Path, Verdict, assigned4, assigned6, is_active, private_loopback};
 
 /// The local side of a socket that is about to connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,40 +41,95 @@ impl Local {
     }
 }
 
+/// The socket that is about to connect.
+#[derive(Clone, Copy, Debug)]
+pub struct Client {
+    /// Its local side.
+    pub local: Local,
+    /// Its local port; 0 if it has none.
+    pub local_port: Port,
+    /// Its protocol, an `IPPROTO` number.
+    pub protocol: u32,
+    /// Whether it can connect to IPv4-mapped addresses: an IPv6 socket that is
+    /// not v6only. IPv4 sockets say no.
+    pub can_be_mapped: bool,
+    /// The port it connects to.
+    pub port: Port,
+}
+
 /// Decides a connect to an IPv4 destination, from a socket of either family.
+/// `find` is as in [`route`]. Addresses in the verdict are IPv4-mapped.
 ///
-/// Loopback is left alone, and so is 0.0.0.0, which means loopback.
+/// 0.0.0.0 means loopback.
 #[inline(always)]
-pub fn connect4(policy: &Policy, destination: V4, local: Local) -> Verdict<V4> {
+pub fn connect4(
+    policy: &Policy,
+    destination: V4,
+    client: Client,
+    find: impl FnMut(Family, Port) -> Found,
+) -> Verdict<Path<V6>> {
     if !is_active(policy) {
-        return Verdict::Deny(Errno::NotPermitted);
+        return Verdict::deny(Cause::NoPolicy);
     }
     if matches!(kind4(destination), Kind::Loopback | Kind::Unspecified) {
-        return Verdict::Pass;
+        return to_loopback(policy, client, true, false, find);
     }
     match assigned4(policy) {
-        None => Verdict::Deny(Errno::NetworkUnreachable),
-        Some(own) => source(policy, local, own),
+        None => Verdict::deny(Cause::Unreachable),
+        Some(own) => source(policy, client, mapped(own)),
     }
 }
 
-/// Decides a connect to an IPv6 destination that is not IPv4-mapped.
+/// Decides a connect to an IPv6 destination that is not IPv4-mapped. `find` is
+/// as in [`route`]. The verdict may be an IPv4-mapped address.
 ///
-/// Loopback is left alone, and so is `::`, which means loopback; and so are
-/// link-local destinations, which the kernel answers from a link-local source.
+/// `::` means loopback. Link-local destinations are left to the kernel, which
+/// reaches them from a link-local source.
 #[inline(always)]
-pub fn connect6(policy: &Policy, destination: V6, local: Local) -> Verdict<V6> {
+pub fn connect6(
+    policy: &Policy,
+    destination: V6,
+    client: Client,
+    find: impl FnMut(Family, Port) -> Found,
+) -> Verdict<Path<V6>> {
     if !is_active(policy) {
-        return Verdict::Deny(Errno::NotPermitted);
+        return Verdict::deny(Cause::NoPolicy);
     }
     let kind = kind6(&destination);
     if matches!(kind, Kind::Loopback | Kind::Unspecified) {
-        return Verdict::Pass;
+        return to_loopback(policy, client, client.can_be_mapped, true, find);
     }
     match assigned6(policy) {
-        None => Verdict::Deny(Errno::NetworkUnreachable),
-        Some(_) if matches!(kind, Kind::LinkLocal) => Verdict::Pass,
-        Some(own) => source(policy, local, own),
+        None => Verdict::deny(Cause::Unreachable),
+        Some(_) if matches!(kind, Kind::LinkLocal) => Verdict::pass(),
+        Some(own) => source(policy, client, own),
+    }
+}
+
+#[inline(always)]
+fn to_loopback(
+    policy: &Policy,
+    client: Client,
+    can_be_v4: bool,
+    can_be_v6: bool,
+    find: impl FnMut(Family, Port) -> Found,
+) -> Verdict<Path<V6>> {
+    let call = Loopback {
+        protocol: client.protocol,
+        port: client.port,
+        can_be_v4,
+        can_be_v6,
+    };
+    match route(policy, call, find) {
+        Route::Host => Verdict::pass(),
+        Route::Deny(cause) => Verdict::deny(cause),
+        Route::To(address, port) => Verdict::rewrite(Path {
+            is_moved: matches!(client.local, Local::Unbound),
+            source: loopback::source(policy, address),
+            is_redirected: true,
+            destination: address.to_v6(),
+            port,
+        }),
     }
 }
 
@@ -80,21 +138,29 @@ pub fn connect6(policy: &Policy, destination: V6, local: Local) -> Verdict<V6> {
 /// other family (`ip6_dst_lookup_tail`) or one that is off the host. Any other
 /// cannot be moved, and must not leave from where it is.
 #[inline(always)]
-fn source<A>(policy: &Policy, local: Local, own: A) -> Verdict<A> {
-    match local {
-        Local::Unbound => Verdict::Rewrite(own),
-        Local::Address(address) if may_stay(policy, &address) => Verdict::Pass,
-        Local::Address(_) | Local::Port => Verdict::Deny(Errno::AddressNotAvailable),
+fn source(policy: &Policy, client: Client, own: V6) -> Verdict<Path<V6>> {
+    match client.local {
+        Local::Unbound => Verdict::rewrite(Path::from(own)),
+        Local::Address(address) if may_stay(policy, &address) => Verdict::pass(),
+        // Late, since the verifier follows each way out of the search.
+        _ if is_exempt(policy, client.protocol, client.local_port) => Verdict::pass(),
+        Local::Address(_) | Local::Port => Verdict::deny(Cause::Immovable),
     }
 }
 
 #[inline(always)]
 fn may_stay(policy: &Policy, address: &Family) -> bool {
-    if matches!(address.kind(), Kind::Loopback | Kind::LinkLocal) {
+    if matches!(address.kind(), Kind::LinkLocal) {
         return true;
     }
     match address {
+        Family::V4(address) if matches!(kind4(*address), Kind::Loopback) => {
+            private_loopback(policy).is_none_or(|private| private == *address)
+        }
         Family::V4(address) => assigned4(policy) == Some(*address),
-        Family::V6(address) => assigned6(policy).is_some_and(|own| same6(&own, address)),
+        Family::V6(address) => {
+            matches!(kind6(address), Kind::Loopback)
+                || assigned6(policy).is_some_and(|own| same6(&own, address))
+        }
     }
 }

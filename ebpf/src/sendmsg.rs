@@ -1,32 +1,73 @@
 //! sendto(2), sendmsg(2) and sendmmsg(2) on datagram sockets: which address a
-//! datagram leaves from.
+//! datagram leaves from, and where one to loopback goes.
 
-use crate::abi::Policy;
-use crate::address::{Kind, V4, V6, kind4, kind6, same6};
+use crate::abi::{Cause, Policy};
+use crate::address::{Family, Kind, V4, V6, kind4, kind6, same6};
 use crate::connect::Local;
-use crate::verdict::{Errno, Verdict, assigned4, assigned6, is_active};
+use crate::loopback::{self, Found, Loopback, Route, route};
+use crate::port::Port;
+use crate::verdict::{Path, Verdict, assigned4, assigned6, is_active};
+
+/// A datagram that is about to be sent, besides its addresses.
+#[derive(Clone, Copy, Debug)]
+pub struct Datagram {
+    /// The local side of the socket.
+    pub local: Local,
+    /// The protocol of the socket, an `IPPROTO` number.
+    pub protocol: u32,
+    /// The port that the datagram is for.
+    pub port: Port,
+    /// Whether the socket is connected, so that its destination is fixed.
+    pub is_connected: bool,
+}
 
 /// Decides a datagram to an IPv4 destination, from a socket of either family.
+/// `find` is as in [`route`].
 ///
 /// `source` is what the kernel would send from so far: the bound address, the
 /// one that the program named by `IP_PKTINFO`, or 0.0.0.0.
 ///
-/// Loopback is left alone, and so are sockets bound to it: a reply from the
-/// assigned address would not be recognised there. Even then the program may
-/// not name the address of somebody else.
+/// A datagram to the host's loopback is left alone, and so is a socket bound
+/// to it: a reply from the assigned address would not be recognised there. Even
+/// then the program may not name the address of somebody else.
 #[inline(always)]
-pub fn sendmsg4(policy: &Policy, destination: V4, local: Local, source: V4) -> Verdict<V4> {
+pub fn sendmsg4(
+    policy: &Policy,
+    destination: V4,
+    source: V4,
+    datagram: Datagram,
+    find: impl FnMut(Family, Port) -> Found,
+) -> Verdict<Path<V4>> {
     if !is_active(policy) {
-        return Verdict::Deny(Errno::NotPermitted);
+        return Verdict::deny(Cause::NoPolicy);
     }
-    let stays = matches!(kind4(destination), Kind::Loopback | Kind::Unspecified);
-    if (stays || is_loopback(local)) && !matches!(kind4(source), Kind::Unicast) {
-        return Verdict::Pass;
+    let is_loopback = matches!(kind4(destination), Kind::Loopback | Kind::Unspecified);
+    let is_named = matches!(kind4(source), Kind::Unicast);
+    if is_loopback && !datagram.is_connected {
+        match to_loopback(policy, datagram, true, false, find) {
+            Route::Host => {}
+            Route::Deny(cause) => return Verdict::deny(cause),
+            // Only IPv4 was asked for.
+            Route::To(Family::V6(_), _) => return Verdict::deny(Cause::Refused),
+            Route::To(Family::V4(address), port) => {
+                let is_foreign = is_named && assigned4(policy) != Some(source);
+                return Verdict::rewrite(Path {
+                    is_moved: is_free(datagram.local) || is_foreign,
+                    source: loopback::source(policy, Family::V4(address))[3],
+                    is_redirected: true,
+                    destination: address,
+                    port,
+                });
+            }
+        }
+    }
+    if (is_loopback || is_on_loopback(datagram.local)) && !is_named {
+        return Verdict::pass();
     }
     match assigned4(policy) {
-        None => Verdict::Deny(unassigned(stays)),
-        Some(own) if own == source => Verdict::Pass,
-        Some(own) => Verdict::Rewrite(own),
+        None => Verdict::deny(unassigned(is_loopback)),
+        Some(own) if own == source => Verdict::pass(),
+        Some(own) => Verdict::rewrite(Path::from(own)),
     }
 }
 
@@ -34,40 +75,93 @@ pub fn sendmsg4(policy: &Policy, destination: V4, local: Local, source: V4) -> V
 /// reach [`sendmsg4`] (`udpv6_sendmsg`). `source` is as there, with
 /// `IPV6_PKTINFO`.
 ///
-/// Link-local destinations are left to the kernel too, which answers them
-/// from a link-local source.
+/// Link-local destinations are left to the kernel, which reaches them from a
+/// link-local source. The kernel takes no IPv4-mapped destination here, so `::1`
+/// finds servers at the IPv6 address alone.
 #[inline(always)]
-pub fn sendmsg6(policy: &Policy, destination: V6, local: Local, source: V6) -> Verdict<V6> {
+pub fn sendmsg6(
+    policy: &Policy,
+    destination: V6,
+    source: V6,
+    datagram: Datagram,
+    find: impl FnMut(Family, Port) -> Found,
+) -> Verdict<Path<V6>> {
     if !is_active(policy) {
-        return Verdict::Deny(Errno::NotPermitted);
+        return Verdict::deny(Cause::NoPolicy);
     }
     let kind = kind6(&destination);
-    let stays = matches!(kind, Kind::Loopback | Kind::Unspecified);
-    let named = matches!(kind6(&source), Kind::Unicast);
-    if (stays || is_loopback(local)) && !named {
-        return Verdict::Pass;
+    let is_loopback = matches!(kind, Kind::Loopback | Kind::Unspecified);
+    let is_named = matches!(kind6(&source), Kind::Unicast);
+    if is_loopback && !datagram.is_connected {
+        match to_loopback(policy, datagram, false, true, find) {
+            Route::Host => {}
+            Route::Deny(cause) => return Verdict::deny(cause),
+            // Only IPv6 was asked for.
+            Route::To(Family::V4(_), _) => return Verdict::deny(Cause::Refused),
+            Route::To(Family::V6(address), port) => {
+                let is_foreign = is_named && !is_own6(policy, &source);
+                return Verdict::rewrite(Path {
+                    is_moved: is_free(datagram.local) || is_foreign,
+                    source: loopback::source(policy, Family::V6(address)),
+                    is_redirected: true,
+                    destination: address,
+                    port,
+                });
+            }
+        }
+    }
+    if (is_loopback || is_on_loopback(datagram.local)) && !is_named {
+        return Verdict::pass();
     }
     match assigned6(policy) {
-        None => Verdict::Deny(unassigned(stays)),
-        Some(_) if matches!(kind, Kind::LinkLocal) && !named => Verdict::Pass,
-        Some(own) if same6(&own, &source) => Verdict::Pass,
-        Some(own) => Verdict::Rewrite(own),
+        None => Verdict::deny(unassigned(is_loopback)),
+        Some(_) if matches!(kind, Kind::LinkLocal) && !is_named => Verdict::pass(),
+        Some(own) if same6(&own, &source) => Verdict::pass(),
+        Some(own) => Verdict::rewrite(Path::from(own)),
     }
+}
+
+#[inline(always)]
+fn to_loopback(
+    policy: &Policy,
+    datagram: Datagram,
+    can_be_v4: bool,
+    can_be_v6: bool,
+    find: impl FnMut(Family, Port) -> Found,
+) -> Route {
+    let call = Loopback {
+        protocol: datagram.protocol,
+        port: datagram.port,
+        can_be_v4,
+        can_be_v6,
+    };
+    route(policy, call, find)
+}
+
+#[inline(always)]
+fn is_own6(policy: &Policy, address: &V6) -> bool {
+    assigned6(policy).is_some_and(|own| same6(&own, address))
+}
+
+/// Whether the socket has no address yet. One that has keeps it as the source.
+#[inline(always)]
+const fn is_free(local: Local) -> bool {
+    matches!(local, Local::Unbound | Local::Port)
 }
 
 /// Without an address of the family nothing can be reached off the host; on
 /// loopback it is the named source that is not to be had.
 #[inline(always)]
-const fn unassigned(stays: bool) -> Errno {
-    if stays {
-        Errno::AddressNotAvailable
+const fn unassigned(is_loopback: bool) -> Cause {
+    if is_loopback {
+        Cause::NotAssigned
     } else {
-        Errno::NetworkUnreachable
+        Cause::Unreachable
     }
 }
 
 #[inline(always)]
-fn is_loopback(local: Local) -> bool {
+fn is_on_loopback(local: Local) -> bool {
     match local {
         Local::Address(address) => matches!(address.kind(), Kind::Loopback),
         Local::Unbound | Local::Port => false,

@@ -2,18 +2,44 @@
 
 mod common;
 
-use common::{OWN4, OWN6, both, only4, only6, v4, v6, words};
-use oci_bind_hook_ebpf::abi::Policy;
-use oci_bind_hook_ebpf::bind::{bind4, bind6};
-use oci_bind_hook_ebpf::verdict::Errno;
-use oci_bind_hook_ebpf::verdict::Verdict::{self, Deny, Pass, Rewrite};
+use common::Said::{self, Deny, Pass, Rewrite};
+use common::{OWN4, OWN6, PRIVATE, TCP, UDP, auto, both, only4, only6, private, v4, v6};
+use common::{said, with_port, words};
+use oci_bind_hook_ebpf::abi::{Cause, Policy, protocol};
+use oci_bind_hook_ebpf::address::{V4, V6};
+use oci_bind_hook_ebpf::bind::{self, Asked};
 use proptest::prelude::*;
 
 const UNSPEC: u32 = 0;
 const INET: u32 = 2;
 const INET6: u32 = 10;
 
-const NOT_AVAILABLE: Verdict<&str> = Deny(Errno::AddressNotAvailable);
+/// A bind of a TCP socket to port 80.
+fn asked(family: u32) -> Asked {
+    Asked {
+        family,
+        protocol: TCP,
+        port: 80_u16.to_be(),
+    }
+}
+
+fn bind4(policy: &Policy, asked: Asked, address: V4) -> Said<(V4, u16)> {
+    said(bind::bind4(policy, asked, address))
+}
+
+fn bind6(policy: &Policy, asked: Asked, address: V6, v6only: bool) -> Said<(V6, u16)> {
+    said(bind::bind6(policy, asked, address, v6only))
+}
+
+/// The address alone of a verdict, whose port must be the one asked for.
+fn address<A>(verdict: Said<(A, u16)>) -> Said<A> {
+    verdict.map(|(address, port)| {
+        assert_eq!(port, 80_u16.to_be(), "the port");
+        address
+    })
+}
+
+const NOT_AVAILABLE: Said<&str> = Deny(Cause::NotAssigned);
 
 #[test]
 fn ipv4_sockets() {
@@ -29,9 +55,9 @@ fn ipv4_sockets() {
         ("B13", only6(), "0.0.0.0", NOT_AVAILABLE),
         ("B13", only6(), "224.0.0.251", NOT_AVAILABLE),
     ];
-    for (row, policy, asked, expected) in rows {
-        let verdict = bind4(&policy, INET, v4(asked));
-        assert_eq!(verdict, expected.map(v4), "{row}: bind {asked}");
+    for (row, policy, wanted, expected) in rows {
+        let verdict = address(bind4(&policy, asked(INET), v4(wanted)));
+        assert_eq!(verdict, expected.map(v4), "{row}: bind {wanted}");
     }
 }
 
@@ -61,29 +87,84 @@ fn ipv6_sockets() {
         ("B13", only6(), "::ffff:192.0.2.20", false, NOT_AVAILABLE),
         ("B13", only4(), "::1", false, Pass),
     ];
-    for (row, policy, asked, v6only, expected) in rows {
-        let verdict = bind6(&policy, INET6, v6(asked), v6only);
-        assert_eq!(verdict, expected.map(v6), "{row}: bind {asked}");
+    for (row, policy, wanted, v6only, expected) in rows {
+        let verdict = address(bind6(&policy, asked(INET6), v6(wanted), v6only));
+        assert_eq!(verdict, expected.map(v6), "{row}: bind {wanted}");
     }
 }
 
 #[test]
 fn another_family_is_refused() {
-    let refused = Errno::FamilyNotSupported;
-    assert_eq!(bind4(&both(), UNSPEC, v4("0.0.0.0")), Deny(refused));
-    assert_eq!(bind6(&both(), INET, v6("::"), false), Deny(refused));
+    let refused = Cause::Family;
+    assert_eq!(bind4(&both(), asked(UNSPEC), v4("0.0.0.0")), Deny(refused));
+    assert_eq!(bind6(&both(), asked(INET), v6("::"), false), Deny(refused));
 }
 
 #[test]
 fn without_a_policy_everything_is_refused() {
     let nothing = Policy::default();
-    let refused = Errno::NotPermitted;
-    for asked in ["0.0.0.0", "127.0.0.1", OWN4] {
-        assert_eq!(bind4(&nothing, INET, v4(asked)), Deny(refused));
+    let refused = Cause::NoPolicy;
+    for wanted in ["0.0.0.0", "127.0.0.1", OWN4] {
+        assert_eq!(bind4(&nothing, asked(INET), v4(wanted)), Deny(refused));
     }
-    for asked in ["::", "::1", OWN6] {
-        assert_eq!(bind6(&nothing, INET6, v6(asked), false), Deny(refused));
+    for wanted in ["::", "::1", OWN6] {
+        let verdict = bind6(&nothing, asked(INET6), v6(wanted), false);
+        assert_eq!(verdict, Deny(refused));
     }
+}
+
+#[test]
+fn a_moved_port() {
+    let policy = with_port(both(), 80, 8080, protocol::TCP);
+    let moved = 8080_u16.to_be();
+    let tcp = asked(INET);
+    let udp = Asked {
+        protocol: UDP,
+        ..tcp
+    };
+    let own = v4(OWN4);
+    assert_eq!(bind4(&policy, tcp, 0), Rewrite((own, moved)), "B17");
+    assert_eq!(bind4(&policy, tcp, own), Rewrite((own, moved)), "B17");
+    assert_eq!(bind4(&policy, udp, 0), Rewrite((own, udp.port)), "B17");
+    assert_eq!(bind4(&policy, tcp, v4("127.0.0.1")), Pass, "B6");
+    let tcp = asked(INET6);
+    let own = v6(OWN6);
+    assert_eq!(
+        bind6(&policy, tcp, own, false),
+        Rewrite((own, moved)),
+        "B17"
+    );
+}
+
+#[test]
+fn an_exempt_port() {
+    let policy = with_port(only4(), 80, 0, protocol::TCP | protocol::UDP);
+    assert_eq!(bind4(&policy, asked(INET), 0), Pass, "B18");
+    assert_eq!(bind6(&policy, asked(INET6), v6("::"), false), Pass, "B18");
+    let other = Asked {
+        port: 81_u16.to_be(),
+        ..asked(INET)
+    };
+    let verdict = bind4(&policy, other, 0);
+    assert_eq!(verdict, Rewrite((v4(OWN4), other.port)), "B1");
+}
+
+#[test]
+fn private_loopback() {
+    let policy = private(both());
+    let mapped = "::ffff:127.128.2.10";
+    for wanted in ["127.0.0.1", "127.0.0.2", "127.255.255.255"] {
+        let verdict = address(bind4(&policy, asked(INET), v4(wanted)));
+        assert_eq!(verdict, Rewrite(v4(PRIVATE)), "L4: bind {wanted}");
+    }
+    for wanted in ["::1", "::ffff:127.0.0.1"] {
+        let verdict = address(bind6(&policy, asked(INET6), v6(wanted), false));
+        assert_eq!(verdict, Rewrite(v6(mapped)), "L4: bind {wanted}");
+    }
+    let verdict = bind6(&policy, asked(INET6), v6("::1"), true);
+    assert_eq!(verdict, Deny(Cause::NotAssigned), "L4: v6only");
+    let verdict = bind4(&auto(both()), asked(INET), v4("127.0.0.1"));
+    assert_eq!(verdict, Pass, "L2");
 }
 
 proptest! {
@@ -91,30 +172,30 @@ proptest! {
     /// at a multicast or link-local address, or nowhere.
     #[test]
     fn nobody_gets_the_address_of_somebody_else(
-        asked in any::<std::net::Ipv6Addr>(),
+        random in any::<std::net::Ipv6Addr>(),
         low in any::<u32>(),
         is_mapped in any::<bool>(),
         v6only in any::<bool>(),
         policy in prop_oneof![Just(only4()), Just(only6()), Just(both())],
     ) {
-        let asked = if is_mapped {
+        let wanted = if is_mapped {
             std::net::Ipv4Addr::from(low).to_ipv6_mapped()
         } else {
-            asked
+            random
         };
-        match bind6(&policy, INET6, words(asked), v6only) {
+        match address(bind6(&policy, asked(INET6), words(wanted), v6only)) {
             Rewrite(address) => prop_assert!(
                 address == v6(OWN6) || address == v6("::ffff:192.0.2.10")
             ),
             Pass => {
-                let canonical = asked.to_canonical();
+                let canonical = wanted.to_canonical();
                 prop_assert!(
                     canonical.is_loopback()
                         || canonical.is_multicast()
                         || canonical == std::net::Ipv4Addr::BROADCAST
-                        || asked.is_unicast_link_local()
-                        || words(asked) == v6(OWN6)
-                        || words(asked) == v6("::ffff:192.0.2.10")
+                        || wanted.is_unicast_link_local()
+                        || words(wanted) == v6(OWN6)
+                        || words(wanted) == v6("::ffff:192.0.2.10")
                 );
             }
             Deny(_) => {}

@@ -2,15 +2,40 @@
 
 mod common;
 
-use common::{OWN4, OWN6, both, only4, only6, v4, v6};
-use oci_bind_hook_ebpf::abi::Policy;
-use oci_bind_hook_ebpf::connect::{Local, connect4, connect6};
-use oci_bind_hook_ebpf::verdict::Errno;
-use oci_bind_hook_ebpf::verdict::Verdict::{self, Deny, Pass, Rewrite};
+use common::Said::{self, Deny, Pass, Rewrite};
+use common::{OWN4, OWN6, TCP, both, family, no_lookup, only4, only6, said, v4, v6, with_port};
+use oci_bind_hook_ebpf::abi::{Cause, Policy, protocol};
+use oci_bind_hook_ebpf::address::{V4, V6};
+use oci_bind_hook_ebpf::connect::{self, Client, Local};
+use oci_bind_hook_ebpf::verdict::Path;
 
 const PORT: u32 = 40_000;
-const UNREACHABLE: Verdict<&str> = Deny(Errno::NetworkUnreachable);
-const NOT_AVAILABLE: Verdict<&str> = Deny(Errno::AddressNotAvailable);
+const UNREACHABLE: Said<&str> = Deny(Cause::Unreachable);
+const NOT_AVAILABLE: Said<&str> = Deny(Cause::Immovable);
+
+fn connect4(policy: &Policy, destination: V4, client: Client) -> Said<Path<V6>> {
+    said(connect::connect4(policy, destination, client, no_lookup))
+}
+
+fn connect6(policy: &Policy, destination: V6, client: Client) -> Said<Path<V6>> {
+    said(connect::connect6(policy, destination, client, no_lookup))
+}
+
+/// A TCP socket that is about to connect to port 80.
+fn client(local: Local) -> Client {
+    Client {
+        local,
+        local_port: 0,
+        protocol: TCP,
+        can_be_mapped: true,
+        port: 80_u16.to_be(),
+    }
+}
+
+/// A connect to where it was asked for, from this address.
+fn from(address: &str) -> Path<V6> {
+    Path::from(family(address).to_v6())
+}
 
 fn local4(address: &str, port: u32) -> Local {
     Local::of4(v4(address), port)
@@ -47,10 +72,10 @@ fn ipv4_destinations() {
         ("U6", both(), "224.0.0.251", unbound, Rewrite(OWN4)),
     ];
     for (row, policy, destination, local, expected) in rows {
-        let verdict = connect4(&policy, v4(destination), local);
+        let verdict = connect4(&policy, v4(destination), client(local));
         assert_eq!(
             verdict,
-            expected.map(v4),
+            expected.map(from),
             "{row}: to {destination} from {local:?}"
         );
     }
@@ -80,10 +105,10 @@ fn ipv6_destinations() {
         ("L5", both(), "::", unbound, Pass),
     ];
     for (row, policy, destination, local, expected) in rows {
-        let verdict = connect6(&policy, v6(destination), local);
+        let verdict = connect6(&policy, v6(destination), client(local));
         assert_eq!(
             verdict,
-            expected.map(v6),
+            expected.map(from),
             "{row}: to {destination} from {local:?}"
         );
     }
@@ -92,8 +117,20 @@ fn ipv6_destinations() {
 #[test]
 fn without_a_policy_everything_is_refused() {
     let nothing = Policy::default();
-    let refused = Errno::NotPermitted;
-    let unbound = Local::Unbound;
-    assert_eq!(connect4(&nothing, v4("127.0.0.1"), unbound), Deny(refused));
-    assert_eq!(connect6(&nothing, v6("::1"), unbound), Deny(refused));
+    let refused = Cause::NoPolicy;
+    let unbound = client(Local::Unbound);
+    let (to4, to6) = (v4("127.0.0.1"), v6("::1"));
+    assert_eq!(connect4(&nothing, to4, unbound), Deny(refused));
+    assert_eq!(connect6(&nothing, to6, unbound), Deny(refused));
+}
+
+#[test]
+fn an_exempt_port_is_left_alone() {
+    let policy = with_port(both(), 5353, 0, protocol::TCP);
+    let exempt = Client {
+        local_port: 5353_u16.to_be(),
+        ..client(Local::Port)
+    };
+    let verdict = connect4(&policy, v4("198.51.100.7"), exempt);
+    assert_eq!(verdict, Pass, "B18");
 }

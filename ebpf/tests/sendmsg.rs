@@ -2,16 +2,35 @@
 
 mod common;
 
-use common::{OWN4, OWN6, both, only4, only6, v4, v6};
-use oci_bind_hook_ebpf::abi::Policy;
+use common::Said::{self, Deny, Pass, Rewrite};
+use common::{OWN4, OWN6, UDP, both, no_lookup, only4, only6, said, v4, v6};
+use oci_bind_hook_ebpf::abi::{Cause, Policy};
+use oci_bind_hook_ebpf::address::{V4, V6};
 use oci_bind_hook_ebpf::connect::Local;
-use oci_bind_hook_ebpf::sendmsg::{sendmsg4, sendmsg6};
-use oci_bind_hook_ebpf::verdict::Errno;
-use oci_bind_hook_ebpf::verdict::Verdict::{self, Deny, Pass, Rewrite};
+use oci_bind_hook_ebpf::sendmsg::{self, Datagram};
+use oci_bind_hook_ebpf::verdict::Path;
 
 const PORT: u32 = 40_000;
-const UNREACHABLE: Verdict<&str> = Deny(Errno::NetworkUnreachable);
-const NOT_AVAILABLE: Verdict<&str> = Deny(Errno::AddressNotAvailable);
+const UNREACHABLE: Said<&str> = Deny(Cause::Unreachable);
+const NOT_AVAILABLE: Said<&str> = Deny(Cause::NotAssigned);
+
+fn sendmsg4(policy: &Policy, to: V4, source: V4, datagram: Datagram) -> Said<Path<V4>> {
+    said(sendmsg::sendmsg4(policy, to, source, datagram, no_lookup))
+}
+
+fn sendmsg6(policy: &Policy, to: V6, source: V6, datagram: Datagram) -> Said<Path<V6>> {
+    said(sendmsg::sendmsg6(policy, to, source, datagram, no_lookup))
+}
+
+/// A datagram to port 53.
+fn datagram(local: Local) -> Datagram {
+    Datagram {
+        local,
+        protocol: UDP,
+        port: 53_u16.to_be(),
+        is_connected: false,
+    }
+}
 
 #[test]
 fn ipv4_destinations() {
@@ -33,10 +52,10 @@ fn ipv4_destinations() {
     ];
     for (row, policy, destination, local, source, expected) in rows {
         let local = Local::of4(v4(local), PORT);
-        let verdict = sendmsg4(&policy, v4(destination), local, v4(source));
+        let verdict = sendmsg4(&policy, v4(destination), v4(source), datagram(local));
         assert_eq!(
             verdict,
-            expected.map(v4),
+            expected.map(v4).map(Path::from),
             "{row}: to {destination}, {source}"
         );
     }
@@ -60,10 +79,10 @@ fn ipv6_destinations() {
     ];
     for (row, policy, destination, local, source, expected) in rows {
         let local = Local::of6(v6(local), PORT);
-        let verdict = sendmsg6(&policy, v6(destination), local, v6(source));
+        let verdict = sendmsg6(&policy, v6(destination), v6(source), datagram(local));
         assert_eq!(
             verdict,
-            expected.map(v6),
+            expected.map(v6).map(Path::from),
             "{row}: to {destination}, {source}"
         );
     }
@@ -72,9 +91,9 @@ fn ipv6_destinations() {
 #[test]
 fn without_a_policy_everything_is_refused() {
     let nothing = Policy::default();
-    let refused = Errno::NotPermitted;
-    let local = Local::Unbound;
+    let refused = Cause::NoPolicy;
+    let any = datagram(Local::Unbound);
     let (to4, to6) = (v4("127.0.0.1"), v6("::1"));
-    assert_eq!(sendmsg4(&nothing, to4, local, 0), Deny(refused));
-    assert_eq!(sendmsg6(&nothing, to6, local, [0; 4]), Deny(refused));
+    assert_eq!(sendmsg4(&nothing, to4, 0, any), Deny(refused));
+    assert_eq!(sendmsg6(&nothing, to6, [0; 4], any), Deny(refused));
 }

@@ -54,6 +54,9 @@ pub fn attach(cgroup: &Cgroup, policy: &Policy, existing: Existing) -> Result<()
         write_policy(&programs, cgroup, policy)?;
     }
     for (program, fd) in programs.iter() {
+        if !program.is_needed(policy) {
+            continue;
+        }
         change.attach(program, fd)?;
         // The first attachment makes the storage that the policy goes into.
         if previous.is_none() && change.attached.len() == 1 {
@@ -62,6 +65,11 @@ pub fn attach(cgroup: &Cgroup, policy: &Policy, existing: Existing) -> Result<()
     }
     for other in others {
         detach_version(cgroup, &other)?;
+    }
+    for (program, fd) in programs.iter() {
+        if previous.is_some() && !program.is_needed(policy) {
+            detach_one(cgroup, program, fd)?;
+        }
     }
     change.is_kept = true;
     Ok(())
@@ -140,8 +148,7 @@ fn write_policy(programs: &Programs, cgroup: &Cgroup, policy: &Policy) -> Result
 fn detach_version(cgroup: &Cgroup, programs: &Programs) -> Result<bool> {
     let mut found = false;
     for (program, fd) in programs.iter().rev() {
-        found |= bpf::detach(fd, cgroup.fd(), program.attach_type)
-            .with_context(|| format!("detach {} from cgroup {}", program.name, cgroup.name()))?;
+        found |= detach_one(cgroup, program, fd)?;
     }
     if found {
         // The storage stays until the cgroup goes. Left as it is, it would be
@@ -149,6 +156,11 @@ fn detach_version(cgroup: &Cgroup, programs: &Programs) -> Result<bool> {
         write_policy(programs, cgroup, &Policy::default())?;
     }
     Ok(found)
+}
+
+fn detach_one(cgroup: &Cgroup, program: Program, fd: BorrowedFd<'_>) -> Result<bool> {
+    bpf::detach(fd, cgroup.fd(), program.attach_type)
+        .with_context(|| format!("detach {} from cgroup {}", program.name, cgroup.name()))
 }
 
 fn explain(error: io::Error, program: Program, cgroup: &Cgroup) -> anyhow::Error {

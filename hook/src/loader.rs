@@ -1,8 +1,8 @@
 //! Loads the embedded object into the kernel and pins what is in it: the one
 //! slow step, taken by the first container after boot.
 
-use anyhow::{Context as _, Result};
-use aya::programs::{CgroupSockAddr, ProgramError, ProgramType};
+use anyhow::{Context as _, Result, bail};
+use aya::programs::{Program, ProgramError, ProgramType};
 use aya::sys::{BpfHelper, is_helper_supported};
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use oci_bind_hook_ebpf::abi::{
@@ -55,15 +55,16 @@ fn pin_all(ebpf: &mut Ebpf, directory: &Path) -> Result<()> {
     fs::create_dir(directory).with_context(|| format!("make {}", directory.display()))?;
     for program in PROGRAMS {
         let name = program.name;
-        let loaded: &mut CgroupSockAddr = ebpf
+        let loaded = ebpf
             .program_mut(name)
-            .with_context(|| format!("the eBPF object has no program {name}"))?
-            .try_into()
-            .with_context(|| format!("program {name} of the eBPF object"))?;
-        loaded
-            .load()
-            .map_err(explain)
-            .with_context(|| format!("load program {name} into the kernel"))?;
+            .with_context(|| format!("the eBPF object has no program {name}"))?;
+        match loaded {
+            Program::CgroupSockAddr(program) => program.load(),
+            Program::CgroupSkb(program) => program.load(),
+            _ => bail!("program {name} of the eBPF object is of an unknown type"),
+        }
+        .map_err(explain)
+        .with_context(|| format!("load program {name} into the kernel"))?;
         let pin = directory.join(name);
         loaded
             .pin(&pin)

@@ -4,11 +4,11 @@ use std::fmt::{self, Display};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Result, bail};
-use oci_bind_hook_ebpf::abi::{self, flag};
+use oci_bind_hook_ebpf::abi::{self, PORT_RULES, PortRule, flag, protocol};
 use serde::{Serialize, Serializer};
 
 use crate::config::Config;
-use crate::request::{ExemptPorts, Guard, Loopback, PortMappings, Request, setting_of};
+use crate::request::{ExemptPorts, Guard, Loopback, PortMappings, Protocol, Request, setting_of};
 
 #[cfg(test)]
 mod tests;
@@ -65,8 +65,29 @@ pub fn decide(request: &Request, config: &Config) -> Result<Plan> {
         exempt: request.exempt.clone().unwrap_or_default(),
         require_local_address: config.require_local_address,
     };
-    is_supported(&plan)?;
+    check_ports(&plan)?;
     Ok(plan)
+}
+
+/// Refuses ports that the programs have no room for, and ports that are both
+/// moved and exempt.
+fn check_ports(plan: &Plan) -> Result<()> {
+    let (moved, exempt) = (plan.ports.as_slice(), plan.exempt.as_slice());
+    let rules = moved.len() + exempt.len();
+    if rules > PORT_RULES {
+        bail!(
+            "{rules} ports are moved or exempt: {PORT_RULES} is the most that one policy can have"
+        );
+    }
+    for port in exempt {
+        let both = moved
+            .iter()
+            .find(|mapping| mapping.asked == port.port && mapping.protocol.overlaps(port.protocol));
+        if let Some(mapping) = both {
+            bail!("port {port} is exempt, and moved by {mapping}: choose one");
+        }
+    }
+    Ok(())
 }
 
 /// Checks an address against the lists of the configuration; `deny` wins.
@@ -87,25 +108,6 @@ fn may_claim(address: IpAddr, config: &Config) -> Result<()> {
     Ok(())
 }
 
-/// Refuses what this version of the programs cannot do yet, so that nobody
-/// relies on a policy that is not enforced.
-fn is_supported(plan: &Plan) -> Result<()> {
-    const THIS_VERSION: &str = "is not supported by this version of oci-bind-hook";
-    if plan.loopback != Loopback::Host {
-        bail!("loopback {} {THIS_VERSION}: use host", plan.loopback);
-    }
-    if plan.guard != Guard::Off {
-        bail!("guard {} {THIS_VERSION}: use off", plan.guard);
-    }
-    if !plan.ports.as_slice().is_empty() {
-        bail!("ports {} {THIS_VERSION}: use no port mapping", plan.ports);
-    }
-    if !plan.exempt.as_slice().is_empty() {
-        bail!("exempt {} {THIS_VERSION}: use no exempt port", plan.exempt);
-    }
-    Ok(())
-}
-
 impl Display for Plan {
     /// The addresses, as a sentence has them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -119,7 +121,7 @@ impl Display for Plan {
 }
 
 impl From<&Plan> for abi::Policy {
-    /// Writes addresses as words in network byte order.
+    /// Writes addresses as words, and ports, in network byte order.
     fn from(plan: &Plan) -> Self {
         let mut policy = Self {
             flags: flag::ACTIVE,
@@ -136,8 +138,63 @@ impl From<&Plan> for abi::Policy {
                 *word = u32::from_ne_bytes(*chunk);
             }
         }
+        match plan.loopback {
+            Loopback::Host => {}
+            Loopback::Auto => policy.flags |= flag::LOOPBACK_AUTO,
+            Loopback::Private(address) => {
+                policy.flags |= flag::LOOPBACK_PRIVATE;
+                let address = address.unwrap_or_else(|| derived_loopback(plan));
+                policy.loopback = address.to_bits().to_be();
+            }
+        }
+        if plan.guard == Guard::On {
+            policy.flags |= flag::GUARD;
+        }
+        let moved = plan.ports.as_slice().iter().map(|mapping| PortRule {
+            asked: mapping.asked.to_be(),
+            actual: mapping.actual.to_be(),
+            protocols: protocols(mapping.protocol),
+        });
+        let exempt = plan.exempt.as_slice().iter().map(|port| PortRule {
+            asked: port.port.to_be(),
+            actual: 0,
+            protocols: protocols(port.protocol),
+        });
+        for (rule, wanted) in policy.port_rules.iter_mut().zip(moved.chain(exempt)) {
+            *rule = wanted;
+            policy.rules += 1;
+        }
         policy
     }
+}
+
+const fn protocols(protocol: Protocol) -> u32 {
+    match protocol {
+        Protocol::Tcp => protocol::TCP,
+        Protocol::Udp => protocol::UDP,
+        Protocol::Both => protocol::TCP | protocol::UDP,
+    }
+}
+
+/// The private loopback address of a container: the low 23 bits of its IPv4
+/// address in 127.128.0.0/9, which programs leave alone. So it is the same at
+/// every start, easy to recognise, and another one for any two addresses of a
+/// host that differ in those bits. Without an IPv4 address the words of the
+/// IPv6 address are folded into one.
+fn derived_loopback(plan: &Plan) -> Ipv4Addr {
+    const NETWORK: u32 = 0x7f80_0000;
+    const HOST_BITS: u32 = 0x007f_ffff;
+    let bits = match (plan.ipv4, plan.ipv6) {
+        (Some(address), _) => address.to_bits(),
+        (None, Some(address)) => {
+            let octets = address.octets();
+            let words = octets.as_chunks().0.iter();
+            words.fold(0, |folded, word| folded ^ u32::from_be_bytes(*word))
+        }
+        (None, None) => 0,
+    };
+    // The last address of 127.0.0.0/8 is its broadcast address.
+    Ipv4Addr::from_bits(NETWORK | (bits & HOST_BITS).min(HOST_BITS - 1))
 }
 
 fn written<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {

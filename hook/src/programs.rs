@@ -5,6 +5,7 @@
 
 use anyhow::{Context as _, Result};
 use aya_obj::generated::bpf_attach_type;
+use oci_bind_hook_ebpf::abi::{Policy, flag};
 use std::fs;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -24,16 +25,57 @@ pub struct Program {
     pub name: &'static str,
     /// The hook in the kernel.
     pub attach_type: bpf_attach_type,
+    /// It is needed by a policy that has one of these bits of
+    /// [`oci_bind_hook_ebpf::abi::flag`].
+    needed_by: u32,
 }
 
+impl Program {
+    /// Whether a cgroup under this policy needs the program.
+    pub fn is_needed(&self, policy: &Policy) -> bool {
+        policy.flags & self.needed_by != 0
+    }
+}
+
+/// Programs that decide calls.
+const CALLS: u32 = flag::ACTIVE;
+/// Programs that tell a redirected program the addresses that it used.
+const NAMES: u32 = flag::LOOPBACK_AUTO | flag::LOOPBACK_PRIVATE;
+/// Programs that see every packet.
+const PACKETS: u32 = flag::GUARD;
+
 /// All programs, in the order of attachment.
-pub const PROGRAMS: [Program; 6] = [
-    program("bind4", bpf_attach_type::BPF_CGROUP_INET4_BIND),
-    program("bind6", bpf_attach_type::BPF_CGROUP_INET6_BIND),
-    program("connect4", bpf_attach_type::BPF_CGROUP_INET4_CONNECT),
-    program("connect6", bpf_attach_type::BPF_CGROUP_INET6_CONNECT),
-    program("sendmsg4", bpf_attach_type::BPF_CGROUP_UDP4_SENDMSG),
-    program("sendmsg6", bpf_attach_type::BPF_CGROUP_UDP6_SENDMSG),
+pub const PROGRAMS: [Program; 14] = [
+    program("bind4", bpf_attach_type::BPF_CGROUP_INET4_BIND, CALLS),
+    program("bind6", bpf_attach_type::BPF_CGROUP_INET6_BIND, CALLS),
+    program("connect4", bpf_attach_type::BPF_CGROUP_INET4_CONNECT, CALLS),
+    program("connect6", bpf_attach_type::BPF_CGROUP_INET6_CONNECT, CALLS),
+    program("sendmsg4", bpf_attach_type::BPF_CGROUP_UDP4_SENDMSG, CALLS),
+    program("sendmsg6", bpf_attach_type::BPF_CGROUP_UDP6_SENDMSG, CALLS),
+    program("recvmsg4", bpf_attach_type::BPF_CGROUP_UDP4_RECVMSG, NAMES),
+    program("recvmsg6", bpf_attach_type::BPF_CGROUP_UDP6_RECVMSG, NAMES),
+    program(
+        "getpeername4",
+        bpf_attach_type::BPF_CGROUP_INET4_GETPEERNAME,
+        NAMES,
+    ),
+    program(
+        "getpeername6",
+        bpf_attach_type::BPF_CGROUP_INET6_GETPEERNAME,
+        NAMES,
+    ),
+    program(
+        "getsockname4",
+        bpf_attach_type::BPF_CGROUP_INET4_GETSOCKNAME,
+        NAMES,
+    ),
+    program(
+        "getsockname6",
+        bpf_attach_type::BPF_CGROUP_INET6_GETSOCKNAME,
+        NAMES,
+    ),
+    program("egress", bpf_attach_type::BPF_CGROUP_INET_EGRESS, PACKETS),
+    program("ingress", bpf_attach_type::BPF_CGROUP_INET_INGRESS, PACKETS),
 ];
 
 /// Name of the pinned policy map.
@@ -41,8 +83,12 @@ pub(crate) const POLICY_PIN: &str = "policy";
 /// Name of the pinned map of counters.
 pub(crate) const COUNTERS_PIN: &str = "counters";
 
-const fn program(name: &'static str, attach_type: bpf_attach_type) -> Program {
-    Program { name, attach_type }
+const fn program(name: &'static str, attach_type: bpf_attach_type, needed_by: u32) -> Program {
+    Program {
+        name,
+        attach_type,
+        needed_by,
+    }
 }
 
 /// One version's programs and its policy map, opened.

@@ -11,8 +11,10 @@ use aya_ebpf::programs::SockAddrContext;
 use core::ffi::c_void;
 use core::ptr::read_volatile;
 use oci_bind_hook_ebpf::abi::V6ONLY_UNKNOWN;
-use oci_bind_hook_ebpf::address::{V4, V6};
+use oci_bind_hook_ebpf::address::{V4, V6, mapped};
 use oci_bind_hook_ebpf::connect::Local;
+use oci_bind_hook_ebpf::names::Endpoint;
+use oci_bind_hook_ebpf::port::Port;
 
 /// `AF_UNSPEC`
 const AF_UNSPEC: u32 = 0;
@@ -52,6 +54,13 @@ macro_rules! set_field {
 }
 
 impl Call {
+    /// Whether a datagram has no destination of its own, because the socket is
+    /// connected.
+    #[inline(always)]
+    pub fn is_connected(&self) -> bool {
+        self.user_family() == AF_UNSPEC
+    }
+
     #[inline(always)]
     pub fn new(ctx: &SockAddrContext) -> Self {
         Self {
@@ -69,6 +78,37 @@ impl Call {
     #[inline(always)]
     pub fn family(&self) -> u32 {
         field!(self.addr, family)
+    }
+
+    /// The protocol of the socket, an `IPPROTO` number.
+    #[inline(always)]
+    pub fn protocol(&self) -> u32 {
+        field!(self.addr, protocol)
+    }
+
+    /// The type of the socket, such as `SOCK_STREAM`.
+    #[inline(always)]
+    pub fn socket_type(&self) -> u32 {
+        field!(self.addr, type_)
+    }
+
+    /// Whether the socket is an IPv6 socket.
+    #[inline(always)]
+    pub fn is_v6(&self) -> bool {
+        self.family() == AF_INET6
+    }
+
+    /// The port of the address that the program passed, network byte order: a
+    /// word whose upper half is empty.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "the upper half is empty")]
+    pub fn user_port(&self) -> Port {
+        field!(self.addr, user_port) as Port
+    }
+
+    #[inline(always)]
+    pub fn set_user_port(&self, port: Port) {
+        set_field!(self.addr, user_port)(u32::from(port));
     }
 
     #[inline(always)]
@@ -167,7 +207,7 @@ impl Call {
     pub fn local(&self) -> Local {
         let socket = self.socket();
         let port = field!(socket, src_port);
-        if self.family() == AF_INET6 {
+        if self.is_v6() {
             let address = [
                 field!(socket, src_ip6[0]),
                 field!(socket, src_ip6[1]),
@@ -177,6 +217,32 @@ impl Call {
             Local::of6(address, port)
         } else {
             Local::of4(field!(socket, src_ip4), port)
+        }
+    }
+
+    /// The port of the socket, network byte order; 0 if it has none.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "a port has 16 bits")]
+    pub fn local_port(&self) -> Port {
+        (field!(self.socket(), src_port) as Port).to_be()
+    }
+
+    /// The peer of the socket, an IPv4 address IPv4-mapped.
+    #[inline(always)]
+    pub fn peer(&self) -> Endpoint {
+        let socket = self.socket();
+        let port = field!(socket, dst_port);
+        let address6 = [
+            field!(socket, dst_ip6[0]),
+            field!(socket, dst_ip6[1]),
+            field!(socket, dst_ip6[2]),
+            field!(socket, dst_ip6[3]),
+        ];
+        let address4 = field!(socket, dst_ip4);
+        if self.is_v6() {
+            Endpoint::new(address6, port)
+        } else {
+            Endpoint::new(mapped(address4), port)
         }
     }
 
@@ -200,8 +266,9 @@ impl Call {
         !udp.is_null() && is_set(udp, bit)
     }
 
+    /// The socket of the call.
     #[inline(always)]
-    fn socket(&self) -> *mut bpf_sock {
+    pub fn socket(&self) -> *mut bpf_sock {
         field!(self.addr, __bindgen_anon_1.sk)
     }
 }

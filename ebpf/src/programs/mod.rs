@@ -5,7 +5,10 @@
 )]
 
 pub mod context;
+pub mod lookup;
 pub mod outcome;
+pub mod packet;
+pub mod redirects;
 pub mod storage;
 
 /// The licence that the kernel checks before it lends its GPL-only helpers.

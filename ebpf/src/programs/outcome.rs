@@ -5,11 +5,11 @@ use aya_ebpf::bindings::sockaddr;
 use aya_ebpf::helpers::{bpf_bind, bpf_set_retval};
 use aya_ebpf::programs::SockAddrContext;
 use core::ptr::read_volatile;
-use oci_bind_hook_ebpf::abi::Hook;
+use oci_bind_hook_ebpf::abi::{Cause, Hook};
 use oci_bind_hook_ebpf::address::{V4, V6};
-use oci_bind_hook_ebpf::verdict::{Errno, Verdict};
+use oci_bind_hook_ebpf::verdict::{Action, Verdict};
 
-use super::storage::count;
+use super::storage::{count, count_refusal};
 
 /// Whether this kernel has `bpf_set_retval`; set by the loader, which tries.
 /// The verifier removes the call where it is 0.
@@ -25,30 +25,30 @@ const REFUSE: i32 = 0;
 /// whether the kernel took it.
 #[inline(always)]
 pub fn conclude<A>(hook: Hook, verdict: Verdict<A>, rewrite: impl FnOnce(A) -> bool) -> i32 {
-    match verdict {
-        Verdict::Pass => {
+    match verdict.action {
+        Action::Pass => {
             count(hook, |counters| &raw const counters.passed);
             ALLOW
         }
-        Verdict::Rewrite(address) => {
-            if rewrite(address) {
+        Action::Rewrite => {
+            if rewrite(verdict.rewrite) {
                 count(hook, |counters| &raw const counters.rewritten);
                 ALLOW
             } else {
-                refuse(hook, Errno::AddressNotAvailable)
+                refuse(hook, Cause::Immovable)
             }
         }
-        Verdict::Deny(errno) => refuse(hook, errno),
+        Action::Deny => refuse(hook, verdict.cause),
     }
 }
 
 #[inline(always)]
-fn refuse(hook: Hook, errno: Errno) -> i32 {
-    count(hook, |counters| &raw const counters.denied);
+fn refuse(hook: Hook, cause: Cause) -> i32 {
+    count_refusal(hook, cause);
     // SAFETY: a static of this object; volatile, because the loader sets it.
     if unsafe { read_volatile(&raw const HAS_SET_RETVAL) } != 0 {
         // SAFETY: the helper takes any negative errno.
-        let _ = unsafe { bpf_set_retval(-(errno as i32)) };
+        let _ = unsafe { bpf_set_retval(-cause.errno()) };
     }
     REFUSE
 }

@@ -8,7 +8,7 @@ use aya_ebpf::bindings::bpf_map_type::{
 use aya_ebpf::helpers::bpf_get_local_storage;
 use core::arch::asm;
 use core::ffi::c_void;
-use oci_bind_hook_ebpf::abi::{Counters, Hook, HookCounters, Policy};
+use oci_bind_hook_ebpf::abi::{Cause, Counters, Hook, HookCounters, Policy};
 
 /// A map whose key is the cgroup's id alone: one value for all attach types
 /// (Linux 5.9), so that one update changes the policy of every hook at once.
@@ -34,28 +34,46 @@ static mut COUNTERS: bpf_map_def = by_cgroup::<Counters>(BPF_MAP_TYPE_PERCPU_CGR
 
 /// The policy of the cgroup, all zero before it is written.
 #[inline(always)]
-pub fn policy() -> Policy {
+pub fn policy() -> &'static Policy {
     let map: *mut c_void = (&raw mut POLICY).cast();
     // SAFETY: the helper never fails for a map of the program's own.
     let value = unsafe { bpf_get_local_storage(map, 0) };
-    // SAFETY: the value is as large as the map says. An update replaces it as a
-    // whole (`cgroup_storage_update_elem`), so it is never half written.
-    unsafe { *value.cast::<Policy>() }
+    // SAFETY: the value is as large as the map says, and lives as long as the
+    // program runs. An update replaces it as a whole
+    // (`cgroup_storage_update_elem`), so it never changes under our eyes.
+    unsafe { &*value.cast::<Policy>() }
 }
 
 /// Adds one to a counter of this hook, in this CPU's copy.
 #[inline(always)]
 pub fn count(hook: Hook, field: impl FnOnce(&HookCounters) -> *const u64) {
+    add_one(field(&counters().hooks[hook as usize]));
+}
+
+/// Counts a refusal.
+#[inline(always)]
+pub fn count_refusal(hook: Hook, cause: Cause) {
+    let counters = counters();
+    add_one(&raw const counters.hooks[hook as usize].denied);
+    add_one(&raw const counters.causes[cause as usize]);
+}
+
+#[inline(always)]
+fn counters() -> &'static Counters {
     let map: *mut c_void = (&raw mut COUNTERS).cast();
     // SAFETY: as in `policy`.
     let value = unsafe { bpf_get_local_storage(map, 0) };
-    // SAFETY: the value is as large as the map says.
-    let counters = unsafe { &*value.cast::<Counters>() };
-    let counter = field(&counters.hooks[hook as usize]);
-    // SAFETY: an aligned counter inside the value. Atomic, because another
-    // task may run in the middle of this one on the same CPU; in assembly,
-    // because core has no atomics for this target. The form without a result
-    // is the one that kernels before 5.12 know.
+    // SAFETY: the value is as large as the map says, and lives as long as the
+    // program runs.
+    unsafe { &*value.cast::<Counters>() }
+}
+
+/// Atomic, because another task may run in the middle of this one on the same
+/// CPU; in assembly, because core has no atomics for this target. The form
+/// without a result is the one that kernels before 5.12 know.
+#[inline(always)]
+fn add_one(counter: *const u64) {
+    // SAFETY: the counter is aligned, and inside the value of a map.
     unsafe {
         asm!(
             "lock *(u64 *)({counter} + 0) += {one}",

@@ -1,14 +1,55 @@
 //! Policies and addresses for the tests of the decisions.
 #![allow(dead_code, reason = "each test file uses some of these")]
 
-use oci_bind_hook_ebpf::abi::{Policy, flag};
-use oci_bind_hook_ebpf::address::{V4, V6};
+use oci_bind_hook_ebpf::abi::{Cause, Policy, PortRule, flag};
+use oci_bind_hook_ebpf::address::{Family, V4, V6};
+use oci_bind_hook_ebpf::loopback::Found;
+use oci_bind_hook_ebpf::port::Port;
+use oci_bind_hook_ebpf::verdict::{Action, Verdict};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// The assigned IPv4 address.
 pub const OWN4: &str = "192.0.2.10";
 /// The assigned IPv6 address.
 pub const OWN6: &str = "2001:db8::10";
+/// The private loopback address.
+pub const PRIVATE: &str = "127.128.2.10";
+
+/// `IPPROTO_TCP`
+pub const TCP: u32 = 6;
+/// `IPPROTO_UDP`
+pub const UDP: u32 = 17;
+
+/// A verdict, with what belongs to its action alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said<R> {
+    /// The call goes on as it is.
+    Pass,
+    /// The call goes on with these addresses.
+    Rewrite(R),
+    /// The call is refused.
+    Deny(Cause),
+}
+
+impl<R> Said<R> {
+    /// The same about another type of address.
+    pub fn map<S>(self, convert: impl FnOnce(R) -> S) -> Said<S> {
+        match self {
+            Self::Pass => Said::Pass,
+            Self::Rewrite(address) => Said::Rewrite(convert(address)),
+            Self::Deny(cause) => Said::Deny(cause),
+        }
+    }
+}
+
+/// What a verdict says.
+pub fn said<R>(verdict: Verdict<R>) -> Said<R> {
+    match verdict.action {
+        Action::Pass => Said::Pass,
+        Action::Rewrite => Said::Rewrite(verdict.rewrite),
+        Action::Deny => Said::Deny(verdict.cause),
+    }
+}
 
 /// An IPv4 address as the programs see it.
 pub fn v4(address: &str) -> V4 {
@@ -54,5 +95,62 @@ pub fn both() -> Policy {
         flags: flag::ACTIVE | flag::IPV4 | flag::IPV6,
         ipv4: v4(OWN4),
         ipv6: v6(OWN6),
+        ..Policy::default()
+    }
+}
+
+/// The same under the loopback policy `auto`.
+pub fn auto(policy: Policy) -> Policy {
+    Policy {
+        flags: policy.flags | flag::LOOPBACK_AUTO,
+        ..policy
+    }
+}
+
+/// The same under the loopback policy `private`.
+pub fn private(policy: Policy) -> Policy {
+    Policy {
+        flags: policy.flags | flag::LOOPBACK_PRIVATE,
+        loopback: v4(PRIVATE),
+        ..policy
+    }
+}
+
+/// The same with one port moved; to 0 means exempt.
+pub fn with_port(policy: Policy, asked: u16, actual: u16, protocols: u32) -> Policy {
+    let mut policy = policy;
+    policy.port_rules[policy.rules as usize] = PortRule {
+        asked: asked.to_be(),
+        actual: actual.to_be(),
+        protocols,
+    };
+    policy.rules += 1;
+    policy
+}
+
+/// A network in which nobody may be looked up.
+pub fn no_lookup(address: Family, port: Port) -> Found {
+    panic!("looked up {address:?} port {}", Port::from_be(port));
+}
+
+/// A network with one server at this address and port; `found` is what a
+/// lookup says of it.
+pub fn server(at: &str, port: u16, found: Found) -> impl Fn(Family, Port) -> Found + use<> {
+    let at = family(at);
+    move |address, asked| {
+        if address == at && asked == port.to_be() {
+            found
+        } else {
+            Found::Nobody
+        }
+    }
+}
+
+/// An address of either family.
+pub fn family(address: &str) -> Family {
+    match address.parse() {
+        Ok(std::net::IpAddr::V4(_)) => Family::V4(v4(address)),
+        Ok(std::net::IpAddr::V6(_)) => Family::V6(v6(address)),
+        Err(error) => panic!("{address}: {error}"),
     }
 }

@@ -39,16 +39,18 @@ fn protect(container: &Container, config: Option<&Path>, dry_run: bool) -> Resul
     };
     let plan = decide(&request, config, Namespace::OfProcess(container.pid))?;
     let cgroup = cgroup::of_container(&container.id, container.pid)?;
+    let policy = abi::Policy::from(&plan);
     if dry_run {
+        let needed = PROGRAMS.iter().filter(|program| program.is_needed(&policy));
         let dry_run = DryRun {
             container: &container.id,
             cgroup: cgroup.path(),
             plan: &plan,
-            programs: PROGRAMS.iter().map(|program| program.name).collect(),
+            programs: needed.map(|program| program.name).collect(),
         };
         return print(&serde_json::to_string_pretty(&dry_run)?);
     }
-    attach::attach(&cgroup, &abi::Policy::from(&plan), Existing::Refuse)?;
+    attach::attach(&cgroup, &policy, Existing::Refuse)?;
     report::info(
         &format!("uses {plan} in cgroup {}", cgroup.name()),
         Some(&container.id),

@@ -20,8 +20,8 @@ fn the_built_in_names_every_key() {
             deny: vec![],
             require_local_address: true,
             defaults: Defaults {
-                loopback: Loopback::Host,
-                guard: Guard::Off,
+                loopback: Loopback::Auto,
+                guard: Guard::On,
             },
         }
     );
@@ -34,15 +34,15 @@ fn keys_that_are_given_replace_the_built_in() {
         "allow = [\"192.0.2.0/24\", \"2001:db8:1::/64\"]\n\
          deny = [\"192.0.2.1\", \"2001:db8:1::1\"]\n\
          require-local-address = false\n\
-         defaults.guard = \"on\"\n",
+         defaults.guard = \"off\"\n",
         "test.toml",
     )
     .unwrap();
     assert_eq!(config.allow, [net("192.0.2.0/24"), net("2001:db8:1::/64")]);
     assert_eq!(config.deny, [net("192.0.2.1/32"), net("2001:db8:1::1/128")]);
     assert!(!config.require_local_address);
-    assert_eq!(config.defaults.guard, Guard::On);
-    assert_eq!(config.defaults.loopback, Loopback::Host);
+    assert_eq!(config.defaults.guard, Guard::Off);
+    assert_eq!(config.defaults.loopback, Loopback::Auto);
 }
 
 #[test]

@@ -29,8 +29,8 @@ fn defaults_fill_the_plan() {
         Plan {
             ipv4: both().ipv4,
             ipv6: both().ipv6,
-            loopback: Loopback::Host,
-            guard: Guard::Off,
+            loopback: Loopback::Auto,
+            guard: Guard::On,
             ports: PortMappings::default(),
             exempt: ExemptPorts::default(),
             require_local_address: true,
@@ -42,13 +42,17 @@ fn defaults_fill_the_plan() {
 
 #[test]
 fn a_request_wins_over_the_defaults() {
-    let config = configured("defaults = { loopback = \"auto\", guard = \"on\" }");
+    let config = configured("defaults = { loopback = \"private\", guard = \"on\" }");
     let request = Request {
         loopback: Some(Loopback::Host),
         guard: Some(Guard::Off),
         ..both()
     };
-    assert_eq!(decide(&request, &config).unwrap().guard, Guard::Off);
+    let plan = decide(&request, &config).unwrap();
+    assert_eq!((plan.loopback, plan.guard), (Loopback::Host, Guard::Off));
+    let plan = decide(&both(), &config).unwrap();
+    let private = Loopback::Private(None);
+    assert_eq!((plan.loopback, plan.guard), (private, Guard::On));
 }
 
 #[test]
@@ -89,37 +93,56 @@ fn deny_wins_over_allow() {
 }
 
 #[test]
-fn what_this_version_cannot_do_is_refused() {
-    let requests = [
+fn a_port_is_moved_or_exempt() {
+    let request = Request {
+        ports: Some("53:5353,80:8080/tcp".parse().unwrap()),
+        exempt: Some("80/udp".parse().unwrap()),
+        ..both()
+    };
+    assert!(decide(&request, &configured("")).is_ok());
+    let request = Request {
+        exempt: Some("53/udp".parse().unwrap()),
+        ..request
+    };
+    assert_eq!(
+        error(&request, ""),
+        "port 53/udp is exempt, and moved by 53:5353: choose one"
+    );
+}
+
+#[test]
+fn the_policy_has_room_for_all_ports() {
+    let list = |count: usize| {
+        let ports: Vec<_> = (1..=count).map(|port| port.to_string()).collect();
         Request {
-            loopback: Some(Loopback::Auto),
+            exempt: Some(ports.join(",").parse().unwrap()),
             ..both()
-        },
-        Request {
-            loopback: Some("127.0.0.2".parse().unwrap()),
-            ..both()
-        },
-        Request {
-            guard: Some(Guard::On),
-            ..both()
-        },
-        Request {
-            ports: Some("80:8080".parse().unwrap()),
-            ..both()
-        },
-        Request {
-            exempt: Some("53".parse().unwrap()),
-            ..both()
-        },
+        }
+    };
+    let plan = decide(&list(PORT_RULES), &configured("")).unwrap();
+    assert_eq!(abi::Policy::from(&plan).rules as usize, PORT_RULES);
+    let message = error(&list(PORT_RULES + 1), "");
+    assert!(message.contains("32 is the most"), "{message}");
+}
+
+#[test]
+fn a_private_loopback_address_is_derived() {
+    let rows = [
+        ("192.0.2.10", "127.128.2.10"),
+        ("10.0.0.1", "127.128.0.1"),
+        ("10.200.0.1", "127.200.0.1"),
+        ("203.127.255.255", "127.255.255.254"),
     ];
-    for request in requests {
-        let message = error(&request, "");
-        assert!(
-            message.contains("is not supported by this version of oci-bind-hook: use "),
-            "{message}"
-        );
+    for (own, expected) in rows {
+        let request = Request {
+            ipv4: Some(own.parse().unwrap()),
+            loopback: Some(Loopback::Private(None)),
+            ..Request::default()
+        };
+        let plan = decide(&request, &configured("")).unwrap();
+        let derived = Ipv4Addr::from(abi::Policy::from(&plan).loopback.to_ne_bytes());
+        assert_eq!(derived.to_string(), expected, "{own}");
     }
-    assert!(error(&both(), "defaults.guard = \"on\"").starts_with("guard on is not supported"));
 }
 
 #[test]
@@ -143,20 +166,29 @@ fn the_json_is_stable() {
 
 #[test]
 fn the_worked_example_of_the_contract() {
-    let plan = decide(&both(), &configured("")).unwrap();
-    assert_eq!(
-        abi::Policy::from(&plan),
-        abi::Policy {
-            flags: flag::ACTIVE | flag::IPV4 | flag::IPV6,
-            ipv4: u32::from_ne_bytes([192, 0, 2, 10]),
-            ipv6: [
-                u32::from_ne_bytes([0x20, 0x01, 0x0d, 0xb8]),
-                0,
-                0,
-                u32::from_ne_bytes([0, 0, 0, 0x10]),
-            ],
-        }
-    );
+    let request = Request {
+        ports: Some("80:8080/tcp".parse().unwrap()),
+        ..both()
+    };
+    let plan = decide(&request, &configured("")).unwrap();
+    let mut expected = abi::Policy {
+        flags: flag::ACTIVE | flag::IPV4 | flag::IPV6 | flag::LOOPBACK_AUTO | flag::GUARD,
+        ipv4: u32::from_ne_bytes([192, 0, 2, 10]),
+        ipv6: [
+            u32::from_ne_bytes([0x20, 0x01, 0x0d, 0xb8]),
+            0,
+            0,
+            u32::from_ne_bytes([0, 0, 0, 0x10]),
+        ],
+        rules: 1,
+        ..abi::Policy::default()
+    };
+    expected.port_rules[0] = PortRule {
+        asked: 80_u16.to_be(),
+        actual: 8080_u16.to_be(),
+        protocols: protocol::TCP,
+    };
+    assert_eq!(abi::Policy::from(&plan), expected);
 }
 
 proptest! {

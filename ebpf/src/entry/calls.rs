@@ -1,0 +1,223 @@
+//! bind(2), connect(2) and sendmsg(2). Return values: 1 lets the call go on, 0
+//! refuses it.
+
+use aya_ebpf::{macros::cgroup_sock_addr, programs::SockAddrContext};
+use oci_bind_hook_ebpf::abi::{Hook, Policy};
+use oci_bind_hook_ebpf::address::{Family, V6, mapped};
+use oci_bind_hook_ebpf::bind::{self, Asked};
+use oci_bind_hook_ebpf::connect::{self, Client};
+use oci_bind_hook_ebpf::loopback::redirects_calls;
+use oci_bind_hook_ebpf::names::{Endpoint, Redirect, known_as};
+use oci_bind_hook_ebpf::sendmsg::{self, Datagram};
+use oci_bind_hook_ebpf::verdict::Path;
+
+use crate::programs::context::Call;
+use crate::programs::lookup::find;
+use crate::programs::outcome::{bind_source4, bind_source6, conclude};
+use crate::programs::redirects;
+use crate::programs::storage::policy;
+
+/// bind(2) of IPv4 sockets.
+#[cgroup_sock_addr(bind4)]
+fn bind4(ctx: SockAddrContext) -> i32 {
+    let call = Call::new(&ctx);
+    let verdict = bind::bind4(policy(), asked(&call), call.user_ip4());
+    conclude(Hook::Bind4, verdict, |(own, port)| {
+        call.set_user_ip4(own);
+        call.set_user_port(port);
+        true
+    })
+}
+
+/// bind(2) of IPv6 sockets.
+#[cgroup_sock_addr(bind6)]
+fn bind6(ctx: SockAddrContext) -> i32 {
+    let call = Call::new(&ctx);
+    let verdict = bind::bind6(policy(), asked(&call), call.user_ip6(), call.v6only());
+    conclude(Hook::Bind6, verdict, |(own, port)| {
+        call.set_user_ip6(own);
+        call.set_user_port(port);
+        true
+    })
+}
+
+/// connect(2) to an IPv4 address: of IPv4 sockets, and of IPv6 datagram sockets
+/// that are given an `AF_INET` address.
+#[cgroup_sock_addr(connect4)]
+fn connect4(ctx: SockAddrContext) -> i32 {
+    let call = Call::new(&ctx);
+    let policy = policy();
+    let client = client(&call, false);
+    let destination = call.user_ip4();
+    let socket_type = call.socket_type();
+    let verdict = connect::connect4(policy, destination, client, |address, port| {
+        find(&ctx, policy, socket_type, address, port)
+    });
+    forget(&call, policy, mapped(destination));
+    conclude(Hook::Connect4, verdict, |path| {
+        carry_out(&ctx, &call, policy, path, mapped(destination), |address| {
+            call.set_user_ip4(address[3]);
+        })
+    })
+}
+
+/// connect(2) of IPv6 sockets to an IPv6 address, IPv4-mapped ones included.
+#[cgroup_sock_addr(connect6)]
+fn connect6(ctx: SockAddrContext) -> i32 {
+    let call = Call::new(&ctx);
+    let policy = policy();
+    let client = client(&call, !call.v6only());
+    let asked = call.user_ip6();
+    let socket_type = call.socket_type();
+    let find = |address, port| find(&ctx, policy, socket_type, address, port);
+    let verdict = match Family::of(asked) {
+        Family::V4(destination) => connect::connect4(policy, destination, client, find),
+        Family::V6(destination) => connect::connect6(policy, destination, client, find),
+    };
+    forget(&call, policy, asked);
+    conclude(Hook::Connect6, verdict, |path| {
+        carry_out(&ctx, &call, policy, path, asked, |address| {
+            call.set_user_ip6(address);
+        })
+    })
+}
+
+/// Datagrams to an IPv4 address, from sockets of either family.
+#[cgroup_sock_addr(sendmsg4)]
+fn sendmsg4(ctx: SockAddrContext) -> i32 {
+    let call = Call::new(&ctx);
+    let destination = call.destination4();
+    let socket_type = call.socket_type();
+    let asked = Endpoint::new(known_as(mapped(destination)), call.user_port());
+    let policy = policy();
+    let datagram = datagram(&call, mapped(destination));
+    let verdict = sendmsg::sendmsg4(
+        policy,
+        destination,
+        call.msg_src_ip4(),
+        datagram,
+        |address, port| find(&ctx, policy, socket_type, address, port),
+    );
+    if !datagram.is_connected {
+        forget(&call, policy, mapped(destination));
+    }
+    conclude(Hook::Sendmsg4, verdict, |path| {
+        if path.is_moved {
+            call.set_msg_src_ip4(path.source);
+        }
+        if path.is_redirected {
+            let actual = Endpoint::new(mapped(path.destination), path.port);
+            let redirect = Redirect { asked, actual };
+            redirects::remember(call.socket(), policy, redirect, false);
+            call.set_user_ip4(path.destination);
+            call.set_user_port(path.port);
+        }
+        true
+    })
+}
+
+/// Datagrams of IPv6 sockets to an IPv6 address.
+#[cgroup_sock_addr(sendmsg6)]
+fn sendmsg6(ctx: SockAddrContext) -> i32 {
+    let call = Call::new(&ctx);
+    let destination = call.destination6();
+    let socket_type = call.socket_type();
+    let asked = Endpoint::new(known_as(destination), call.user_port());
+    let policy = policy();
+    let datagram = datagram(&call, destination);
+    let verdict = sendmsg::sendmsg6(
+        policy,
+        destination,
+        call.msg_src_ip6(),
+        datagram,
+        |address, port| find(&ctx, policy, socket_type, address, port),
+    );
+    if !datagram.is_connected {
+        forget(&call, policy, destination);
+    }
+    conclude(Hook::Sendmsg6, verdict, |path| {
+        if path.is_moved {
+            call.set_msg_src_ip6(path.source);
+        }
+        if path.is_redirected {
+            let actual = Endpoint::new(path.destination, path.port);
+            let redirect = Redirect { asked, actual };
+            redirects::remember(call.socket(), policy, redirect, false);
+            call.set_user_ip6(path.destination);
+            call.set_user_port(path.port);
+        }
+        true
+    })
+}
+
+/// Carries out a connect: another destination, another source. `set` writes
+/// the destination.
+#[inline(always)]
+fn carry_out(
+    ctx: &SockAddrContext,
+    call: &Call,
+    policy: &Policy,
+    path: Path<V6>,
+    asked: V6,
+    set: impl FnOnce(V6),
+) -> bool {
+    if path.is_redirected {
+        let redirect = Redirect {
+            asked: Endpoint::new(known_as(asked), call.user_port()),
+            actual: Endpoint::new(path.destination, path.port),
+        };
+        redirects::remember(call.socket(), policy, redirect, path.is_moved);
+        set(path.destination);
+        call.set_user_port(path.port);
+    }
+    if !path.is_moved {
+        true
+    } else if call.is_v6() {
+        bind_source6(ctx, path.source)
+    } else {
+        bind_source4(ctx, path.source[3])
+    }
+}
+
+/// A peer called by its real address is no redirected one any more. Before the
+/// verdict is carried out, since a redirect is remembered then.
+#[inline(always)]
+fn forget(call: &Call, policy: &Policy, destination: V6) {
+    if redirects_calls(policy) {
+        let actual = Endpoint::new(destination, call.user_port());
+        redirects::forget(call.socket(), &actual);
+    }
+}
+
+#[inline(always)]
+fn asked(call: &Call) -> Asked {
+    Asked {
+        family: call.user_family(),
+        protocol: call.protocol(),
+        port: call.user_port(),
+    }
+}
+
+#[inline(always)]
+fn client(call: &Call, can_be_mapped: bool) -> Client {
+    Client {
+        local: call.local(),
+        local_port: call.local_port(),
+        protocol: call.protocol(),
+        can_be_mapped,
+        port: call.user_port(),
+    }
+}
+
+/// A connected IPv6 socket whose peer is IPv4-mapped names that peer at every
+/// send (`udpv6_sendmsg`), whatever the program called it.
+#[inline(always)]
+fn datagram(call: &Call, destination: V6) -> Datagram {
+    let port = call.user_port();
+    Datagram {
+        local: call.local(),
+        protocol: call.protocol(),
+        port,
+        is_connected: call.is_connected() || call.peer().is(&Endpoint::new(destination, port)),
+    }
+}

@@ -1,0 +1,93 @@
+//! getpeername(2), getsockname(2) and the source of received datagrams. These
+//! hooks may not refuse: they return 1.
+
+use aya_ebpf::{macros::cgroup_sock_addr, programs::SockAddrContext};
+use oci_bind_hook_ebpf::abi::Hook;
+use oci_bind_hook_ebpf::address::{Family, mapped};
+use oci_bind_hook_ebpf::names::{Endpoint, local_name, peer_name};
+
+use crate::programs::context::Call;
+use crate::programs::redirects;
+use crate::programs::storage::{count, policy};
+
+/// getpeername(2) and accept(2) of IPv4 sockets.
+#[cgroup_sock_addr(getpeername4)]
+fn getpeername4(ctx: SockAddrContext) -> i32 {
+    tell_peer4(&ctx, Hook::Getpeername4)
+}
+
+/// getpeername(2) and accept(2) of IPv6 sockets.
+#[cgroup_sock_addr(getpeername6)]
+fn getpeername6(ctx: SockAddrContext) -> i32 {
+    tell_peer6(&ctx, Hook::Getpeername6, true)
+}
+
+/// The source of a datagram that an IPv4 socket receives.
+#[cgroup_sock_addr(recvmsg4)]
+fn recvmsg4(ctx: SockAddrContext) -> i32 {
+    tell_peer4(&ctx, Hook::Recvmsg4)
+}
+
+/// The source of a datagram that an IPv6 socket receives, IPv4-mapped ones
+/// included. A peer on the private loopback is `::ffff:127.0.0.1` here, to
+/// which the program can reply: a datagram to `::1` cannot leave for an IPv4
+/// address (`udpv6_sendmsg`).
+#[cgroup_sock_addr(recvmsg6)]
+fn recvmsg6(ctx: SockAddrContext) -> i32 {
+    tell_peer6(&ctx, Hook::Recvmsg6, false)
+}
+
+/// getsockname(2) of IPv4 sockets.
+#[cgroup_sock_addr(getsockname4)]
+fn getsockname4(ctx: SockAddrContext) -> i32 {
+    let call = Call::new(&ctx);
+    let redirects = redirects::of(call.socket());
+    let local = mapped(call.user_ip4());
+    let name = local_name(policy(), redirects.as_deref(), local, call.peer(), false);
+    if let Some(Family::V4(name)) = name.map(Family::of) {
+        call.set_user_ip4(name);
+        count(Hook::Getsockname4, |counters| &raw const counters.rewritten);
+    }
+    1
+}
+
+/// getsockname(2) of IPv6 sockets.
+#[cgroup_sock_addr(getsockname6)]
+fn getsockname6(ctx: SockAddrContext) -> i32 {
+    let call = Call::new(&ctx);
+    let redirects = redirects::of(call.socket());
+    let local = call.user_ip6();
+    if let Some(name) = local_name(policy(), redirects.as_deref(), local, call.peer(), true) {
+        call.set_user_ip6(name);
+        count(Hook::Getsockname6, |counters| &raw const counters.rewritten);
+    }
+    1
+}
+
+#[inline(always)]
+fn tell_peer4(ctx: &SockAddrContext, hook: Hook) -> i32 {
+    let call = Call::new(ctx);
+    let redirects = redirects::of(call.socket());
+    let actual = Endpoint::new(mapped(call.user_ip4()), call.user_port());
+    if let Some(name) = peer_name(policy(), redirects.as_deref(), actual, false)
+        && let Family::V4(address) = Family::of(name.address)
+    {
+        call.set_user_ip4(address);
+        call.set_user_port(name.port);
+        count(hook, |counters| &raw const counters.rewritten);
+    }
+    1
+}
+
+#[inline(always)]
+fn tell_peer6(ctx: &SockAddrContext, hook: Hook, is_v6: bool) -> i32 {
+    let call = Call::new(ctx);
+    let redirects = redirects::of(call.socket());
+    let actual = Endpoint::new(call.user_ip6(), call.user_port());
+    if let Some(name) = peer_name(policy(), redirects.as_deref(), actual, is_v6) {
+        call.set_user_ip6(name.address);
+        call.set_user_port(name.port);
+        count(hook, |counters| &raw const counters.rewritten);
+    }
+    1
+}

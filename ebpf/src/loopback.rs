@@ -1,0 +1,123 @@
+//! Calls to loopback: whose loopback is meant.
+
+use crate::abi::{Cause, Policy, flag};
+use crate::address::{Family, LOOPBACK4, LOOPBACK6, V6, mapped};
+use crate::port::{Port, PortUse, port};
+use crate::verdict::{assigned4, assigned6, private_loopback};
+
+/// Who is at an address and port, as `bpf_sk_lookup_tcp` and
+/// `bpf_sk_lookup_udp` tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// A server bound to this very address.
+    Own,
+    /// A server bound to the wildcard: the host's, or one of before the policy.
+    Other,
+    /// Nobody.
+    Nobody,
+}
+
+/// Where a call to loopback goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// To the host's loopback, as it was asked for.
+    Host,
+    /// To this address and port.
+    To(Family, Port),
+    /// Nowhere.
+    Deny(Cause),
+}
+
+/// A call to loopback.
+#[derive(Clone, Copy, Debug)]
+pub struct Loopback {
+    /// The protocol of the socket, an `IPPROTO` number.
+    pub protocol: u32,
+    /// The port called.
+    pub port: Port,
+    /// Whether the call can go to an IPv4 address.
+    pub can_be_v4: bool,
+    /// Whether the call can go to an IPv6 address.
+    pub can_be_v6: bool,
+}
+
+/// Whether calls to loopback can go elsewhere under this policy.
+#[inline(always)]
+pub const fn redirects_calls(policy: &Policy) -> bool {
+    policy.flags & (flag::LOOPBACK_AUTO | flag::LOOPBACK_PRIVATE) != 0
+}
+
+/// Decides where a call to loopback goes. `find` looks up the socket that
+/// would answer at an address and port.
+///
+/// Under `auto`, a server that a wildcard bind moved to the assigned address is
+/// found there; without one the call goes to the host's loopback. Under
+/// `private` the cgroup's own loopback comes first, and the host's is never
+/// reached, by a wildcard server of the host neither.
+#[inline(always)]
+pub fn route(
+    policy: &Policy,
+    call: Loopback,
+    mut find: impl FnMut(Family, Port) -> Found,
+) -> Route {
+    if !redirects_calls(policy) {
+        return Route::Host;
+    }
+    let private = private_loopback(policy);
+    let mut at_private = Found::Nobody;
+    if let Some(private) = private
+        && call.can_be_v4
+    {
+        let private = Family::V4(private);
+        at_private = find(private, call.port);
+        if matches!(at_private, Found::Own) {
+            return Route::To(private, call.port);
+        }
+    }
+    if let PortUse::Is(actual) = port(policy, call.protocol, call.port) {
+        if let Some(own) = assigned6(policy)
+            && call.can_be_v6
+            && matches!(find(Family::V6(own), actual), Found::Own)
+        {
+            return Route::To(Family::V6(own), actual);
+        }
+        if let Some(own) = assigned4(policy)
+            && call.can_be_v4
+            && matches!(find(Family::V4(own), actual), Found::Own)
+        {
+            return Route::To(Family::V4(own), actual);
+        }
+    }
+    match (private, at_private) {
+        (None, _) => Route::Host,
+        // Nobody there: the kernel itself says so.
+        (Some(private), Found::Nobody) if call.can_be_v4 => {
+            Route::To(Family::V4(private), call.port)
+        }
+        (Some(_), _) => Route::Deny(Cause::Refused),
+    }
+}
+
+/// The source of a call that [`route`] sends to `destination`, IPv4 addresses
+/// IPv4-mapped: loopback, so that a server that trusts its own host still does.
+///
+/// The private loopback has no IPv6 address, and a server could not reply to
+/// `::1` there, so such a call comes from its destination.
+#[inline(always)]
+pub fn source(policy: &Policy, destination: Family) -> V6 {
+    match (destination, private_loopback(policy)) {
+        (Family::V4(_), private) => mapped(private.unwrap_or(LOOPBACK4)),
+        (Family::V6(_), None) => LOOPBACK6,
+        (Family::V6(destination), Some(_)) => destination,
+    }
+}
+
+/// Whether `address` is the cgroup's private loopback, which programs know as
+/// 127.0.0.1 or `::1`. An IPv4 address comes IPv4-mapped.
+#[inline(always)]
+pub fn is_private(policy: &Policy, address: V6) -> bool {
+    match (private_loopback(policy), Family::of(address)) {
+        (Some(private), Family::V4(address)) => private == address,
+        _ => false,
+    }
+}

@@ -1,0 +1,160 @@
+//! getsockname(2), getpeername(2) and the source of received datagrams: a
+//! program whose call to loopback went elsewhere is told the addresses that it
+//! used.
+
+use crate::abi::Policy;
+use crate::address::{ANY4, ANY6, Family, LOOPBACK4, LOOPBACK6, V4, V6, mapped, same6};
+use crate::loopback::is_private;
+use crate::port::Port;
+
+/// What a program that asked for `address` is told: the unspecified address
+/// means loopback, and the kernel says so too. IPv4 addresses are IPv4-mapped.
+#[inline(always)]
+pub fn known_as(address: V6) -> V6 {
+    match Family::of(address) {
+        Family::V4(ANY4) => mapped(LOOPBACK4),
+        Family::V6(ANY6) => LOOPBACK6,
+        _ => address,
+    }
+}
+
+/// How many redirected peers one socket remembers; older ones are forgotten.
+pub const PEERS: usize = 4;
+
+/// An address and a port.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Network byte order, IPv4 addresses IPv4-mapped.
+    pub address: V6,
+    /// Network byte order.
+    pub port: Port,
+    /// No implicit padding.
+    pub reserved: u16,
+}
+
+impl Endpoint {
+    /// The endpoint at an address and port.
+    #[inline(always)]
+    pub const fn new(address: V6, port: Port) -> Self {
+        Self {
+            address,
+            port,
+            reserved: 0,
+        }
+    }
+
+    /// Whether both are the same.
+    #[inline(always)]
+    pub const fn is(&self, other: &Self) -> bool {
+        self.port == other.port && same6(&self.address, &other.address)
+    }
+}
+
+/// One redirected peer.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Redirect {
+    /// The address that the program used; all zero if the entry is free.
+    pub asked: Endpoint,
+    /// Where its call went.
+    pub actual: Endpoint,
+}
+
+/// What one socket remembers: the value of the map `REDIRECTS`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Redirects {
+    /// The peers, in no order.
+    pub peers: [Redirect; PEERS],
+    /// Which entry is replaced next.
+    pub next: u32,
+    /// The private loopback address of the cgroup that the socket is of,
+    /// network byte order; 0 if it has none.
+    pub owner: V4,
+    /// 1 if connect moved the socket to the address of its peer, so that it
+    /// knows itself to be on loopback.
+    pub is_moved: u32,
+    /// No implicit padding.
+    pub reserved: u32,
+}
+
+impl Redirects {
+    /// Remembers a peer.
+    #[inline(always)]
+    pub fn remember(&mut self, redirect: Redirect) {
+        for peer in &mut self.peers {
+            if peer.actual.is(&redirect.actual) {
+                *peer = redirect;
+                return;
+            }
+        }
+        let next = (self.next as usize) % PEERS;
+        self.peers[next] = redirect;
+        self.next = self.next.wrapping_add(1);
+    }
+
+    /// Forgets a peer, which the program has now called by its real address.
+    #[inline(always)]
+    pub fn forget(&mut self, actual: &Endpoint) {
+        for peer in &mut self.peers {
+            if peer.actual.is(actual) {
+                *peer = Redirect::default();
+            }
+        }
+    }
+
+    /// What the program knows a peer as.
+    #[inline(always)]
+    pub fn asked(&self, actual: &Endpoint) -> Option<Endpoint> {
+        for peer in &self.peers {
+            // A free entry has port 0, and so has a socket without a peer.
+            if actual.port != 0 && peer.actual.is(actual) {
+                return Some(peer.asked);
+            }
+        }
+        None
+    }
+}
+
+/// The name of a peer, IPv4 addresses IPv4-mapped; `None` if it stays. An
+/// address on the private loopback is `::1` if `is_v6`, else 127.0.0.1.
+#[inline(always)]
+pub fn peer_name(
+    policy: &Policy,
+    redirects: Option<&Redirects>,
+    actual: Endpoint,
+    is_v6: bool,
+) -> Option<Endpoint> {
+    if let Some(asked) = redirects.and_then(|redirects| redirects.asked(&actual)) {
+        return Some(asked);
+    }
+    is_private(policy, actual.address).then(|| Endpoint::new(loopback(is_v6), actual.port))
+}
+
+/// The local name of a socket whose peer is `peer`, IPv4 addresses
+/// IPv4-mapped; `None` if it stays.
+#[inline(always)]
+pub fn local_name(
+    policy: &Policy,
+    redirects: Option<&Redirects>,
+    local: V6,
+    peer: Endpoint,
+    is_v6: bool,
+) -> Option<V6> {
+    if let Some(redirects) = redirects
+        && redirects.is_moved != 0
+        && let Some(asked) = redirects.asked(&peer)
+    {
+        return Some(match Family::of(asked.address) {
+            Family::V4(_) => mapped(LOOPBACK4),
+            Family::V6(_) => LOOPBACK6,
+        });
+    }
+    is_private(policy, local).then(|| loopback(is_v6))
+}
+
+#[inline(always)]
+const fn loopback(is_v6: bool) -> V6 {
+    if is_v6 { LOOPBACK6 } else { mapped(LOOPBACK4) }
+}

@@ -1,0 +1,144 @@
+//! Finds the socket that would answer at an address and port of this network
+//! namespace.
+
+use aya_ebpf::EbpfContext as _;
+use aya_ebpf::bindings::{bpf_sock, bpf_sock_tuple};
+use aya_ebpf::helpers::{bpf_sk_lookup_tcp, bpf_sk_lookup_udp, bpf_sk_release};
+use aya_ebpf::programs::SockAddrContext;
+use core::ptr::read_volatile;
+use oci_bind_hook_ebpf::abi::Policy;
+use oci_bind_hook_ebpf::address::{Family, V4, V6, same6};
+use oci_bind_hook_ebpf::loopback::Found;
+use oci_bind_hook_ebpf::port::Port;
+
+use super::redirects;
+
+/// `BPF_F_CURRENT_NETNS`: the namespace of the socket that makes the call.
+const CURRENT_NETNS: u64 = u64::MAX;
+/// `SOCK_STREAM`
+const SOCK_STREAM: u32 = 1;
+/// `BPF_TCP_LISTEN`
+const LISTEN: u32 = 10;
+
+/// `bpf_sock_tuple.ipv4`: from nobody, so that only servers match.
+#[repr(C)]
+struct Tuple4 {
+    from: V4,
+    to: V4,
+    from_port: u16,
+    to_port: Port,
+}
+
+/// `bpf_sock_tuple.ipv6`
+#[repr(C)]
+struct Tuple6 {
+    from: V6,
+    to: V6,
+    from_port: u16,
+    to_port: Port,
+}
+
+/// Who answers at `address` and `port`, by the type of the calling socket.
+///
+/// A datagram socket that sent without a bind is on the wildcard; it is the
+/// cgroup's own if it was redirected under the same private loopback.
+#[inline(always)]
+pub fn find(
+    ctx: &SockAddrContext,
+    policy: &Policy,
+    socket_type: u32,
+    address: Family,
+    port: Port,
+) -> Found {
+    match address {
+        Family::V4(address) => find4(ctx, policy, socket_type, address, port),
+        Family::V6(address) => find6(ctx, policy, socket_type, address, port),
+    }
+}
+
+#[inline(always)]
+fn find4(
+    ctx: &SockAddrContext,
+    policy: &Policy,
+    socket_type: u32,
+    address: V4,
+    port: Port,
+) -> Found {
+    let tuple = Tuple4 {
+        from: 0,
+        to: address,
+        from_port: 0,
+        to_port: port,
+    };
+    let socket = look_up(ctx, socket_type, tuple);
+    if socket.is_null() {
+        return Found::Nobody;
+    }
+    // An IPv6 socket that was found this way has the IPv4 address here too.
+    // SAFETY: the socket is held until it is released below.
+    let own = unsafe { read_volatile(&raw const (*socket).src_ip4) } == address;
+    conclude(socket, policy, socket_type, own)
+}
+
+#[inline(always)]
+fn find6(
+    ctx: &SockAddrContext,
+    policy: &Policy,
+    socket_type: u32,
+    address: V6,
+    port: Port,
+) -> Found {
+    let tuple = Tuple6 {
+        from: [0; 4],
+        to: address,
+        from_port: 0,
+        to_port: port,
+    };
+    let socket = look_up(ctx, socket_type, tuple);
+    if socket.is_null() {
+        return Found::Nobody;
+    }
+    let word = |index: usize| {
+        // SAFETY: the socket is held until it is released below.
+        unsafe { read_volatile(&raw const (*socket).src_ip6[index]) }
+    };
+    let own = same6(&[word(0), word(1), word(2), word(3)], &address);
+    conclude(socket, policy, socket_type, own)
+}
+
+#[inline(always)]
+fn look_up<T>(ctx: &SockAddrContext, socket_type: u32, mut tuple: T) -> *mut bpf_sock {
+    let pointer = (&raw mut tuple).cast::<bpf_sock_tuple>();
+    let size = size_of::<T>() as u32;
+    if socket_type == SOCK_STREAM {
+        // SAFETY: the tuple is initialised, and of that size.
+        unsafe { bpf_sk_lookup_tcp(ctx.as_ptr(), pointer, size, CURRENT_NETNS, 0) }
+    } else {
+        // SAFETY: as above.
+        unsafe { bpf_sk_lookup_udp(ctx.as_ptr(), pointer, size, CURRENT_NETNS, 0) }
+    }
+}
+
+/// Releases the socket, which the verifier insists on.
+#[inline(always)]
+fn conclude(socket: *mut bpf_sock, policy: &Policy, socket_type: u32, is_own: bool) -> Found {
+    // SAFETY: the socket is held until it is released below.
+    let state = unsafe { read_volatile(&raw const (*socket).state) };
+    let is_stream = socket_type == SOCK_STREAM;
+    let is_own = is_own || !is_stream && is_redirected(socket, policy);
+    // SAFETY: the reference came from the lookup, and is used no more.
+    let _ = unsafe { bpf_sk_release(socket.cast()) };
+    if is_stream && state != LISTEN {
+        Found::Nobody
+    } else if is_own {
+        Found::Own
+    } else {
+        Found::Other
+    }
+}
+
+#[inline(always)]
+fn is_redirected(socket: *mut bpf_sock, policy: &Policy) -> bool {
+    policy.loopback != 0
+        && redirects::of(socket).is_some_and(|redirects| redirects.owner == policy.loopback)
+}

@@ -1,0 +1,113 @@
+//! Whose loopback a call means, row by row of the semantics.
+
+mod common;
+
+use common::{OWN4, OWN6, PRIVATE, TCP, auto, both, family, no_lookup, only4, only6, private};
+use common::{server, v4, v6, with_port};
+use oci_bind_hook_ebpf::abi::{Cause, protocol};
+use oci_bind_hook_ebpf::address::{Kind, kind4, kind6};
+use oci_bind_hook_ebpf::loopback::Found::{Nobody, Other, Own};
+use oci_bind_hook_ebpf::loopback::{Loopback, Route, is_private, route};
+
+/// A call from an IPv4 socket to port 80.
+const FROM_V4: Loopback = Loopback {
+    protocol: TCP,
+    port: 80_u16.to_be(),
+    can_be_v4: true,
+    can_be_v6: false,
+};
+/// A call to `::1` from an IPv6 socket that is open to both families.
+const FROM_V6: Loopback = Loopback {
+    can_be_v6: true,
+    ..FROM_V4
+};
+/// The same from one that is v6only.
+const FROM_V6ONLY: Loopback = Loopback {
+    can_be_v4: false,
+    ..FROM_V6
+};
+
+fn to(address: &str, port: u16) -> Route {
+    Route::To(family(address), port.to_be())
+}
+
+#[test]
+fn what_loopback_is() {
+    for address in ["127.0.0.1", "127.0.0.2", "127.255.255.254"] {
+        assert_eq!(kind4(v4(address)), Kind::Loopback, "{address}");
+    }
+    assert_eq!(kind6(&v6("::1")), Kind::Loopback);
+    for address in ["126.255.255.255", "128.0.0.1"] {
+        assert_eq!(kind4(v4(address)), Kind::Unicast, "{address}");
+    }
+    for address in ["::2", "::7f00:1", "1::1"] {
+        assert_eq!(kind6(&v6(address)), Kind::Unicast, "{address}");
+    }
+}
+
+#[test]
+fn the_hosts() {
+    assert_eq!(route(&both(), FROM_V4, no_lookup), Route::Host, "L3");
+    assert_eq!(route(&both(), FROM_V6, no_lookup), Route::Host, "L3");
+}
+
+#[test]
+fn auto_finds_the_moved_server() {
+    let policy = auto(both());
+    let rows = [
+        (FROM_V4, server(OWN4, 80, Own), to(OWN4, 80)),
+        (FROM_V4, server(OWN4, 80, Other), Route::Host),
+        (FROM_V4, server(OWN4, 81, Own), Route::Host),
+        (FROM_V4, server(OWN6, 80, Own), Route::Host),
+        (FROM_V6, server(OWN6, 80, Own), to(OWN6, 80)),
+        (FROM_V6, server(OWN4, 80, Own), to(OWN4, 80)),
+        (FROM_V6ONLY, server(OWN6, 80, Own), to(OWN6, 80)),
+        (FROM_V6ONLY, server(OWN4, 80, Own), Route::Host),
+    ];
+    for (call, find, expected) in rows {
+        assert_eq!(route(&policy, call, find), expected, "L1: {call:?}");
+    }
+    let only4 = route(&auto(only4()), FROM_V6ONLY, no_lookup);
+    assert_eq!(only4, Route::Host, "L1: nothing to look up");
+    let only6 = route(&auto(only6()), FROM_V4, no_lookup);
+    assert_eq!(only6, Route::Host, "L1: nothing to look up");
+}
+
+#[test]
+fn auto_finds_the_moved_port() {
+    let policy = with_port(auto(both()), 80, 8080, protocol::TCP);
+    let found = route(&policy, FROM_V4, server(OWN4, 8080, Own));
+    assert_eq!(found, to(OWN4, 8080), "L1 and B17");
+    let exempt = with_port(auto(both()), 80, 0, protocol::TCP);
+    assert_eq!(route(&exempt, FROM_V4, no_lookup), Route::Host, "B18");
+}
+
+#[test]
+fn private_never_reaches_the_host() {
+    let policy = private(both());
+    let refused = Route::Deny(Cause::Refused);
+    let rows = [
+        (FROM_V4, server(PRIVATE, 80, Own), to(PRIVATE, 80)),
+        (FROM_V4, server(OWN4, 80, Own), to(OWN4, 80)),
+        (FROM_V4, server(PRIVATE, 80, Nobody), to(PRIVATE, 80)),
+        // A wildcard server of the host would answer there.
+        (FROM_V4, server(PRIVATE, 80, Other), refused),
+        (FROM_V6, server(PRIVATE, 80, Own), to(PRIVATE, 80)),
+        (FROM_V6, server(OWN6, 80, Own), to(OWN6, 80)),
+        (FROM_V6ONLY, server(OWN6, 80, Own), to(OWN6, 80)),
+        (FROM_V6ONLY, server(PRIVATE, 80, Own), refused),
+    ];
+    for (call, find, expected) in rows {
+        assert_eq!(route(&policy, call, find), expected, "L4: {call:?}");
+    }
+}
+
+#[test]
+fn private_addresses_are_known() {
+    let policy = private(both());
+    assert!(is_private(&policy, v6("::ffff:127.128.2.10")));
+    for address in ["::ffff:127.0.0.1", "::ffff:127.128.2.11", "::1"] {
+        assert!(!is_private(&policy, v6(address)), "{address}");
+    }
+    assert!(!is_private(&auto(both()), v6("::ffff:127.128.2.10")));
+}

@@ -1,0 +1,93 @@
+//! What a program is told of redirected peers.
+
+mod common;
+
+use common::{auto, both, private, v6};
+use oci_bind_hook_ebpf::names::peer_name;
+use oci_bind_hook_ebpf::names::{Endpoint, PEERS, Redirect, Redirects, known_as, local_name};
+
+fn endpoint(address: &str, port: u16) -> Endpoint {
+    Endpoint::new(v6(address), port.to_be())
+}
+
+/// A connect to 127.0.0.1 that went to 192.0.2.10.
+fn redirect(port: u16) -> Redirect {
+    Redirect {
+        asked: endpoint("::ffff:127.0.0.1", port),
+        actual: endpoint("::ffff:192.0.2.10", port),
+    }
+}
+
+#[test]
+fn a_redirected_peer() {
+    let mut redirects = Redirects::default();
+    redirects.remember(redirect(80));
+    let policy = auto(both());
+    let name = |peer| peer_name(&policy, Some(&redirects), peer, false);
+    assert_eq!(name(redirect(80).actual), Some(redirect(80).asked), "L1");
+    assert_eq!(name(redirect(81).actual), None, "another port");
+    assert_eq!(name(endpoint("::", 0)), None, "no peer");
+    assert_eq!(peer_name(&policy, None, redirect(80).actual, false), None);
+}
+
+#[test]
+fn a_forgotten_peer() {
+    let mut redirects = Redirects::default();
+    redirects.remember(redirect(80));
+    redirects.forget(&redirect(80).actual);
+    assert_eq!(redirects.asked(&redirect(80).actual), None);
+}
+
+#[test]
+fn the_oldest_peer_makes_room() {
+    let mut redirects = Redirects::default();
+    let ports: Vec<u16> = (1..).take(PEERS + 1).collect();
+    for &port in &ports {
+        redirects.remember(redirect(port));
+        redirects.remember(redirect(port));
+    }
+    assert_eq!(redirects.asked(&redirect(ports[0]).actual), None);
+    for &port in &ports[1..] {
+        let asked = redirects.asked(&redirect(port).actual);
+        assert_eq!(asked, Some(redirect(port).asked), "port {port}");
+    }
+}
+
+#[test]
+fn the_unspecified_address_means_loopback() {
+    assert_eq!(known_as(v6("::")), v6("::1"), "L5");
+    assert_eq!(known_as(v6("::ffff:0.0.0.0")), v6("::ffff:127.0.0.1"), "L5");
+    assert_eq!(known_as(v6("::ffff:127.0.0.2")), v6("::ffff:127.0.0.2"));
+}
+
+#[test]
+fn the_own_name_of_a_moved_client() {
+    let policy = auto(both());
+    let own = v6("::ffff:192.0.2.10");
+    let mut redirects = Redirects::default();
+    redirects.remember(redirect(80));
+    let name = |redirects: &Redirects, peer| local_name(&policy, Some(redirects), own, peer, false);
+    assert_eq!(name(&redirects, redirect(80).actual), None, "not moved");
+    redirects.is_moved = 1;
+    let loopback = v6("::ffff:127.0.0.1");
+    assert_eq!(name(&redirects, redirect(80).actual), Some(loopback), "L1");
+    assert_eq!(name(&redirects, redirect(81).actual), None, "another peer");
+    redirects.remember(Redirect {
+        asked: endpoint("::1", 80),
+        actual: redirect(80).actual,
+    });
+    assert_eq!(name(&redirects, redirect(80).actual), Some(v6("::1")), "L1");
+}
+
+#[test]
+fn private_loopback_has_its_usual_name() {
+    let policy = private(both());
+    let actual = endpoint("::ffff:127.128.2.10", 80);
+    let names = [(false, "::ffff:127.0.0.1"), (true, "::1")];
+    for (is_v6, name) in names {
+        let peer = peer_name(&policy, None, actual, is_v6);
+        assert_eq!(peer, Some(endpoint(name, 80)), "L4");
+        let local = local_name(&policy, None, actual.address, actual, is_v6);
+        assert_eq!(local, Some(v6(name)), "L4");
+    }
+}
