@@ -1,0 +1,140 @@
+//! A server that runs, with what it says.
+
+use std::fs::{self, File};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use oci_bind_hook_tests::cgroup::Cgroup;
+use oci_bind_hook_tests::hook::{Hook, Policy, inside};
+use oci_bind_hook_tests::process::{Running, Signal};
+
+use crate::tool;
+
+/// How long a program may take to start, to answer, or to end.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A server in a scratch cgroup. Nothing of it outlives this.
+#[derive(Debug)]
+pub struct Server {
+    running: Running,
+    log: PathBuf,
+    /// Empty apart from `run` and what it keeps below, or else the server.
+    cgroup: Cgroup,
+    is_contained: bool,
+}
+
+impl Server {
+    /// Starts it without a policy.
+    pub fn plain(words: &[String], dir: &Path) -> Result<Self> {
+        Self::start(&tool::plain(words), dir, false)
+    }
+
+    /// Starts it under `run`.
+    pub fn contained(hook: &Hook, policy: Policy, words: &[String], dir: &Path) -> Result<Self> {
+        Self::start(&tool::run_under(hook, policy, words), dir, true)
+    }
+
+    fn start(command: &Command, dir: &Path, is_contained: bool) -> Result<Self> {
+        let cgroup = Cgroup::new()?;
+        let log = dir.join(if is_contained {
+            "inside.log"
+        } else {
+            "plain.log"
+        });
+        let out = File::options().create(true).append(true).open(&log)?;
+        let mut command = inside(&cgroup, command);
+        command
+            .current_dir(dir)
+            .stdin(Stdio::null())
+            .stdout(out.try_clone()?)
+            .stderr(out);
+        Ok(Self {
+            running: Running::start(tool::fit(&mut command))?,
+            log,
+            cgroup,
+            is_contained,
+        })
+    }
+
+    /// Tries until `attempt` says something else than `None`. Programs tell
+    /// nobody when they are ready, so this looks whenever the server has not
+    /// ended for a moment.
+    pub fn wait_for<T>(&self, mut attempt: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+        const MOMENT: Duration = Duration::from_millis(20);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(done) = attempt()? {
+                return Ok(done);
+            }
+            ensure!(!self.running.ends(MOMENT)?, "the server has ended");
+            ensure!(Instant::now() < deadline, "waited {PATIENCE:?} in vain");
+        }
+    }
+
+    /// All that it has said.
+    pub fn log(&self) -> Result<String> {
+        Ok(String::from_utf8_lossy(&fs::read(&self.log)?).into_owned())
+    }
+
+    /// `command` as one more process of its container, as `podman exec` does.
+    pub fn exec(&self, command: &Command) -> Result<Command> {
+        let [cgroup] = &self.cgroup.children()?[..] else {
+            bail!("`run` does not keep exactly one cgroup");
+        };
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", "echo $$ >\"$0/cgroup.procs\" && exec \"$@\""])
+            .arg(cgroup)
+            .arg(command.get_program())
+            .args(command.get_args());
+        Ok(shell)
+    }
+
+    /// Ends it as a service manager would.
+    pub fn end(mut self) -> Result<()> {
+        self.running.signal(Signal::TERM)?;
+        self.running.wait(PATIENCE).context("end the server")?;
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // `run` clears its own cgroup away, however it ends.
+        if !self.is_contained {
+            // Fails only if the cgroup is gone.
+            let _ = fs::write(self.cgroup.path().join("cgroup.kill"), "1");
+        }
+    }
+}
+
+/// The addresses among `candidates` that `text` names where `pattern` has
+/// `{}`, in any of the ways in which programs write them.
+pub fn named(text: &str, pattern: &str, candidates: &[IpAddr]) -> Vec<IpAddr> {
+    let (before, after) = pattern.split_once("{}").unwrap_or((pattern, ""));
+    let is_named = |address: &&IpAddr| {
+        spellings(**address).iter().any(|spelling| {
+            text.match_indices(&format!("{before}{spelling}{after}"))
+                .any(|(at, _)| !before.is_empty() || starts_here(text, at))
+        })
+    };
+    candidates.iter().filter(is_named).copied().collect()
+}
+
+/// Whether no address that began before goes on at `at`.
+fn starts_here(text: &str, at: usize) -> bool {
+    let is_part = |character: char| character.is_ascii_hexdigit() || ".:".contains(character);
+    !text[..at].ends_with(is_part)
+}
+
+fn spellings(address: IpAddr) -> [String; 3] {
+    let other = match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_string(),
+        // As Java has it.
+        IpAddr::V6(v6) => v6.segments().map(|word| format!("{word:x}")).join(":"),
+    };
+    [address.to_string(), format!("[{address}]"), other]
+}
