@@ -21,27 +21,29 @@ pub fn trials() -> Vec<Trial> {
     vec![
         trial("IPv4 address that is not configured", |_| {
             refuse(
-                policy(Some(NOBODY4), Some(CIP6)),
+                Policy::of(Some(NOBODY4), Some(CIP6)),
                 &["203.0.113.9", "not configured"],
             )
         }),
         trial("IPv6 address that is not configured", |_| {
             refuse(
-                policy(Some(CIP4), Some(NOBODY6)),
+                Policy::of(Some(CIP4), Some(NOBODY6)),
                 &["2001:db8:ffff::9", "not configured"],
             )
         }),
         trial("IPv6 address that is still tentative", |net| {
             let address = TENTATIVE.parse()?;
             net.add_tentative(address)?;
-            refuse(policy(None, Some(address)), &[TENTATIVE, "tentative"])
+            refuse(Policy::of(None, Some(address)), &[TENTATIVE, "tentative"])
         }),
         trial(
             "address of the container's network namespace alone",
             |net| {
                 net.add(EXTRA)?;
                 let container = Container::new()?;
-                let state = container.state_with(policy(Some(EXTRA), None)).to_string();
+                let state = container
+                    .state_with(Policy::of(Some(EXTRA), None))
+                    .to_string();
                 let output = Net::isolated(|_| Hook::new()?.create_runtime(state.as_bytes()))?;
                 ensure!(
                     output.status.success() && output.stderr.is_empty(),
@@ -52,7 +54,9 @@ pub fn trials() -> Vec<Trial> {
         ),
         trial("address of the hook's network namespace alone", |_| {
             let container = Container::new()?;
-            let state = container.state_with(policy(Some(EXTRA), None)).to_string();
+            let state = container
+                .state_with(Policy::of(Some(EXTRA), None))
+                .to_string();
             let output = Net::isolated(|net| {
                 net.add(EXTRA)?;
                 Hook::new()?.create_runtime(state.as_bytes())
@@ -66,7 +70,7 @@ pub fn trials() -> Vec<Trial> {
                 "require-local-address = false\n[defaults]\nloopback = \"host\"\nguard = \"off\"\n",
             )?;
             let state = container
-                .state_with(policy(Some(NOBODY4), None))
+                .state_with(Policy::of(Some(NOBODY4), None))
                 .to_string();
             let output = hook.create_runtime(state.as_bytes())?;
             ensure!(
@@ -76,10 +80,6 @@ pub fn trials() -> Vec<Trial> {
             container.cgroup.assert_attached()
         }),
     ]
-}
-
-fn policy(ipv4: Option<IpAddr>, ipv6: Option<IpAddr>) -> Policy {
-    Policy { ipv4, ipv6 }
 }
 
 fn refuse(policy: Policy, names: &[&str]) -> Result<()> {

@@ -1,5 +1,6 @@
 //! How policies, pins and commands come and go.
 
+mod change;
 mod cold_start;
 mod pins;
 mod policy;
@@ -14,6 +15,7 @@ use oci_bind_hook_tests::harness;
 fn main() -> ExitCode {
     harness::main(|| {
         [
+            change::trials(),
             cold_start::trials(),
             pins::trials(),
             policy::trials(),

@@ -1,7 +1,6 @@
 //! A policy given twice, replaced, taken off, and inherited.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
@@ -25,7 +24,6 @@ pub fn trials() -> Vec<Trial> {
         trial("create-runtime with another policy", conflicting),
         trial("create-runtime --dry-run", dry_run),
         trial("attach replaces a policy", replace),
-        trial("attach replaces a policy without a gap", without_gap),
         trial("attach and detach by pid", by_pid),
         trial("detach without a policy", |hook, container| {
             hook.detach(&container.cgroup)?;
@@ -79,30 +77,6 @@ fn replace(hook: &Hook, container: &Container) -> Result<()> {
     Ok(())
 }
 
-/// While the policy changes all the time, every bind meets one or the other.
-fn without_gap(hook: &Hook, container: &Container) -> Result<()> {
-    hook.attach(&container.cgroup, V4)?;
-    let is_done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let changes = scope.spawn(|| {
-            let mut all = [NEIGHBOUR, V4].into_iter().cycle().take(20);
-            let result = all.try_for_each(|policy| hook.attach(&container.cgroup, policy));
-            is_done.store(true, Ordering::Relaxed);
-            result
-        });
-        while !is_done.load(Ordering::Relaxed) {
-            let address = bound(&container.init)?;
-            ensure!(
-                [CIP4, OTHER4].contains(&address),
-                "a server got to {address}"
-            );
-        }
-        changes
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
-}
-
 fn by_pid(hook: &Hook, container: &Container) -> Result<()> {
     let pid = container.init.id().to_string();
     let mut attach = hook.command("attach");
@@ -142,7 +116,7 @@ fn assert_bound(process: &Agent, expected: IpAddr) -> Result<()> {
 }
 
 /// Where a server ends up that binds to 0.0.0.0.
-fn bound(process: &Agent) -> Result<IpAddr> {
+pub fn bound(process: &Agent) -> Result<IpAddr> {
     let server = process.socket(TCP4)?;
     server.bind(at(ANY4, 0, 0)).context("bind to 0.0.0.0")?;
     Ok(server.local()?.ip())

@@ -117,6 +117,11 @@ impl Peer {
         Ok(Self { socket, address })
     }
 
+    /// setsockopt(2) with an `int`.
+    pub fn set(&self, level: i32, name: i32, value: i32) -> Result<()> {
+        self.socket.set(level, name, value)
+    }
+
     /// Where clients find it, in the form that was asked for.
     pub fn address(&self) -> SocketAddr {
         self.address

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZero;
 use std::rc::Rc;
 
 use anyhow::{Context, Result, ensure};
@@ -14,6 +15,7 @@ use oci_bind_hook_tests::hook::{BOTH, Hook, Policy, V4, V6};
 use oci_bind_hook_tests::net::Net;
 use oci_bind_hook_tests::socket::{self, Kind, Outcome, Socket};
 use rustix::io::Errno;
+use rustix::net::{self, Protocol, SocketFlags, SocketType};
 
 /// Policies with an IPv4 address.
 pub const WITH4: &[Policy] = &[V4, BOTH];
@@ -34,6 +36,62 @@ pub struct Row {
     pub trial: Trial,
 }
 
+impl Row {
+    /// A trial that does not come from a line; its name begins with the row.
+    pub fn alone(
+        id: &'static str,
+        name: String,
+        test: impl FnOnce() -> Result<()> + Send + 'static,
+    ) -> Self {
+        let trial = harness::trial(name, test);
+        Self { id, trial }
+    }
+}
+
+/// What a trial is made of that does not come from a line: a program in a
+/// cgroup that has no policy yet.
+pub struct Scene {
+    pub net: Net,
+    pub hook: Hook,
+    /// The program in the cgroup.
+    pub agent: Rc<Agent>,
+    pub cgroup: Cgroup,
+}
+
+impl Scene {
+    /// The trial `id what`.
+    pub fn row(
+        id: &'static str,
+        what: &str,
+        test: impl FnOnce(&Self) -> Result<()> + Send + 'static,
+    ) -> Row {
+        Row::alone(id, format!("{id} {what}"), move || {
+            Net::isolated(move |net| {
+                let cgroup = Cgroup::new()?;
+                test(&Self {
+                    net,
+                    hook: Hook::new()?,
+                    agent: Rc::new(Agent::new(&cgroup)?),
+                    cgroup,
+                })
+            })
+        })
+    }
+
+    /// Puts a policy on the cgroup.
+    pub fn attach(&self, policy: Policy) -> Result<()> {
+        self.hook.attach(&self.cgroup, policy)
+    }
+
+    /// The program in the cgroup.
+    pub fn inside(&self) -> Site {
+        Site {
+            net: self.net,
+            agent: Some(Rc::clone(&self.agent)),
+        }
+    }
+}
+
 /// A program under observation, by where its sockets come from.
 pub struct Site {
     net: Net,
@@ -47,6 +105,34 @@ impl Site {
         match &self.agent {
             Some(agent) => agent.socket(kind),
             None => Socket::new(kind),
+        }
+    }
+
+    /// A program outside of the cgroup.
+    pub fn outside(&self) -> Self {
+        Self {
+            net: self.net,
+            agent: None,
+        }
+    }
+
+    /// A socket of the program, of any protocol by its number, which is used
+    /// as if it were of `kind`. Skips the trial if the kernel has no such thing.
+    pub fn open(&self, kind: Kind, socket_type: SocketType, protocol: u32) -> Result<Socket> {
+        let (family, _) = kind.arguments();
+        let made = match &self.agent {
+            Some(agent) => agent.open(family, socket_type, protocol)?,
+            None => {
+                let protocol = NonZero::new(protocol).map(Protocol::from_raw);
+                net::socket_with(family, socket_type, SocketFlags::CLOEXEC, protocol)
+            }
+        };
+        match made {
+            Ok(fd) => Socket::unusual(fd, kind),
+            Err(Errno::PROTONOSUPPORT | Errno::NOPROTOOPT | Errno::AFNOSUPPORT) => {
+                Err(harness::skip(format!("no protocol {protocol} here")))
+            }
+            Err(errno) => Err(errno).with_context(|| format!("make a socket of {protocol}")),
         }
     }
 

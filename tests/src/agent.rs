@@ -2,21 +2,23 @@
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::num::NonZero;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-use rustix::io::retry_on_intr;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recv, recvmsg, send, sendmsg,
-    socket_with, socketpair, sockopt,
+    AddressFamily, Protocol, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, accept_with,
+    bind, recv, recvmsg, send, sendmsg, socket_with, socketpair, sockopt,
 };
 
 use crate::cgroup::Cgroup;
 use crate::host;
 use crate::process::{self, Running};
-use crate::socket::{Kind, PATIENCE, Socket};
+use crate::socket::{Kind, Outcome, PATIENCE, Socket};
 
 /// The helper process. It ends when this is dropped.
 #[derive(Debug)]
@@ -67,46 +69,88 @@ impl Agent {
     /// A socket made by the helper.
     pub fn socket(&self, kind: Kind) -> Result<Socket> {
         let (family, socket_type) = kind.arguments();
-        let mut request = [0; REQUEST];
-        request[..4].copy_from_slice(&u32::from(family.as_raw()).to_ne_bytes());
-        request[4..].copy_from_slice(&socket_type.as_raw().to_ne_bytes());
-        send(&self.channel, &request, SendFlags::NOSIGNAL).context("ask the agent")?;
+        let made = self.open(family, socket_type, 0)?;
+        let made = made.with_context(|| format!("the agent could not make a socket of {kind:?}"));
+        Socket::from_fd(made?, kind)
+    }
+
+    /// A socket of any protocol, by its number, made by the helper.
+    pub fn open(
+        &self,
+        family: AddressFamily,
+        socket_type: SocketType,
+        protocol: u32,
+    ) -> Result<Outcome<OwnedFd>> {
+        let words = [
+            u32::from(family.as_raw()),
+            socket_type.as_raw(),
+            protocol,
+            MAKE,
+        ];
+        let (errno, fd) = self.ask(words, None)?;
+        Ok(fd.ok_or_else(|| Errno::from_raw_os_error(errno)))
+    }
+
+    /// Has the helper bind a socket that it is passed, to 0.0.0.0 and a port
+    /// of the kernel's choice.
+    pub fn bind_passed(&self, socket: &Socket) -> Result<Outcome<()>> {
+        let (errno, _) = self.ask([0, 0, 0, BIND], Some(socket))?;
+        Ok(match errno {
+            0 => Ok(()),
+            errno => Err(Errno::from_raw_os_error(errno)),
+        })
+    }
+
+    /// A connection that the helper has accepted on a listening socket that it
+    /// is passed.
+    pub fn accept_passed(&self, listener: &Socket) -> Result<Socket> {
+        let (errno, fd) = self.ask([0, 0, 0, ACCEPT], Some(listener))?;
+        let fd = fd.with_context(|| format!("the agent accepted nothing: errno {errno}"))?;
+        Socket::from_fd(fd, listener.kind())
+    }
+
+    /// Sends a request, with a descriptor if it goes by one: the errno of what
+    /// the helper did, and the socket that came of it.
+    fn ask(&self, words: [u32; 4], passed: Option<&Socket>) -> Result<(i32, Option<OwnedFd>)> {
+        let mut request = Vec::with_capacity(REQUEST);
+        for word in words {
+            request.extend(word.to_ne_bytes());
+        }
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let fds = passed.map(|socket| [socket.as_fd()]);
+        if let Some(fds) = &fds {
+            control.push(SendAncillaryMessage::ScmRights(fds));
+        }
+        sendmsg(
+            &self.channel,
+            &[IoSlice::new(&request)],
+            &mut control,
+            SendFlags::NOSIGNAL,
+        )
+        .context("ask the agent")?;
 
         let mut errno = [0; REPLY];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        let received = retry_on_intr(|| {
-            recvmsg(
-                &self.channel,
-                &mut [IoSliceMut::new(&mut errno)],
-                &mut control,
-                RecvFlags::CMSG_CLOEXEC,
-            )
-        })
-        .context("hear from the agent")?;
-        if received.bytes != REPLY {
+        let (bytes, fd) = receive(&self.channel, &mut errno).context("hear from the agent")?;
+        if bytes != REPLY {
             bail!("the agent ended before it answered");
         }
         // The kernel goes by the last descriptor of a socket: do not use ours
         // before the helper has closed its own.
         let closed = retry_on_intr(|| recv(&self.channel, &mut [0][..], RecvFlags::empty()));
         closed.context("hear that the agent closed its socket")?;
-        let fd = control
-            .drain()
-            .find_map(|message| match message {
-                RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
-                _ => None,
-            })
-            .with_context(|| {
-                let error = std::io::Error::from_raw_os_error(i32::from_ne_bytes(errno));
-                format!("the agent could not make a socket of {kind:?}: {error}")
-            })?;
-        Socket::from_fd(fd, kind)
+        Ok((i32::from_ne_bytes(errno), fd))
     }
 }
 
-/// Family and type, each an `int`.
-const REQUEST: usize = 8;
+/// Family, type, protocol, and what to do, each an `int`.
+const REQUEST: usize = 16;
+/// Make a socket.
+const MAKE: u32 = 0;
+/// Bind the socket that comes along.
+const BIND: u32 = 1;
+/// Accept on the socket that comes along.
+const ACCEPT: u32 = 2;
 /// An errno, an `int`; the socket comes along when it is 0.
 const REPLY: usize = 4;
 
@@ -117,21 +161,19 @@ const CLOSED: &[u8] = &[0];
 pub fn serve(channel: impl AsFd) -> Result<()> {
     let mut request = [0; REQUEST];
     loop {
-        let (bytes, _) = retry_on_intr(|| recv(&channel, &mut request[..], RecvFlags::empty()))?;
+        let (bytes, passed) = receive(&channel, &mut request)?;
         if bytes != REQUEST {
             return Ok(());
         }
-        let (family, socket_type) = request.split_at(4);
-        let family = u32::from_ne_bytes(family.try_into()?);
-        let made = socket_with(
-            AddressFamily::from_raw(family.try_into()?),
-            SocketType::from_raw(u32::from_ne_bytes(socket_type.try_into()?)),
-            SocketFlags::CLOEXEC,
-            None,
-        );
+        let mut words = [0; 4];
+        for (word, bytes) in words.iter_mut().zip(request.as_chunks().0) {
+            *word = u32::from_ne_bytes(*bytes);
+        }
+        let made = carry_out(words, passed.as_ref());
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = SendAncillaryBuffer::new(&mut space);
-        let fds = made.as_ref().ok().map(|fd| [fd.as_fd()]);
+        let fds = made.as_ref().ok().and_then(Option::as_ref);
+        let fds = fds.map(|fd| [fd.as_fd()]);
         if let Some(fds) = &fds {
             control.push(SendAncillaryMessage::ScmRights(fds));
         }
@@ -142,7 +184,47 @@ pub fn serve(channel: impl AsFd) -> Result<()> {
             &mut control,
             SendFlags::NOSIGNAL,
         )?;
-        drop(made);
+        drop((made, passed));
         send(&channel, CLOSED, SendFlags::NOSIGNAL)?;
     }
+}
+
+fn carry_out(words: [u32; 4], passed: Option<&OwnedFd>) -> Outcome<Option<OwnedFd>> {
+    let [family, socket_type, protocol, what] = words;
+    match (what, passed) {
+        (MAKE, None) => {
+            let family = u16::try_from(family).map_err(|_| Errno::INVAL)?;
+            socket_with(
+                AddressFamily::from_raw(family),
+                SocketType::from_raw(socket_type),
+                SocketFlags::CLOEXEC,
+                NonZero::new(protocol).map(Protocol::from_raw),
+            )
+            .map(Some)
+        }
+        (BIND, Some(socket)) => {
+            bind(socket, &SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0)).map(|()| None)
+        }
+        (ACCEPT, Some(listener)) => accept_with(listener, SocketFlags::CLOEXEC).map(Some),
+        _ => Err(Errno::INVAL),
+    }
+}
+
+/// A message, and the descriptor that came along.
+fn receive(channel: &impl AsFd, buffer: &mut [u8]) -> Outcome<(usize, Option<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let received = retry_on_intr(|| {
+        recvmsg(
+            channel,
+            &mut [IoSliceMut::new(buffer)],
+            &mut control,
+            RecvFlags::CMSG_CLOEXEC,
+        )
+    })?;
+    let fd = control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+        _ => None,
+    });
+    Ok((received.bytes, fd))
 }

@@ -18,7 +18,8 @@ const PROG_TYPE_CGROUP_SOCK_ADDR: u32 = 18;
 /// `BPF_FUNC_set_retval` of `enum bpf_func_id`.
 const FUNC_SET_RETVAL: i32 = 187;
 
-/// The attach points of the hook, by their numbers in `enum bpf_attach_type`.
+/// The attach points of every policy, by their numbers in
+/// `enum bpf_attach_type`.
 pub const ATTACH_TYPES: [(&str, u32); 6] = [
     ("INET4_BIND", 8),
     ("INET6_BIND", 9),
@@ -27,6 +28,19 @@ pub const ATTACH_TYPES: [(&str, u32); 6] = [
     ("UDP4_SENDMSG", 14),
     ("UDP6_SENDMSG", 15),
 ];
+
+/// The attach points of a policy that redirects calls to loopback.
+pub const NAME_TYPES: [(&str, u32); 6] = [
+    ("UDP4_RECVMSG", 19),
+    ("UDP6_RECVMSG", 20),
+    ("INET4_GETPEERNAME", 29),
+    ("INET6_GETPEERNAME", 30),
+    ("INET4_GETSOCKNAME", 31),
+    ("INET6_GETSOCKNAME", 32),
+];
+
+/// The attach points of a policy with a guard.
+pub const PACKET_TYPES: [(&str, u32); 2] = [("INET_INGRESS", 0), ("INET_EGRESS", 1)];
 
 /// The member `query` of `union bpf_attr`, as far as Linux 4.15 knows it.
 #[repr(C)]
@@ -72,7 +86,8 @@ struct AttachAttr {
 /// that has any.
 pub fn attached(cgroup: impl AsFd) -> Result<Vec<(&'static str, Vec<u32>)>> {
     let mut found = Vec::new();
-    for (name, attach_type) in ATTACH_TYPES {
+    let all = ATTACH_TYPES.iter().chain(&NAME_TYPES).chain(&PACKET_TYPES);
+    for &(name, attach_type) in all {
         let mut ids = [0u32; 64];
         let mut attr = QueryAttr {
             target_fd: cgroup.as_fd().as_raw_fd().try_into()?,
@@ -151,7 +166,7 @@ fn load(program: &[Instruction], attach_type: u32) -> std::io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
-fn bpf<T>(command: i64, attr: &mut T) -> std::io::Result<i32> {
+pub(crate) fn bpf<T>(command: i64, attr: &mut T) -> std::io::Result<i32> {
     // SAFETY: the kernel reads and writes `size_of::<T>()` bytes at `attr`; the
     // callers keep alive what it points to.
     let returned = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attr, size_of::<T>()) };

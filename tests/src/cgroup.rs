@@ -77,7 +77,8 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Fails unless every attach point carries exactly one program.
+    /// Fails unless every attach point that any policy needs, and no other,
+    /// carries exactly one program.
     pub fn assert_attached(&self) -> Result<()> {
         let found = bpf::attached(&File::open(&self.path)?)?;
         ensure!(

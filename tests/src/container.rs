@@ -53,13 +53,11 @@ impl Container {
 
 /// The annotations for a policy.
 pub fn annotations(policy: Policy) -> Vec<(String, String)> {
-    let mut annotations = vec![(format!("{PREFIX}loopback"), "host".to_owned())];
-    for (key, address) in [("ipv4", policy.ipv4), ("ipv6", policy.ipv6)] {
-        if let Some(address) = address {
-            annotations.push((format!("{PREFIX}{key}"), address.to_string()));
-        }
-    }
-    annotations
+    policy
+        .settings()
+        .into_iter()
+        .map(|(key, value)| (format!("{PREFIX}{key}"), value))
+        .collect()
 }
 
 /// The same pairs, borrowed.

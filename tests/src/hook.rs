@@ -12,46 +12,87 @@ use crate::cgroup::Cgroup;
 use crate::net::{CIP4, CIP6, OTHER4, OTHER6};
 use crate::process::{self, Output};
 
-/// The addresses that a cgroup is assigned.
+/// What is put on a cgroup: its addresses, and what else a policy can say.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
     /// Its IPv4 address.
     pub ipv4: Option<IpAddr>,
     /// Its IPv6 address.
     pub ipv6: Option<IpAddr>,
+    loopback: &'static str,
+    guard: bool,
+    ports: &'static str,
+    exempt: &'static str,
 }
 
 /// The container under test has its IPv4 address alone.
-pub const V4: Policy = Policy {
-    ipv4: Some(CIP4),
-    ipv6: None,
-};
+pub const V4: Policy = Policy::of(Some(CIP4), None);
 /// The container under test has its IPv6 address alone.
-pub const V6: Policy = Policy {
-    ipv4: None,
-    ipv6: Some(CIP6),
-};
+pub const V6: Policy = Policy::of(None, Some(CIP6));
 /// The container under test has both of its addresses.
-pub const BOTH: Policy = Policy {
-    ipv4: Some(CIP4),
-    ipv6: Some(CIP6),
-};
+pub const BOTH: Policy = Policy::of(Some(CIP4), Some(CIP6));
 /// The other container has both of its addresses.
-pub const NEIGHBOUR: Policy = Policy {
-    ipv4: Some(OTHER4),
-    ipv6: Some(OTHER6),
-};
+pub const NEIGHBOUR: Policy = Policy::of(Some(OTHER4), Some(OTHER6));
 
 impl Policy {
-    /// As options of the command line.
-    pub fn options(self) -> Vec<String> {
-        let mut options = vec!["--loopback".to_owned(), "host".to_owned()];
-        for (option, address) in [("--ipv4", self.ipv4), ("--ipv6", self.ipv6)] {
-            if let Some(address) = address {
-                options.extend([option.to_owned(), address.to_string()]);
+    /// These addresses, with loopback left to the host and no guard.
+    pub const fn of(ipv4: Option<IpAddr>, ipv6: Option<IpAddr>) -> Self {
+        Self {
+            ipv4,
+            ipv6,
+            loopback: "host",
+            guard: false,
+            ports: "",
+            exempt: "",
+        }
+    }
+
+    /// The same with this `--loopback`.
+    pub const fn loopback(self, loopback: &'static str) -> Self {
+        Self { loopback, ..self }
+    }
+
+    /// The same with the guard.
+    pub const fn guarded(self) -> Self {
+        Self {
+            guard: true,
+            ..self
+        }
+    }
+
+    /// The same with these `--ports`.
+    pub const fn ports(self, ports: &'static str) -> Self {
+        Self { ports, ..self }
+    }
+
+    /// The same with these `--exempt` ports.
+    pub const fn exempt(self, exempt: &'static str) -> Self {
+        Self { exempt, ..self }
+    }
+
+    /// As names and values of options, which are those of annotations too.
+    pub fn settings(self) -> Vec<(&'static str, String)> {
+        let mut settings = vec![("loopback", self.loopback.to_owned())];
+        for (name, address) in [("ipv4", self.ipv4), ("ipv6", self.ipv6)] {
+            settings.extend(address.map(|address| (name, address.to_string())));
+        }
+        if self.guard {
+            settings.push(("guard", "on".to_owned()));
+        }
+        for (name, list) in [("ports", self.ports), ("exempt", self.exempt)] {
+            if !list.is_empty() {
+                settings.push((name, list.to_owned()));
             }
         }
-        options
+        settings
+    }
+
+    /// As options of the command line.
+    pub fn options(self) -> Vec<String> {
+        self.settings()
+            .into_iter()
+            .flat_map(|(name, value)| [format!("--{name}"), value])
+            .collect()
     }
 }
 
@@ -62,7 +103,19 @@ impl fmt::Debug for Policy {
             (None, Some(_)) => "ipv6",
             (Some(_), Some(_)) => "both",
             (None, None) => "none",
-        })
+        })?;
+        if self.loopback != "host" {
+            write!(f, " {}", self.loopback)?;
+        }
+        if self.guard {
+            f.write_str(" guard")?;
+        }
+        for (name, list) in [("ports", self.ports), ("exempt", self.exempt)] {
+            if !list.is_empty() {
+                write!(f, " {name} {list}")?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -5,9 +5,10 @@ use std::sync::OnceLock;
 use std::{fs, io};
 
 use anyhow::{Context, Result, bail, ensure};
-use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_change};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::sys;
+use crate::{harness, sys};
 
 /// Where the hook keeps its pins, below the bpffs.
 pub const PINS: &str = "/sys/fs/bpf/oci-bind-hook";
@@ -42,6 +43,39 @@ pub fn private_bpffs() -> Result<()> {
     .context("make / private")?;
     mount("bpf", BPFFS, "bpf", MountFlags::empty(), None)
         .with_context(|| format!("mount a bpffs at {BPFFS}"))
+}
+
+/// Skips a trial of what kernels before this one do not have.
+pub fn needs_kernel(major: u32, minor: u32, what: &str) -> Result<()> {
+    let name = rustix::system::uname();
+    let release = name.release().to_string_lossy();
+    let mut numbers = release
+        .split(['.', '-'])
+        .map_while(|part| part.parse().ok());
+    let running: (u32, u32) = (
+        numbers.next().context("find the kernel's version")?,
+        numbers.next().unwrap_or_default(),
+    );
+    if running < (major, minor) {
+        return Err(harness::skip(format!(
+            "{what} came with Linux {major}.{minor}, this is {release}"
+        )));
+    }
+    Ok(())
+}
+
+/// Lets the process have as many descriptors as it may: how many.
+pub fn raise_descriptors() -> Result<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    let current = limit.maximum;
+    setrlimit(Resource::Nofile, Rlimit { current, ..limit }).context("raise RLIMIT_NOFILE")?;
+    Ok(current.unwrap_or(u64::MAX))
+}
+
+/// Puts a file in the place of another one, for the calling thread, which has
+/// a mount namespace of its own, and the processes that it starts.
+pub fn replace(file: &Path, by: &Path) -> Result<()> {
+    mount_bind(by, file).with_context(|| format!("mount something at {}", file.display()))
 }
 
 /// The directories of pins that exist now.

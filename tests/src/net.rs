@@ -93,6 +93,7 @@ addr add 2001:db8::20/64 dev v0 nodad
 addr add fe80::10/64 dev v0 nodad
 route add local 198.51.100.0/24 dev lo src 192.0.2.1
 route add local 2001:db8:100::/64 dev lo src 2001:db8::1
+route add 224.0.0.0/4 dev v0 src 192.0.2.1
 ";
 
 /// The network namespace of the calling thread.
@@ -147,12 +148,37 @@ impl Net {
         ip(&["-batch", "-"], &format!("addr add {address}/64 dev v0\n")).map(drop)
     }
 
+    /// Lets every group make ping sockets.
+    pub fn allow_ping(&self) -> Result<()> {
+        self.write("ping_group_range", "0 2147483647")
+    }
+
+    /// Makes TCP Fast Open work on both sides.
+    pub fn allow_fast_open(&self) -> Result<()> {
+        self.write("tcp_fastopen", "3")
+    }
+
+    /// How many connections carried data in their first packet.
+    pub fn fast_opens(&self) -> Result<u64> {
+        let path = "/proc/thread-self/net/netstat";
+        let text = std::fs::read_to_string(path).with_context(|| format!("read {path}"))?;
+        let mut lines = text.lines().filter(|line| line.starts_with("TcpExt:"));
+        let names = lines.next().unwrap_or_default().split(' ');
+        let mut counts = names.zip(lines.next().unwrap_or_default().split(' '));
+        let count = counts.find(|(name, _)| *name == "TCPFastOpenActive");
+        Ok(count.context("find TCPFastOpenActive")?.1.parse()?)
+    }
+
+    fn write(&self, name: &str, value: &str) -> Result<()> {
+        let path = format!("/proc/sys/net/ipv4/{name}");
+        std::fs::write(&path, value).with_context(|| format!("write {path}"))
+    }
+
     /// Leaves only this many local ports for the kernel to choose from.
     pub fn squeeze_ports(&self, count: u16) -> Result<()> {
         const FIRST: u16 = 40000;
-        let path = "/proc/sys/net/ipv4/ip_local_port_range";
-        std::fs::write(path, format!("{FIRST} {}", FIRST + count - 1))
-            .with_context(|| format!("write {path}"))
+        let range = format!("{FIRST} {}", FIRST + count - 1);
+        self.write("ip_local_port_range", &range)
     }
 
     /// The local addresses of all TCP sockets that listen at `port`, as the
@@ -188,7 +214,8 @@ fn listener(line: &str, port: u16) -> Option<IpAddr> {
     }
 }
 
-fn ip(arguments: &[&str], batch: &str) -> Result<String> {
+/// Runs `ip` in the namespace of the calling thread.
+pub(crate) fn ip(arguments: &[&str], batch: &str) -> Result<String> {
     let Output {
         status,
         stdout,

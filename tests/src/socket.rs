@@ -111,6 +111,11 @@ impl Socket {
         if kind.v6 {
             sockopt::set_ipv6_v6only(&fd, kind.v6only).context("set IPV6_V6ONLY")?;
         }
+        Self::unusual(fd, kind)
+    }
+
+    /// A socket of another protocol, which is used as if it were of `kind`.
+    pub fn unusual(fd: OwnedFd, kind: Kind) -> Result<Self> {
         for direction in [sockopt::Timeout::Recv, sockopt::Timeout::Send] {
             sockopt::set_socket_timeout(&fd, direction, Some(PATIENCE)).context("set a timeout")?;
         }
@@ -234,6 +239,12 @@ impl Socket {
                 .context("recvfrom")?;
         let from = from.context("a datagram without a sender")?;
         Ok((buffer[..bytes].to_vec(), from.try_into()?))
+    }
+
+    /// Whether there is something to read, without waiting for it.
+    pub fn has_input(&self) -> Result<bool> {
+        let mut fds = [PollFd::new(self, PollFlags::IN)];
+        Ok(poll(&mut fds, Some(&Timespec::default()))? > 0)
     }
 
     /// recv(2) on a connected socket; an error of the connection included.

@@ -1,0 +1,100 @@
+//! A policy that is replaced while programs are at work.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Result, ensure};
+use libtest_mimic::Trial;
+use oci_bind_hook_tests::container::Container;
+use oci_bind_hook_tests::harness;
+use oci_bind_hook_tests::hook::{BOTH, Hook, NEIGHBOUR, Policy, V4};
+use oci_bind_hook_tests::net::{ANY4, CIP4, Net, OTHER4};
+use oci_bind_hook_tests::reach;
+use oci_bind_hook_tests::socket::{TCP4, UDP4, at};
+
+use crate::policy::bound;
+
+/// All trials of this file.
+pub fn trials() -> Vec<Trial> {
+    let trial = |name: &str, test: fn(&Hook, &Container) -> Result<()>| {
+        harness::trial(name, move || {
+            Net::isolated(move |_| test(&Hook::new()?, &Container::new()?))
+        })
+    };
+    vec![
+        trial("attach replaces a policy without a gap", without_gap),
+        trial("a policy that changes leaves servers where they are", stay),
+    ]
+}
+
+/// Two addresses in turn, each time with other programs to attach and detach.
+const POLICIES: [Policy; 8] = [
+    V4,
+    NEIGHBOUR.loopback("auto").guarded(),
+    BOTH.loopback("private"),
+    NEIGHBOUR,
+    BOTH.guarded(),
+    NEIGHBOUR.loopback("private").guarded(),
+    V4.loopback("auto"),
+    NEIGHBOUR
+        .loopback("127.5.6.7")
+        .ports("80:8080")
+        .exempt("5353"),
+];
+const CHANGES: usize = 200;
+
+/// While the policy changes all the time, every bind meets one or another.
+fn without_gap(hook: &Hook, container: &Container) -> Result<()> {
+    hook.attach(&container.cgroup, V4)?;
+    let is_done = AtomicBool::new(false);
+    let mut seen = [false; 2];
+    std::thread::scope(|scope| {
+        let changes = scope.spawn(|| {
+            let mut all = POLICIES.into_iter().cycle().take(CHANGES);
+            let result = all.try_for_each(|policy| hook.attach(&container.cgroup, policy));
+            is_done.store(true, Ordering::Relaxed);
+            result
+        });
+        while !is_done.load(Ordering::Relaxed) {
+            match bound(&container.init)? {
+                CIP4 => seen[0] = true,
+                OTHER4 => seen[1] = true,
+                elsewhere => anyhow::bail!("a server got to {elsewhere}"),
+            }
+        }
+        changes
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })?;
+    ensure!(seen == [true; 2], "not both addresses were seen: {seen:?}");
+    Ok(())
+}
+
+/// A socket keeps the address that it is bound to. Without the guard it goes
+/// on as before; with the guard it is cut off.
+fn stay(hook: &Hook, container: &Container) -> Result<()> {
+    hook.attach(&container.cgroup, V4)?;
+    let servers = [container.init.socket(TCP4)?, container.init.socket(UDP4)?];
+    for server in &servers {
+        server.bind(at(ANY4, 8080, 0))?;
+    }
+    servers[0].listen()?;
+    for policy in [NEIGHBOUR, NEIGHBOUR.loopback("auto"), BOTH] {
+        hook.attach(&container.cgroup, policy)?;
+        for server in &servers {
+            let name = server.local()?;
+            ensure!(name.ip() == CIP4, "under {policy:?} it is at {name}");
+            ensure!(reach::answers(server, name)?, "no answer under {policy:?}");
+        }
+    }
+    hook.attach(&container.cgroup, NEIGHBOUR.guarded())?;
+    let client = oci_bind_hook_tests::socket::Socket::new(UDP4)?;
+    client.send(Some(servers[1].local()?), b"ping")?;
+    ensure!(!servers[1].has_input()?, "the guard let a datagram in");
+    hook.attach(&container.cgroup, V4.guarded())?;
+    client.send(Some(servers[1].local()?), b"pong")?;
+    ensure!(
+        servers[1].receive()?.0 == b"pong",
+        "the guard let a datagram in"
+    );
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! What the programs have counted in a cgroup.
+#![expect(unsafe_code, reason = "values of a map are plain memory")]
+
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+
+use anyhow::{Context, Result, ensure};
+use oci_bind_hook_ebpf::abi::{Cause, Counters, Hook};
+
+use crate::bpf::bpf;
+use crate::cgroup::Cgroup;
+use crate::host;
+
+/// `BPF_MAP_LOOKUP_ELEM` of `enum bpf_cmd`.
+const MAP_LOOKUP_ELEM: i64 = 1;
+/// `BPF_OBJ_GET` of `enum bpf_cmd`.
+const OBJ_GET: i64 = 7;
+
+/// The members for `BPF_OBJ_GET` of `union bpf_attr`.
+#[repr(C)]
+#[derive(Default)]
+struct PinAttr {
+    path: u64,
+    descriptor: u32,
+    flags: u32,
+}
+
+/// The members for `BPF_MAP_LOOKUP_ELEM` of `union bpf_attr`.
+#[repr(C)]
+struct ElementAttr {
+    map: u32,
+    padding: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+/// How many packets the guard has dropped on their way out of, and into, the
+/// cgroup's sockets.
+pub fn dropped(cgroup: &Cgroup) -> Result<(u64, u64)> {
+    let copies = read(cgroup)?;
+    let sum = |hook: Hook| {
+        let of = |copy: &Counters| copy.hooks[hook as usize].denied;
+        copies.iter().map(of).sum()
+    };
+    Ok((sum(Hook::Egress), sum(Hook::Ingress)))
+}
+
+/// How many calls were refused for this cause.
+pub fn refused(cgroup: &Cgroup, cause: Cause) -> Result<u64> {
+    let copies = read(cgroup)?;
+    Ok(copies.iter().map(|copy| copy.causes[cause as usize]).sum())
+}
+
+/// Each CPU's copy of the cgroup's counters.
+fn read(cgroup: &Cgroup) -> Result<Vec<Counters>> {
+    let pins = host::pins()?;
+    ensure!(pins.len() == 1, "not one set of pins: {pins:?}");
+    let path = CString::new(pins[0].join("counters").as_os_str().as_bytes())?;
+    let mut attr = PinAttr {
+        path: path.as_ptr() as u64,
+        ..PinAttr::default()
+    };
+    let map = bpf(OBJ_GET, &mut attr).with_context(|| format!("open {path:?}"))?;
+    // SAFETY: the kernel has just made this descriptor for us alone.
+    let map = unsafe { OwnedFd::from_raw_fd(map) };
+
+    let key = File::open(cgroup.path())?.metadata()?.ino();
+    let mut copies = vec![Counters::default(); possible_cpus()?];
+    let mut attr = ElementAttr {
+        map: map.as_raw_fd().try_into()?,
+        padding: 0,
+        key: &raw const key as u64,
+        value: copies.as_mut_ptr() as u64,
+        flags: 0,
+    };
+    // The size of a copy is a multiple of eight already, to which the kernel
+    // rounds it up.
+    bpf(MAP_LOOKUP_ELEM, &mut attr).context("read the counters")?;
+    Ok(copies)
+}
+
+/// How many CPUs this machine could have: a list such as `0-3`, `0,2-5`.
+fn possible_cpus() -> Result<usize> {
+    let path = "/sys/devices/system/cpu/possible";
+    let list = fs::read_to_string(path).with_context(|| format!("read {path}"))?;
+    let last = list.trim().rsplit([',', '-']).next().unwrap_or_default();
+    let last: usize = last
+        .parse()
+        .with_context(|| format!("understand {list:?} of {path}"))?;
+    Ok(last + 1)
+}
