@@ -60,8 +60,14 @@ fn measure_policy(name: &str, options: &[&str], net: Net) -> Result<()> {
     let sink = at(peer4(101), 9, net.link());
     let any4 = at(ANY4, 0, net.link());
     let any6 = at(ANY6, 0, net.link());
-    let calls: [(&str, Kind, Call<'_>); 5] = [
+    let own4 = at(CIP4, 0, net.link());
+    let calls: [(&str, Kind, Call<'_>); 6] = [
         ("bind 0.0.0.0, TCP", TCP4, &|socket| Ok(socket.bind(any4)?)),
+        // The kernel looks an address up, and the wildcard not: this is what
+        // the program alone costs.
+        ("bind own address, TCP", TCP4, &|socket| {
+            Ok(socket.bind(own4)?)
+        }),
         ("bind ::, TCP", TCP6, &|socket| Ok(socket.bind(any6)?)),
         ("bind 0.0.0.0, UDP", UDP4, &|socket| Ok(socket.bind(any4)?)),
         ("connect, TCP", TCP4, &|socket| {
