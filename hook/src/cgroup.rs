@@ -174,7 +174,8 @@ fn in_file_system(path: &Path) -> Result<Option<(Hierarchy, String)>> {
 /// # Errors
 ///
 /// There is no cgroup2 mount.
-pub fn mount_point() -> Result<PathBuf> {
+#[cfg(test)]
+fn mount_point() -> Result<PathBuf> {
     Ok(Hierarchy::find()?.mount.point)
 }
 
@@ -199,17 +200,16 @@ pub fn own_directory() -> Result<PathBuf> {
     Ok(hierarchy.mount.point.join(hierarchy.relative(&name)?))
 }
 
-/// Calls `visit` with the path in the file system of every cgroup but the root,
-/// parents first. Cgroups that are removed meanwhile are skipped.
+/// Calls `visit` for every cgroup but the root, parents first, with its path in
+/// the file system and its descriptor. Cgroups that are removed meanwhile are
+/// skipped.
 ///
 /// # Errors
 ///
 /// The first error of `visit`, or a cgroup cannot be read.
-pub fn walk(mut visit: impl FnMut(&Path) -> Result<()>) -> Result<()> {
+pub fn walk(visit: impl FnMut(&Path, BorrowedFd<'_>) -> Result<()>) -> Result<()> {
     let hierarchy = Hierarchy::find()?;
-    tree::walk(hierarchy.as_fd(), &hierarchy.mount.point, |path, _| {
-        visit(path)
-    })
+    tree::walk(hierarchy.as_fd(), &hierarchy.mount.point, visit)
 }
 
 /// Opens a cgroup, if it holds `pid` and its kin only.

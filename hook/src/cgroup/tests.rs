@@ -242,7 +242,7 @@ fn the_walk_sees_every_cgroup_parents_first() {
     scratch.child("a/b");
     scratch.child("c");
     let mut seen = Vec::new();
-    walk(|path| {
+    walk(|path, _| {
         if path.starts_with(&scratch.path) {
             seen.push(
                 path.strip_prefix(&scratch.path)

@@ -1,9 +1,9 @@
 //! `load` and `unload`: the pinned programs.
 
 use anyhow::{Context as _, Result};
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::fd::AsFd as _;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use super::print;
@@ -26,9 +26,9 @@ pub(super) fn unload() -> Result<()> {
     };
     let all = Programs::all_pinned()?;
     let mut users = vec![0_usize; all.len()];
-    cgroup::walk(|path| {
+    cgroup::walk(|path, cgroup| {
         for ((_, programs), users) in all.iter().zip(&mut users) {
-            *users += usize::from(uses(path, programs)?);
+            *users += usize::from(uses(path, cgroup, programs)?);
         }
         Ok(())
     })?;
@@ -52,13 +52,9 @@ pub(super) fn unload() -> Result<()> {
 }
 
 /// Whether a cgroup has any of the programs. One that is removed meanwhile has
-/// none: opening it, or asking for its programs, says ENOENT.
-fn uses(path: &Path, programs: &Programs) -> Result<bool> {
-    let directory = match File::open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
-        opened => opened.with_context(|| format!("open cgroup {}", path.display()))?,
-    };
-    programs.are_attached(directory.as_fd()).or_else(|error| {
+/// none: asking for its programs says ENOENT.
+fn uses(path: &Path, cgroup: BorrowedFd<'_>, programs: &Programs) -> Result<bool> {
+    programs.are_attached(cgroup).or_else(|error| {
         match error.downcast_ref::<io::Error>().map(io::Error::kind) {
             Some(ErrorKind::NotFound) => Ok(false),
             _ => Err(error.context(format!("look at cgroup {}", path.display()))),

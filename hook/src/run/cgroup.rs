@@ -84,7 +84,7 @@ pub(crate) fn end_run(path: &Path) -> Result<()> {
 /// If the hierarchy cannot be read.
 pub(crate) fn sweep_all() -> Result<()> {
     let mut parents = Vec::new();
-    cgroup::walk(|path| {
+    cgroup::walk(|path, _| {
         if is_run(path)
             && let Some(parent) = path.parent()
         {
