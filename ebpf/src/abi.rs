@@ -7,7 +7,7 @@
 //! it is at port 80, has this [`Policy`]:
 //!
 //! ```
-//! use oci_bind_hook_ebpf::abi::{Policy, PortRule, flag, protocol};
+//! use oci_bind_hook_ebpf::abi::{Policy, flag, protocol};
 //!
 //! let mut policy = Policy {
 //!     flags: flag::ACTIVE | flag::IPV4 | flag::IPV6 | flag::LOOPBACK_AUTO | flag::GUARD,
@@ -18,14 +18,9 @@
 //!         0,
 //!         u32::from_ne_bytes([0, 0, 0, 0x10]),
 //!     ],
-//!     rules: 1,
 //!     ..Policy::default()
 //! };
-//! policy.port_rules[0] = PortRule {
-//!     asked: 80_u16.to_be(),
-//!     actual: 8080_u16.to_be(),
-//!     protocols: protocol::TCP,
-//! };
+//! assert!(policy.set_port(protocol::TCP, 80_u16.to_be(), 8080_u16.to_be()));
 //! ```
 
 /// What one cgroup is allowed to use: the value of the map [`POLICY_MAP`].
@@ -50,8 +45,36 @@ pub struct Policy {
     pub loopback: u32,
     /// How many of `port_rules` are in use, host byte order.
     pub rules: u32,
-    /// Ports that are moved or exempt.
+    /// Ports that are moved or exempt, in the order of `asked` as it is stored;
+    /// unused ones, all zero, come first.
     pub port_rules: [PortRule; PORT_RULES],
+}
+
+impl Policy {
+    /// Moves a port, or exempts it if `actual` is 0, for these [`protocol`]s.
+    /// Ports in network byte order, `asked` not 0. False if there is no room.
+    #[must_use]
+    pub fn set_port(&mut self, protocols: u32, asked: u16, actual: u16) -> bool {
+        let known = self.port_rules.iter().position(|rule| rule.asked == asked);
+        let index = match known {
+            Some(index) => index,
+            None if self.port_rules[0].asked != 0 => return false,
+            None => {
+                self.port_rules[0] = PortRule::unchanged(asked);
+                self.rules += 1;
+                0
+            }
+        };
+        let rule = &mut self.port_rules[index];
+        if protocols & protocol::TCP != 0 {
+            rule.tcp = actual;
+        }
+        if protocols & protocol::UDP != 0 {
+            rule.udp = actual;
+        }
+        self.port_rules.sort_unstable_by_key(|rule| rule.asked);
+        true
+    }
 }
 
 /// Bits of [`Policy::flags`].
@@ -70,22 +93,36 @@ pub mod flag {
     pub const GUARD: u32 = 1 << 5;
 }
 
-/// How many ports one policy can move or exempt.
+/// How many ports one policy can move or exempt: a power of two.
 pub const PORT_RULES: usize = 32;
 
-/// What becomes of one port.
+/// What becomes of one port. All in network byte order.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PortRule {
-    /// The port that a program asks for, network byte order.
+    /// The port that a program asks for; 0 if the rule is unused.
     pub asked: u16,
-    /// The port that it gets, network byte order; 0: the port is exempt.
-    pub actual: u16,
-    /// Bits of [`protocol`], host byte order.
-    pub protocols: u32,
+    /// The port that it gets with TCP or MPTCP; 0: the port is exempt.
+    pub tcp: u16,
+    /// The port that it gets with UDP or UDP-Lite; 0: the port is exempt.
+    pub udp: u16,
+    /// No implicit padding.
+    pub reserved: u16,
 }
 
-/// Bits of [`PortRule::protocols`].
+impl PortRule {
+    /// The rule that changes nothing.
+    const fn unchanged(asked: u16) -> Self {
+        Self {
+            asked,
+            tcp: asked,
+            udp: asked,
+            reserved: 0,
+        }
+    }
+}
+
+/// Protocols with ports, as bits.
 pub mod protocol {
     /// TCP, and MPTCP.
     pub const TCP: u32 = 1;

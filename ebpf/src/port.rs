@@ -1,6 +1,8 @@
 //! Ports that are moved, and ports that are left alone.
 
-use crate::abi::{Policy, protocol};
+use core::hint::black_box;
+
+use crate::abi::{PORT_RULES, Policy, PortRule};
 
 /// A port, network byte order.
 pub type Port = u16;
@@ -26,25 +28,41 @@ pub enum PortUse {
 /// What becomes of `asked` on a socket of the protocol with this number.
 #[inline(always)]
 pub fn port(policy: &Policy, number: u32, asked: Port) -> PortUse {
-    let protocols = match number {
-        TCP | MPTCP => protocol::TCP,
-        UDP | UDP_LITE => protocol::UDP,
-        _ => return PortUse::Is(asked),
-    };
-    let mut rules = policy.rules;
-    for rule in &policy.port_rules {
-        if rules == 0 {
-            break;
-        }
-        rules -= 1;
-        if rule.asked == asked && rule.protocols & protocols != 0 {
-            return match rule.actual {
-                0 => PortUse::Exempt,
-                actual => PortUse::Is(actual),
-            };
-        }
+    if policy.rules == 0 || asked == 0 {
+        return PortUse::Is(asked);
     }
-    PortUse::Is(asked)
+    let rule = search(&policy.port_rules, asked);
+    if rule.asked != asked {
+        return PortUse::Is(asked);
+    }
+    let actual = match number {
+        TCP | MPTCP => rule.tcp,
+        UDP | UDP_LITE => rule.udp,
+        _ => asked,
+    };
+    match actual {
+        0 => PortUse::Exempt,
+        actual => PortUse::Is(actual),
+    }
+}
+
+/// The first rule that is not below `asked`, or the last one: a binary search
+/// without a branch. The verifier walks a loop that can end early once for
+/// each of its ends, and with it all that follows: 40 times as many
+/// instructions.
+#[inline(always)]
+fn search(rules: &[PortRule; PORT_RULES], asked: Port) -> &PortRule {
+    let mut index = 0;
+    let mut bit = PORT_RULES.ilog2();
+    while bit > 0 {
+        bit -= 1;
+        let middle = &rules[(index | ((1 << bit) - 1)) % PORT_RULES];
+        let difference = u64::from(middle.asked).wrapping_sub(asked.into());
+        // Hidden, or the compiler makes a branch of the sign.
+        let is_below = black_box(difference) >> 63;
+        index |= (is_below as usize) << bit;
+    }
+    &rules[index % PORT_RULES]
 }
 
 /// Whether a socket of that protocol at `port` is left alone.

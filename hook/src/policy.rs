@@ -4,7 +4,7 @@ use std::fmt::{self, Display};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Result, bail};
-use oci_bind_hook_ebpf::abi::{self, PORT_RULES, PortRule, flag, protocol};
+use oci_bind_hook_ebpf::abi::{self, PORT_RULES, flag, protocol};
 use serde::{Serialize, Serializer};
 
 use crate::config::Config;
@@ -150,19 +150,19 @@ impl From<&Plan> for abi::Policy {
         if plan.guard == Guard::On {
             policy.flags |= flag::GUARD;
         }
-        let moved = plan.ports.as_slice().iter().map(|mapping| PortRule {
-            asked: mapping.asked.to_be(),
-            actual: mapping.actual.to_be(),
-            protocols: protocols(mapping.protocol),
-        });
-        let exempt = plan.exempt.as_slice().iter().map(|port| PortRule {
-            asked: port.port.to_be(),
-            actual: 0,
-            protocols: protocols(port.protocol),
-        });
-        for (rule, wanted) in policy.port_rules.iter_mut().zip(moved.chain(exempt)) {
-            *rule = wanted;
-            policy.rules += 1;
+        let moved = plan
+            .ports
+            .as_slice()
+            .iter()
+            .map(|mapping| (mapping.protocol, mapping.asked, mapping.actual));
+        let exempt = plan
+            .exempt
+            .as_slice()
+            .iter()
+            .map(|port| (port.protocol, port.port, 0));
+        for (protocol, asked, actual) in moved.chain(exempt) {
+            let fits = policy.set_port(protocols(protocol), asked.to_be(), actual.to_be());
+            debug_assert!(fits, "a plan has no more ports than a policy");
         }
         policy
     }

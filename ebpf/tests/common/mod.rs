@@ -1,7 +1,7 @@
 //! Policies and addresses for the tests of the decisions.
 #![allow(dead_code, reason = "each test file uses some of these")]
 
-use oci_bind_hook_ebpf::abi::{Cause, Policy, PortRule, flag};
+use oci_bind_hook_ebpf::abi::{Cause, Policy, flag};
 use oci_bind_hook_ebpf::address::{Family, V4, V6};
 use oci_bind_hook_ebpf::loopback::Found;
 use oci_bind_hook_ebpf::port::Port;
@@ -119,12 +119,7 @@ pub fn private(policy: Policy) -> Policy {
 /// The same with one port moved; to 0 means exempt.
 pub fn with_port(policy: Policy, asked: u16, actual: u16, protocols: u32) -> Policy {
     let mut policy = policy;
-    policy.port_rules[policy.rules as usize] = PortRule {
-        asked: asked.to_be(),
-        actual: actual.to_be(),
-        protocols,
-    };
-    policy.rules += 1;
+    assert!(policy.set_port(protocols, asked.to_be(), actual.to_be()));
     policy
 }
 

@@ -180,14 +180,9 @@ fn the_worked_example_of_the_contract() {
             0,
             u32::from_ne_bytes([0, 0, 0, 0x10]),
         ],
-        rules: 1,
         ..abi::Policy::default()
     };
-    expected.port_rules[0] = PortRule {
-        asked: 80_u16.to_be(),
-        actual: 8080_u16.to_be(),
-        protocols: protocol::TCP,
-    };
+    assert!(expected.set_port(protocol::TCP, 80_u16.to_be(), 8080_u16.to_be()));
     assert_eq!(abi::Policy::from(&plan), expected);
 }
 
