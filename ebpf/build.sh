@@ -27,6 +27,8 @@ build() {
     "--cfg=bpf_target_arch=\"x86_64\""
     "-Clinker=$linker"
     "-Clink-arg=--btf"
+    # Copies of constant size in line; otherwise each is a loop over bytes.
+    "-Clink-arg=--disable-expand-memcpy-in-order"
     "-Ctarget-cpu=v3"
     "--remap-path-prefix=$(realpath "$sysroot/lib/rustlib/src/rust")=/rust"
     "--remap-path-prefix=$sysroot=/rust"

@@ -55,9 +55,9 @@ impl Endpoint {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Redirect {
-    /// The address that the program used; all zero if the entry is free.
+    /// The address that the program used.
     pub asked: Endpoint,
-    /// Where its call went.
+    /// Where its call went; port 0 if the entry is free.
     pub actual: Endpoint,
 }
 
@@ -99,7 +99,8 @@ impl Redirects {
     pub fn forget(&mut self, actual: &Endpoint) {
         for peer in &mut self.peers {
             if peer.actual.is(actual) {
-                *peer = Redirect::default();
+                peer.actual.port = 0;
+                return;
             }
         }
     }

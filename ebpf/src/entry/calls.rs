@@ -47,13 +47,13 @@ fn bind6(ctx: SockAddrContext) -> i32 {
 fn connect4(ctx: SockAddrContext) -> i32 {
     let call = Call::new(&ctx);
     let policy = policy();
-    let client = client(&call, false);
     let destination = call.user_ip4();
+    forget(&call, policy, mapped(destination));
+    let client = client(&call, false);
     let socket_type = call.socket_type();
     let verdict = connect::connect4(policy, destination, client, |address, port| {
         find(&ctx, policy, socket_type, address, port)
     });
-    forget(&call, policy, mapped(destination));
     conclude(Hook::Connect4, verdict, |path| {
         carry_out(&ctx, &call, policy, path, mapped(destination), |address| {
             call.set_user_ip4(address[3]);
@@ -66,15 +66,15 @@ fn connect4(ctx: SockAddrContext) -> i32 {
 fn connect6(ctx: SockAddrContext) -> i32 {
     let call = Call::new(&ctx);
     let policy = policy();
-    let client = client(&call, !call.v6only());
     let asked = call.user_ip6();
+    forget(&call, policy, asked);
+    let client = client(&call, !call.v6only());
     let socket_type = call.socket_type();
     let find = |address, port| find(&ctx, policy, socket_type, address, port);
     let verdict = match Family::of(asked) {
         Family::V4(destination) => connect::connect4(policy, destination, client, find),
         Family::V6(destination) => connect::connect6(policy, destination, client, find),
     };
-    forget(&call, policy, asked);
     conclude(Hook::Connect6, verdict, |path| {
         carry_out(&ctx, &call, policy, path, asked, |address| {
             call.set_user_ip6(address);
@@ -91,6 +91,9 @@ fn sendmsg4(ctx: SockAddrContext) -> i32 {
     let asked = Endpoint::new(known_as(mapped(destination)), call.user_port());
     let policy = policy();
     let datagram = datagram(&call, mapped(destination));
+    if !datagram.is_connected {
+        forget(&call, policy, mapped(destination));
+    }
     let verdict = sendmsg::sendmsg4(
         policy,
         destination,
@@ -98,9 +101,6 @@ fn sendmsg4(ctx: SockAddrContext) -> i32 {
         datagram,
         |address, port| find(&ctx, policy, socket_type, address, port),
     );
-    if !datagram.is_connected {
-        forget(&call, policy, mapped(destination));
-    }
     conclude(Hook::Sendmsg4, verdict, |path| {
         if path.is_moved {
             call.set_msg_src_ip4(path.source);
@@ -125,6 +125,9 @@ fn sendmsg6(ctx: SockAddrContext) -> i32 {
     let asked = Endpoint::new(known_as(destination), call.user_port());
     let policy = policy();
     let datagram = datagram(&call, destination);
+    if !datagram.is_connected {
+        forget(&call, policy, destination);
+    }
     let verdict = sendmsg::sendmsg6(
         policy,
         destination,
@@ -132,9 +135,6 @@ fn sendmsg6(ctx: SockAddrContext) -> i32 {
         datagram,
         |address, port| find(&ctx, policy, socket_type, address, port),
     );
-    if !datagram.is_connected {
-        forget(&call, policy, destination);
-    }
     conclude(Hook::Sendmsg6, verdict, |path| {
         if path.is_moved {
             call.set_msg_src_ip6(path.source);
@@ -179,8 +179,9 @@ fn carry_out(
     }
 }
 
-/// A peer called by its real address is no redirected one any more. Before the
-/// verdict is carried out, since a redirect is remembered then.
+/// A peer called by its real address is no redirected one any more. Before
+/// anything is decided: a redirect is remembered after that, and the verifier
+/// would follow each way through here once for each verdict.
 #[inline(always)]
 fn forget(call: &Call, policy: &Policy, destination: V6) {
     if redirects_calls(policy) {

@@ -53,15 +53,13 @@ fn refuse(hook: Hook, cause: Cause) -> i32 {
     REFUSE
 }
 
-/// `struct sockaddr_in`. Its padding is two fields: an array would be cleared
-/// by a call of `memset`.
+/// `struct sockaddr_in`
 #[repr(C)]
 struct SockaddrIn {
     family: u16,
     port: u16,
     address: V4,
-    zero: u32,
-    zero_too: u32,
+    zero: [u32; 2],
 }
 
 /// `struct sockaddr_in6`
@@ -88,8 +86,7 @@ pub fn bind_source4(ctx: &SockAddrContext, address: V4) -> bool {
             family: AF_INET,
             port: 0,
             address,
-            zero: 0,
-            zero_too: 0,
+            zero: [0; 2],
         },
     )
 }
