@@ -53,7 +53,9 @@ fn hidden(lines: &[Line<'_>], mount: &Line<'_>) -> bool {
         }
         let hides = |other: &Line<'_>| {
             let on_top = other.parent == at.id && other.point == at.point;
+            // A root file system on an initramfs is its own parent.
             let above = other.parent == at.parent
+                && other.id != at.parent
                 && other.point != at.point
                 && Path::new(at.point).starts_with(other.point);
             other.id != at.id && other.id != from && (on_top || above)
@@ -159,6 +161,11 @@ mod tests {
                 Some(("/sys/fs/cgroup/unified", "/")),
             ),
             ("pure v1", fixture!("v1"), None),
+            (
+                "initramfs as the root",
+                fixture!("initramfs"),
+                Some(("/sys/fs/cgroup", "/")),
+            ),
             (
                 "hybrid with cgroup2 mounted over it in a private mount namespace",
                 fixture!("hybrid-private"),
