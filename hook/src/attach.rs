@@ -166,8 +166,8 @@ fn detach_one(cgroup: &Cgroup, program: Program, fd: BorrowedFd<'_>) -> Result<b
 fn explain(error: io::Error, program: Program, cgroup: &Cgroup) -> anyhow::Error {
     let remedy = match error.raw_os_error() {
         Some(libc::EPERM) => {
-            ": needs CAP_NET_ADMIN and CAP_BPF in the initial user namespace, and no ancestor \
-             cgroup with an exclusive program of this type (bpftool cgroup tree shows them)"
+            ": needs CAP_NET_ADMIN and CAP_BPF in the initial user namespace, and no exclusive \
+             program of this type in the cgroup or an ancestor (bpftool cgroup tree shows them)"
         }
         Some(libc::E2BIG) => ": the cgroup has 64 programs of this type, the kernel's limit",
         _ => "",
