@@ -67,7 +67,7 @@ pub const LIST: &[Item] = &[
     item("G2", "packets for another address", ALL),
     item("G3", "only the programs that a policy needs", ALL),
     item("G4", "sockets passed in, passed out, inherited", ALL),
-    item("G5", "child cgroups, processes that move or join, nested containers", ALL),
+    item("G5", "child cgroups, processes that move or join, nested containers, programs of others", ALL),
     item("G6", "processes outside", ALL),
 ];
 

@@ -9,6 +9,7 @@ mod bind_options;
 mod connect;
 mod connect_again;
 mod connect_ways;
+mod foreign;
 mod guard;
 mod inherit;
 mod keeps;
@@ -48,6 +49,7 @@ const TABLES: &[fn() -> Vec<Row>] = &[
     guard::rows,
     connect_ways::rows,
     inherit::rows,
+    foreign::rows,
     ports::rows,
     multicast::rows,
     ping::rows,

@@ -1,7 +1,8 @@
-//! bpf(2): which programs a cgroup carries, and what this kernel can do.
+//! bpf(2): which programs a cgroup carries, how others are put there, and what
+//! this kernel can do.
 #![expect(unsafe_code, reason = "bpf(2) has no safe wrapper")]
 
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
@@ -11,8 +12,12 @@ use rustix::io::Errno;
 const PROG_LOAD: i64 = 5;
 /// `BPF_PROG_ATTACH` of `enum bpf_cmd`.
 const PROG_ATTACH: i64 = 8;
+/// `BPF_PROG_DETACH` of `enum bpf_cmd`.
+const PROG_DETACH: i64 = 9;
 /// `BPF_PROG_QUERY` of `enum bpf_cmd`.
 const PROG_QUERY: i64 = 16;
+/// `BPF_PROG_TYPE_CGROUP_SKB` of `enum bpf_prog_type`.
+const PROG_TYPE_CGROUP_SKB: u32 = 8;
 /// `BPF_PROG_TYPE_CGROUP_SOCK_ADDR` of `enum bpf_prog_type`.
 const PROG_TYPE_CGROUP_SOCK_ADDR: u32 = 18;
 /// `BPF_FUNC_set_retval` of `enum bpf_func_id`.
@@ -73,7 +78,8 @@ struct LoadAttr {
     expected_attach_type: u32,
 }
 
-/// The members for `BPF_PROG_ATTACH` of `union bpf_attr`, as far as needed.
+/// The members for `BPF_PROG_ATTACH` and `BPF_PROG_DETACH` of `union bpf_attr`,
+/// as far as needed.
 #[repr(C)]
 struct AttachAttr {
     target_fd: u32,
@@ -116,17 +122,36 @@ pub fn deny_errno(wanted: Errno) -> Errno {
     }
 }
 
-/// Attaches a program that permits everything, in the mode in which no
-/// descendant may have one of that type.
-pub fn attach_exclusively(cgroup: impl AsFd, attach_type: u32) -> Result<()> {
-    let program = load(&[RETURN_1, EXIT], attach_type).context("load a program")?;
+/// Attaches a program with these flags.
+pub(crate) fn attach(
+    program: BorrowedFd<'_>,
+    cgroup: BorrowedFd<'_>,
+    attach_type: u32,
+    attach_flags: u32,
+) -> Result<()> {
     let mut attr = AttachAttr {
-        target_fd: cgroup.as_fd().as_raw_fd().try_into()?,
+        target_fd: cgroup.as_raw_fd().try_into()?,
+        attach_bpf_fd: program.as_raw_fd().try_into()?,
+        attach_type,
+        attach_flags,
+    };
+    bpf(PROG_ATTACH, &mut attr).context("attach a program")?;
+    Ok(())
+}
+
+/// Detaches a program.
+pub(crate) fn detach(
+    program: BorrowedFd<'_>,
+    cgroup: BorrowedFd<'_>,
+    attach_type: u32,
+) -> Result<()> {
+    let mut attr = AttachAttr {
+        target_fd: cgroup.as_raw_fd().try_into()?,
         attach_bpf_fd: program.as_raw_fd().try_into()?,
         attach_type,
         attach_flags: 0,
     };
-    bpf(PROG_ATTACH, &mut attr).context("attach a program")?;
+    bpf(PROG_DETACH, &mut attr).context("detach a program")?;
     Ok(())
 }
 
@@ -139,14 +164,19 @@ fn has_set_retval() -> bool {
     load(&[R1_MINUS_1, CALL, RETURN_1, EXIT], inet4_bind).is_ok()
 }
 
-/// The fields of `struct bpf_insn`: opcode, registers, offset, immediate.
-type Instruction = (u8, u8, i16, i32);
+/// The fields of `struct bpf_insn`: opcode, registers (the source in the upper
+/// half, the destination in the lower), offset, immediate.
+pub(crate) type Instruction = (u8, u8, i16, i32);
 /// `r0 = 1`
-const RETURN_1: Instruction = (0xb7, 0, 0, 1);
+pub(crate) const RETURN_1: Instruction = (0xb7, 0, 0, 1);
 /// `exit`
-const EXIT: Instruction = (0x95, 0, 0, 0);
+pub(crate) const EXIT: Instruction = (0x95, 0, 0, 0);
 
-fn load(program: &[Instruction], attach_type: u32) -> std::io::Result<OwnedFd> {
+/// Loads a program for one attach type.
+pub(crate) fn load(program: &[Instruction], attach_type: u32) -> std::io::Result<OwnedFd> {
+    let is_packet = PACKET_TYPES
+        .iter()
+        .any(|&(_, packet)| packet == attach_type);
     let mut code = Vec::new();
     for (opcode, registers, offset, immediate) in program {
         code.extend([*opcode, *registers]);
@@ -154,7 +184,11 @@ fn load(program: &[Instruction], attach_type: u32) -> std::io::Result<OwnedFd> {
         code.extend(immediate.to_ne_bytes());
     }
     let mut attr = LoadAttr {
-        prog_type: PROG_TYPE_CGROUP_SOCK_ADDR,
+        prog_type: if is_packet {
+            PROG_TYPE_CGROUP_SKB
+        } else {
+            PROG_TYPE_CGROUP_SOCK_ADDR
+        },
         insn_cnt: program.len().try_into().unwrap_or(u32::MAX),
         insns: code.as_ptr() as u64,
         license: c"GPL".as_ptr() as u64,

@@ -13,6 +13,7 @@ pub mod cgroup;
 pub mod container;
 pub mod counters;
 pub mod far;
+pub mod foreign;
 pub mod harness;
 pub mod hook;
 pub mod host;
