@@ -123,6 +123,13 @@ fn to_loopback(
     match route(policy, call, find) {
         Route::Host => Verdict::pass(),
         Route::Deny(cause) => Verdict::deny(cause),
+        // The kernel would choose the host's 127.0.0.1, where replies from the
+        // private loopback do not go. Near the assigned address it is right.
+        Route::To(Family::V4(address), _)
+            if matches!(client.local, Local::Port) && private_loopback(policy) == Some(address) =>
+        {
+            Verdict::deny(Cause::Immovable)
+        }
         Route::To(address, port) => Verdict::rewrite(Path {
             is_moved: matches!(client.local, Local::Unbound),
             source: loopback::source(policy, address),

@@ -3,10 +3,12 @@
 mod common;
 
 use common::Said::{self, Deny, Pass, Rewrite};
-use common::{OWN4, OWN6, TCP, both, family, no_lookup, only4, only6, said, v4, v6, with_port};
+use common::{OWN4, OWN6, PRIVATE, TCP, both, family, no_lookup, only4, only6, private, said};
+use common::{server, v4, v6, with_port};
 use oci_bind_hook_ebpf::abi::{Cause, Policy, protocol};
 use oci_bind_hook_ebpf::address::{V4, V6};
 use oci_bind_hook_ebpf::connect::{self, Client, Local};
+use oci_bind_hook_ebpf::loopback::Found;
 use oci_bind_hook_ebpf::verdict::Path;
 
 const PORT: u32 = 40_000;
@@ -112,6 +114,30 @@ fn ipv6_destinations() {
             "{row}: to {destination} from {local:?}"
         );
     }
+}
+
+#[test]
+fn a_port_without_an_address_cannot_go_to_the_private_loopback() {
+    let policy = private(both());
+    let nobody = |_, _| Found::Nobody;
+    let to = |local| {
+        said(connect::connect4(
+            &policy,
+            v4("127.0.0.1"),
+            client(local),
+            nobody,
+        ))
+    };
+    let refused = Deny(Cause::Immovable);
+    assert_eq!(to(local4("0.0.0.0", PORT)), refused, "L4");
+    assert_eq!(to(local6("::", PORT)), refused, "L4");
+    let at_home = to(local4(PRIVATE, PORT));
+    assert!(matches!(at_home, Rewrite(path) if !path.is_moved), "L4");
+    // To the assigned address the kernel finds the right source.
+    let server = server(OWN4, 80, Found::Own);
+    let local = client(local4("0.0.0.0", PORT));
+    let verdict = said(connect::connect4(&policy, v4("127.0.0.1"), local, server));
+    assert!(matches!(verdict, Rewrite(path) if !path.is_moved), "L4");
 }
 
 #[test]
