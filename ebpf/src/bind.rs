@@ -37,14 +37,19 @@ pub fn bind4(policy: &Policy, asked: Asked, address: V4) -> Verdict<(V4, Port)> 
     local4(policy, asked, address)
 }
 
-/// Decides a bind of an IPv6 socket to `address`. `v6only` is the socket's
-/// `IPV6_V6ONLY`.
+/// Decides a bind of an IPv6 socket to `address`. `v6only` tells the socket's
+/// `IPV6_V6ONLY`, and is asked only where it matters: it costs two helpers.
 ///
 /// A wildcard socket that is open to both families can have only one address;
 /// it gets the IPv6 one if there is one. There is but one IPv6 loopback
 /// address, so a private `::1` is the IPv4-mapped private address.
 #[inline(always)]
-pub fn bind6(policy: &Policy, asked: Asked, address: V6, v6only: bool) -> Verdict<(V6, Port)> {
+pub fn bind6(
+    policy: &Policy,
+    asked: Asked,
+    address: V6,
+    v6only: impl Fn() -> bool,
+) -> Verdict<(V6, Port)> {
     if !is_active(policy) {
         return Verdict::deny(Cause::NoPolicy);
     }
@@ -53,7 +58,7 @@ pub fn bind6(policy: &Policy, asked: Asked, address: V6, v6only: bool) -> Verdic
     }
     match Family::of(address) {
         Family::V4(address) => to_mapped(local4(policy, asked, address)),
-        Family::V6(ANY6) if !v6only && assigned6(policy).is_none() => {
+        Family::V6(ANY6) if assigned6(policy).is_none() && !v6only() => {
             to_mapped(local4(policy, asked, ANY4))
         }
         Family::V6(address) => local6(policy, asked, address, v6only),
@@ -86,12 +91,17 @@ fn local4(policy: &Policy, asked: Asked, address: V4) -> Verdict<(V4, Port)> {
 }
 
 #[inline(always)]
-fn local6(policy: &Policy, asked: Asked, address: V6, v6only: bool) -> Verdict<(V6, Port)> {
+fn local6(
+    policy: &Policy,
+    asked: Asked,
+    address: V6,
+    v6only: impl Fn() -> bool,
+) -> Verdict<(V6, Port)> {
     let kind = kind6(&address);
     if matches!(kind, Kind::Loopback) {
         return match private_loopback(policy) {
             None => Verdict::pass(),
-            Some(_) if v6only => Verdict::deny(Cause::NotAssigned),
+            Some(_) if v6only() => Verdict::deny(Cause::NotAssigned),
             Some(private) => Verdict::rewrite((mapped(private), asked.port)),
         };
     }

@@ -28,7 +28,7 @@ fn bind4(policy: &Policy, asked: Asked, address: V4) -> Said<(V4, u16)> {
 }
 
 fn bind6(policy: &Policy, asked: Asked, address: V6, v6only: bool) -> Said<(V6, u16)> {
-    said(bind::bind6(policy, asked, address, v6only))
+    said(bind::bind6(policy, asked, address, || v6only))
 }
 
 /// The address alone of a verdict, whose port must be the one asked for.

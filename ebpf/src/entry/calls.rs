@@ -33,7 +33,7 @@ fn bind4(ctx: SockAddrContext) -> i32 {
 #[cgroup_sock_addr(bind6)]
 fn bind6(ctx: SockAddrContext) -> i32 {
     let call = Call::new(&ctx);
-    let verdict = bind::bind6(policy(), asked(&call), call.user_ip6(), call.v6only());
+    let verdict = bind::bind6(policy(), asked(&call), call.user_ip6(), || call.v6only());
     conclude(Hook::Bind6, verdict, |(own, port)| {
         call.set_user_ip6(own);
         call.set_user_port(port);
