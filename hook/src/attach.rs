@@ -8,6 +8,7 @@ use std::os::fd::BorrowedFd;
 use crate::bpf;
 use crate::bpffs;
 use crate::cgroup::Cgroup;
+use crate::memory::LockedMemory;
 use crate::programs::{Program, Programs};
 
 /// What to do with a cgroup that is under another policy already.
@@ -33,6 +34,7 @@ pub enum Existing {
 /// kernel refuses an attachment.
 pub fn attach(cgroup: &Cgroup, policy: &Policy, existing: Existing) -> Result<()> {
     let programs = Programs::open_or_load()?;
+    let _limit = LockedMemory::unlimited();
     let others = programs.other_versions_attached(cgroup.fd())?;
     let previous = current_policy(cgroup, &programs)?;
     ensure!(

@@ -16,6 +16,7 @@ pub mod cli;
 mod commands;
 pub mod config;
 pub mod loader;
+mod memory;
 pub mod policy;
 pub mod programs;
 pub mod report;

@@ -8,12 +8,12 @@ use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use oci_bind_hook_ebpf::abi::{
     COUNTERS_MAP, HAS_SET_RETVAL, POLICY_MAP, V6ONLY_BIT, V6ONLY_UNKNOWN,
 };
-use rustix::process::{Resource, Rlimit, setrlimit};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::btf;
+use crate::memory::LockedMemory;
 use crate::programs::{COUNTERS_PIN, POLICY_PIN, PROGRAMS, VERSION};
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/oci-bind-hook.bpf.o"));
@@ -25,7 +25,7 @@ static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/oci-bin
 ///
 /// If the kernel refuses a map or a program, or the pins cannot be made.
 pub fn load(directory: &Path) -> Result<()> {
-    allow_locked_memory();
+    let _limit = LockedMemory::unlimited();
     let has_set_retval = u8::from(has_set_retval()?);
     let v6only_bit = v6only_bit();
     let mut ebpf = EbpfLoader::new()
@@ -114,16 +114,6 @@ pub fn remove(directory: &Path) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// Before Linux 5.11 maps and programs count against RLIMIT_MEMLOCK. Where the
-/// limit cannot be raised, the kernel's own error says what is missing.
-fn allow_locked_memory() {
-    let unlimited = Rlimit {
-        current: None,
-        maximum: None,
-    };
-    let _ = setrlimit(Resource::Memlock, unlimited);
 }
 
 /// Whether a program can choose the errno of a call that it refuses.

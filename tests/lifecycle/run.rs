@@ -1,5 +1,7 @@
 //! `run`: what it passes on from the command.
 
+use std::process::Command;
+
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 use oci_bind_hook_tests::cgroup::Cgroup;
@@ -51,6 +53,13 @@ pub fn trials() -> Vec<Trial> {
             output.stdout == "hello" && output.stderr == "oops\n",
             "{output:?}"
         );
+        Ok(())
+    }));
+    trials.push(trial("run passes on the limits", |output| {
+        let limits = ["sh", "-c", "ulimit -a"];
+        let plain = process::run(Command::new(limits[0]).args(&limits[1..]), b"")?;
+        let output = output(&limits, b"")?;
+        ensure!(output.stdout == plain.stdout, "{output:?}, not {plain:?}");
         Ok(())
     }));
     trials.push(harness::trial("bad command lines", || {
