@@ -1,151 +1,36 @@
-//! G1 to G3: packets of sockets that no address hook has moved.
+//! G1 to G3: packets of sockets that no call has moved, and their count.
 
 use std::fs::File;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Result, ensure};
-use libc::{IPPROTO_IPV6, IPV6_FREEBIND, IPV6_MULTICAST_IF};
+use libc::{IPPROTO_IPV6, IPV6_MULTICAST_IF};
 use oci_bind_hook_tests::bpf::{self, ATTACH_TYPES, NAME_TYPES, PACKET_TYPES};
 use oci_bind_hook_tests::counters::dropped;
 use oci_bind_hook_tests::hook::{BOTH, Policy, V4, V6};
 use oci_bind_hook_tests::net::{
     CIP4, CIP6, HOST4, HOST6, LOOP4, LOOP6, OTHER4, OTHER6, PEER4, PEER6,
 };
-use oci_bind_hook_tests::socket::{Kind, Outcome, Socket, TCP4, UDP4, UDP6};
+use oci_bind_hook_tests::socket::{Socket, TCP4, UDP4, UDP6};
 use rustix::io::Errno;
-use rustix::net::{SocketType, sockopt};
+use rustix::net::sockopt;
 
-use crate::observe::{PORT, Peer, done, send_to};
+use crate::observe::{PORT, Peer};
 use crate::row::{Row, Scene, Site, row};
+use crate::unhooked::{EXPERIMENT, raw_pair};
 
 /// Policies with an IPv4 address.
 pub const GUARDED4: &[Policy] = &[V4.guarded(), BOTH.guarded()];
 /// Policies with an IPv6 address.
 pub const GUARDED6: &[Policy] = &[V6.guarded(), BOTH.guarded()];
 
-/// A protocol for experiments (RFC 3692), which nothing else here uses.
-const EXPERIMENT: u8 = 253;
-/// `IPPROTO_RAW`: the program writes the header.
-const HEADER_INCLUDED: u32 = 255;
-/// `IPPROTO_UDPLITE`
-const UDP_LITE: u32 = 136;
-/// Dropped on its way out.
-const DROPPED: Outcome = Err(Errno::PERM);
-
 /// All rows of this file.
 pub fn rows() -> Vec<Row> {
-    let mut rows = raw();
-    rows.extend(udp_lite());
-    rows.extend(wildcard());
+    let mut rows = wildcard();
     rows.push(Scene::row("G1", "udp4 connected before attach", early));
     rows.push(Scene::row("G1", "tcp4 connected before attach", cut));
     rows.push(Scene::row("G1", "drops are counted", counted));
     rows.push(Scene::row("G3", "programs are attached as needed", needed));
-    rows
-}
-
-/// Raw sockets, which the kernel lets have any address.
-fn raw() -> Vec<Row> {
-    let mut rows = Vec::new();
-    for (policies, udp, host, own, other, peer) in [
-        (GUARDED4, UDP4, HOST4, CIP4, OTHER4, PEER4),
-        (GUARDED6, UDP6, HOST6, CIP6, OTHER6, PEER6),
-    ] {
-        let family = if udp.v6 { 6 } else { 4 };
-        for (bound, inside, plain) in [
-            (None, DROPPED, Ok(host)),
-            (Some(other), DROPPED, Ok(other)),
-            (Some(own), Ok(own), Ok(own)),
-        ] {
-            let at = bound.map_or("unbound".to_owned(), |address| {
-                format!("bound to {address}")
-            });
-            let what = format!("RAW socket of IPv{family}, {at}");
-            let observe = move |site: &Site| -> Result<Outcome> {
-                let (client, server) = raw_pair(site, udp, EXPERIMENT.into(), peer)?;
-                if let Some(address) = bound {
-                    done!(client.bind(site.at(address, 0)));
-                }
-                done!(client.send(Some(site.at(peer, 0)), b"ping"));
-                Ok(Ok(server.receive()?.1.ip()))
-            };
-            rows.extend(row("G1", &what, policies, observe, inside, plain));
-        }
-        for (source, inside) in [(other, DROPPED), (own, Ok(own))] {
-            let what = format!("RAW socket of IPv{family}, header with source {source}");
-            let observe = move |site: &Site| -> Result<Outcome> {
-                let (client, server) = raw_pair(site, udp, HEADER_INCLUDED, peer)?;
-                done!(client.send(Some(site.at(peer, 0)), &packet(source, peer)));
-                Ok(Ok(server.receive()?.1.ip()))
-            };
-            rows.extend(row("G1", &what, policies, observe, inside, Ok(source)));
-        }
-    }
-    rows
-}
-
-/// A raw socket of the program, and one outside at `peer` that receives.
-fn raw_pair(site: &Site, kind: Kind, protocol: u32, peer: IpAddr) -> Result<(Socket, Socket)> {
-    let client = site.open(kind, SocketType::RAW, protocol)?;
-    let server = site
-        .outside()
-        .open(kind, SocketType::RAW, EXPERIMENT.into())?;
-    if kind.v6 {
-        server.set(IPPROTO_IPV6, IPV6_FREEBIND, 1)?;
-    }
-    server.bind(site.at(peer, 0))?;
-    Ok((client, server))
-}
-
-/// An IP packet without contents (RFC 791, RFC 8200).
-fn packet(source: IpAddr, destination: IpAddr) -> Vec<u8> {
-    const HOPS: u8 = 64;
-    match (source, destination) {
-        (IpAddr::V4(source), IpAddr::V4(destination)) => {
-            let mut packet = vec![0x45, 0, 0, 20, 0, 0, 0, 0, HOPS, EXPERIMENT, 0, 0];
-            packet.extend(source.octets());
-            packet.extend(destination.octets());
-            packet
-        }
-        _ => {
-            let octets = |address| match address {
-                IpAddr::V4(v4) => Ipv4Addr::to_ipv6_mapped(&v4).octets(),
-                IpAddr::V6(v6) => Ipv6Addr::octets(&v6),
-            };
-            let mut packet = vec![0x60, 0, 0, 0, 0, 0, EXPERIMENT, HOPS];
-            packet.extend(octets(source));
-            packet.extend(octets(destination));
-            packet
-        }
-    }
-}
-
-/// UDP-Lite, whose connect no hook sees.
-fn udp_lite() -> Vec<Row> {
-    type Call = fn(&Socket, SocketAddr) -> Outcome<()>;
-    let calls: [(&str, Call, _); 2] = [
-        ("sendto", send_to, Ok(CIP4)),
-        (
-            "connect, send",
-            |client, to| {
-                client.connect(to)?;
-                client.send(None, b"ping")
-            },
-            DROPPED,
-        ),
-    ];
-    let mut rows = Vec::new();
-    for (name, call, inside) in calls {
-        let what = format!("UDP-Lite {name}");
-        let observe = move |site: &Site| -> Result<Outcome> {
-            let server = site.outside().open(UDP4, SocketType::DGRAM, UDP_LITE)?;
-            server.bind(site.at(PEER4, PORT))?;
-            let client = site.open(UDP4, SocketType::DGRAM, UDP_LITE)?;
-            done!(call(&client, site.at(PEER4, PORT)));
-            Ok(Ok(server.receive()?.1.ip()))
-        };
-        rows.extend(row("G1", &what, GUARDED4, observe, inside, Ok(HOST4)));
-    }
     rows
 }
 
@@ -251,7 +136,7 @@ fn cut(scene: &Scene) -> Result<()> {
 fn counted(scene: &Scene) -> Result<()> {
     scene.attach(BOTH.guarded())?;
     let site = scene.inside();
-    let (client, _server) = raw_pair(&site, UDP4, EXPERIMENT.into(), PEER4)?;
+    let (client, _server) = raw_pair(&site, UDP4, EXPERIMENT, PEER4)?;
     for number in 1..=3 {
         let sent = client.send(Some(site.at(PEER4, 0)), b"ping");
         ensure!(sent == Err(Errno::PERM), "{sent:?}");

@@ -23,9 +23,11 @@ mod ping;
 mod ports;
 mod private;
 mod row;
+mod sctp;
 mod semantics;
 mod send;
 mod told;
+mod unhooked;
 
 use std::process::ExitCode;
 
@@ -47,6 +49,8 @@ const TABLES: &[fn() -> Vec<Row>] = &[
     localhost::rows,
     private::rows,
     guard::rows,
+    unhooked::rows,
+    sctp::rows,
     connect_ways::rows,
     inherit::rows,
     foreign::rows,
