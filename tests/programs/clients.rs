@@ -16,6 +16,8 @@ use rustix::net::sockopt;
 use tempfile::TempDir;
 
 use crate::echo::Echoes;
+use crate::http::{NGINX, NGINX_CONF, NGINX_SERVER};
+use crate::server::Server;
 use crate::tool::{self, Tool};
 
 const CURL: &[Tool] = &[("curl", "curl"), ("util-linux", "unshare")];
@@ -63,6 +65,7 @@ pub fn trials() -> Vec<Trial> {
             }));
         }
     }
+    trials.push(trial("nginx as a proxy".to_owned(), NGINX, proxy));
     for (own, host, peer) in [(CIP4, HOST4, PEER4), (CIP6, HOST6, PEER6)] {
         let family = if own.is_ipv4() { "IPv4" } else { "IPv6" };
         trials.push(trial(format!("ping -I over {family}"), PING, move |hook| {
@@ -134,6 +137,37 @@ fn curl(hook: &Hook, command: &[&str], policy: Policy, expected: &[IpAddr]) -> R
         expected.contains(&seen),
         "under `run` it is seen from {seen}"
     );
+    Ok(())
+}
+
+/// What a server calls on behalf of its clients sees it at its own address.
+fn proxy(hook: &Hook) -> Result<()> {
+    let dir = TempDir::new().context("make a scratch directory")?;
+    let path = dir.path().display().to_string();
+    for (name, text) in [NGINX_CONF, ("listen", "listen 80;")] {
+        fs::write(dir.path().join(name), text.replace("{dir}", &path))?;
+    }
+    let listener = TcpListener::bind(SocketAddr::new(ANY6, 8081)).context("listen")?;
+    sockopt::set_socket_timeout(&listener, sockopt::Timeout::Recv, Some(PATIENCE))?;
+    let nginx = tool::words(NGINX_SERVER, dir.path(), None);
+    for (is_contained, at) in [(false, HOST4), (true, CIP4)] {
+        let server = if is_contained {
+            Server::contained(hook, V4, &nginx, dir.path())?
+        } else {
+            Server::plain(&nginx, dir.path())?
+        };
+        let page = |page: &str| {
+            let url = format!("http://{at}{page}");
+            tool::plain(&words(&["curl", "-sSfm", "5", &url]))
+        };
+        server.wait_for(|| {
+            let output = tool::finish(page("/"))?;
+            Ok(output.status.success().then_some(()))
+        })?;
+        let seen = answer_one(&listener, dir.path(), page("/via"))?;
+        ensure!(seen == at, "at {at}, it is seen from {seen}");
+        server.end()?;
+    }
     Ok(())
 }
 

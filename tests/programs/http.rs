@@ -6,11 +6,14 @@ use crate::program::{Binds, Program};
 use crate::tool::Tool;
 
 const CURL: Tool = ("curl", "curl");
-const NGINX: &[Tool] = &[("nginx", "nginx"), CURL];
+/// What nginx and its clients need.
+pub const NGINX: &[Tool] = &[("nginx", "nginx"), CURL];
 const PYTHON: &[Tool] = &[("python3", "python3"), CURL];
 
-const NGINX_CONF: (&str, &str) = ("nginx.conf", include_str!("files/nginx.conf"));
-const NGINX_SERVER: &[&str] = &["nginx", "-e", "stderr", "-c", "{dir}/nginx.conf"];
+/// Its configuration; where it listens is in a file of its own.
+pub const NGINX_CONF: (&str, &str) = ("nginx.conf", include_str!("files/nginx.conf"));
+/// It, in the foreground.
+pub const NGINX_SERVER: &[&str] = &["nginx", "-e", "stderr", "-c", "{dir}/nginx.conf"];
 
 /// Most of the commands below ask for a page at this port.
 const CLIENT_8080: &[&str] = &["curl", "-sSgm", "5", "http://{at}:8080/"];
@@ -44,6 +47,19 @@ pub const PROGRAMS: &[Program] = &[
         policies: &[V4, V6],
         binds: Binds::Any6,
         files: &[NGINX_CONF, ("listen", "listen [::]:80 ipv6only=off;")],
+        prepare: &[],
+        server: NGINX_SERVER,
+        client: CLIENT_80,
+        caller: None,
+        answer: " asked",
+        seen: &["{} asked"],
+    },
+    Program {
+        name: "nginx, listen [::]:80",
+        needs: NGINX,
+        policies: &[V6, BOTH],
+        binds: Binds::Only6,
+        files: &[NGINX_CONF, ("listen", "listen [::]:80;")],
         prepare: &[],
         server: NGINX_SERVER,
         client: CLIENT_80,

@@ -1,5 +1,6 @@
 //! Real programs, unmodified, under `run`: each is reached at the assigned
-//! address alone, seen from it alone, and finds itself at its own localhost.
+//! address alone, seen from it alone, and finds itself at its own localhost,
+//! which it can tell from everybody else.
 
 mod clients;
 mod echo;
@@ -9,6 +10,7 @@ mod program;
 mod server;
 mod services;
 mod tool;
+mod trust;
 
 use std::process::ExitCode;
 
@@ -21,6 +23,7 @@ fn main() -> ExitCode {
             .flatten()
             .flat_map(pair::trials)
             .chain(clients::trials())
+            .chain(trust::trials())
             .collect()
     })
 }

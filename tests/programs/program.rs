@@ -46,6 +46,8 @@ pub enum Binds {
     Any4ButAnswersFromHost,
     /// `::`, for both families.
     Any6,
+    /// `::`, for IPv6 alone.
+    Only6,
     /// 0.0.0.0, and `::` for IPv6 alone.
     Both,
     /// 127.0.0.1 and `::1`
@@ -92,6 +94,7 @@ impl Binds {
         match self {
             Self::Any4 => all(&IPV4).to_vec(),
             Self::Any4ButAnswersFromHost => vec![HOST4, LOOP4],
+            Self::Only6 => all(&IPV6).to_vec(),
             Self::Any6 | Self::Both => [all(&IPV4), all(&IPV6)].concat(),
             Self::Loopback => vec![LOOP4, LOOP6],
         }
@@ -134,8 +137,8 @@ impl Binds {
     }
 
     fn families(self, policy: Policy) -> impl Iterator<Item = &'static Family> {
-        let v4 = policy.ipv4.is_some();
-        let v6 = policy.ipv6.is_some() && matches!(self, Self::Any6 | Self::Both);
+        let v4 = policy.ipv4.is_some() && self != Self::Only6;
+        let v6 = policy.ipv6.is_some() && matches!(self, Self::Any6 | Self::Only6 | Self::Both);
         [(v4, &IPV4), (v6, &IPV6)]
             .into_iter()
             .filter_map(|(is_assigned, family)| is_assigned.then_some(family))

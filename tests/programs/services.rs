@@ -5,11 +5,13 @@ use oci_bind_hook_tests::hook::{BOTH, V4, V6};
 use crate::program::{Binds, Program};
 use crate::tool::Tool;
 
-const REDIS: &[Tool] = &[
+/// What redis and its client need.
+pub const REDIS: &[Tool] = &[
     ("redis-server", "redis-server"),
     ("redis-tools", "redis-cli"),
 ];
-const REDIS_CLIENT: &[&str] = &["redis-cli", "-h", "{host}", "client", "info"];
+/// Its client, which is told about itself.
+pub const REDIS_CLIENT: &[&str] = &["redis-cli", "-h", "{host}", "client", "info"];
 const DNSMASQ: &[Tool] = &[("dnsmasq-base", "dnsmasq"), ("bind9-dnsutils", "dig")];
 const IPERF: &[Tool] = &[("iperf3", "iperf3")];
 const IPERF_SERVER: &[&str] = &["iperf3", "--server", "--forceflush"];
@@ -104,7 +106,9 @@ pub const PROGRAMS: &[Program] = &[
         client: &[
             "dig", "@{host}", "-p", "5300", "+short", "+tries=1", "+time=2", "x.test", "A",
         ],
-        caller: None,
+        caller: Some(&[
+            "dig", "@{host}", "-p", "5300", "+short", "+tcp", "x.test", "A",
+        ]),
         answer: "192.0.2.99\n",
         seen: &["query[A] x.test from {}\n"],
     },
@@ -185,7 +189,7 @@ pub const PROGRAMS: &[Program] = &[
             ("openssh-client", "ssh-keygen"),
             ("util-linux", "unshare"),
         ],
-        policies: &[BOTH],
+        policies: &[V4, V6, BOTH],
         binds: Binds::Both,
         files: &[
             ("sshd_config", include_str!("files/sshd_config")),
