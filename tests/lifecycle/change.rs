@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 use oci_bind_hook_tests::container::Container;
+use oci_bind_hook_tests::counters::dropped;
 use oci_bind_hook_tests::harness;
 use oci_bind_hook_tests::hook::{BOTH, Hook, NEIGHBOUR, Policy, V4};
-use oci_bind_hook_tests::net::{ANY4, CIP4, Net, OTHER4};
+use oci_bind_hook_tests::net::{ANY4, CIP4, Net, OTHER4, PEER4};
 use oci_bind_hook_tests::reach;
-use oci_bind_hook_tests::socket::{TCP4, UDP4, at};
+use oci_bind_hook_tests::socket::{Socket, TCP4, UDP4, at};
 
 use crate::policy::bound;
 
@@ -23,6 +24,10 @@ pub fn trials() -> Vec<Trial> {
     vec![
         trial("attach replaces a policy without a gap", without_gap),
         trial("a policy that changes leaves servers where they are", stay),
+        trial(
+            "a policy that changes leaves connections alone",
+            established,
+        ),
     ]
 }
 
@@ -87,7 +92,7 @@ fn stay(hook: &Hook, container: &Container) -> Result<()> {
         }
     }
     hook.attach(&container.cgroup, NEIGHBOUR.guarded())?;
-    let client = oci_bind_hook_tests::socket::Socket::new(UDP4)?;
+    let client = Socket::new(UDP4)?;
     client.send(Some(servers[1].local()?), b"ping")?;
     ensure!(!servers[1].has_input()?, "the guard let a datagram in");
     hook.attach(&container.cgroup, V4.guarded())?;
@@ -96,5 +101,50 @@ fn stay(hook: &Hook, container: &Container) -> Result<()> {
         servers[1].receive()?.0 == b"pong",
         "the guard let a datagram in"
     );
+    Ok(())
+}
+
+/// Connections in both directions go on without the guard, are cut off by it,
+/// and go on again under a policy with their address: TCP sends once more what
+/// was dropped.
+fn established(hook: &Hook, container: &Container) -> Result<()> {
+    hook.attach(&container.cgroup, V4)?;
+    let server = container.init.socket(TCP4)?;
+    server.bind(at(ANY4, 8080, 0))?;
+    server.listen()?;
+    let caller = Socket::new(TCP4)?;
+    caller.reset_on_close()?;
+    caller.connect(at(CIP4, 8080, 0))?;
+    let incoming = (server.accept()?, caller);
+
+    let peer = Socket::new(TCP4)?;
+    peer.bind(at(PEER4, 8080, 0))?;
+    peer.listen()?;
+    let client = container.init.socket(TCP4)?;
+    client.reset_on_close()?;
+    client.connect(at(PEER4, 8080, 0))?;
+    let outgoing = (client, peer.accept()?);
+
+    for (inside, outside) in [incoming, outgoing] {
+        for policy in [NEIGHBOUR, NEIGHBOUR.loopback("auto"), BOTH.guarded()] {
+            hook.attach(&container.cgroup, policy)?;
+            let names = (inside.local()?.ip(), outside.peer()?.ip());
+            ensure!(names == (CIP4, CIP4), "under {policy:?} {names:?}");
+            for (from, to) in [(&inside, &outside), (&outside, &inside)] {
+                from.send(None, b"hello")?;
+                let got = to.receive_connected()?;
+                ensure!(got == b"hello", "under {policy:?} {got:?} arrived");
+            }
+        }
+        hook.attach(&container.cgroup, NEIGHBOUR.guarded())?;
+        let (before, _) = dropped(&container.cgroup)?;
+        inside.send(None, b"late")?;
+        let (after, _) = dropped(&container.cgroup)?;
+        ensure!(after > before, "the guard let a segment out");
+        ensure!(!outside.has_input()?, "the segment arrived");
+        hook.attach(&container.cgroup, V4.guarded())?;
+        let got = outside.receive_connected()?;
+        ensure!(got == b"late", "{got:?} arrived");
+    }
     Ok(())
 }
