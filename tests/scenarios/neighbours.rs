@@ -1,36 +1,75 @@
-//! B15: two containers and the host's own service at one port.
+//! B15, L1 and L4: what containers are to each other.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::{Result, ensure};
 use oci_bind_hook_tests::agent::Agent;
 use oci_bind_hook_tests::cgroup::Cgroup;
-use oci_bind_hook_tests::harness;
 use oci_bind_hook_tests::hook::{BOTH, Hook, NEIGHBOUR};
-use oci_bind_hook_tests::net::{ANY4, ANY6, CIP4, CIP6, HOST4, HOST6, Net, OTHER4, OTHER6};
+use oci_bind_hook_tests::net::{ANY4, ANY6, CIP4, CIP6, HOST4, HOST6, LOOP4, Net, OTHER4, OTHER6};
 use oci_bind_hook_tests::reach;
 use oci_bind_hook_tests::socket::{Kind, Outcome, Socket, TCP4, TCP6, UDP4, UDP6, at};
 use rustix::io::Errno;
 
 use crate::observe::PORT;
-use crate::row::Row;
+use crate::row::{Row, Scene};
+use crate::told::{serve, take};
 
 /// All rows of this file.
 pub fn rows() -> Vec<Row> {
-    [
+    let mut rows: Vec<_> = [
         (TCP4, ANY4, [CIP4, OTHER4, HOST4]),
         (UDP4, ANY4, [CIP4, OTHER4, HOST4]),
         (TCP6, ANY6, [CIP6, OTHER6, HOST6]),
         (UDP6, ANY6, [CIP6, OTHER6, HOST6]),
     ]
-    .map(|(kind, any, inside)| Row {
-        id: "B15",
-        trial: harness::trial(
-            format!("B15 {kind:?} two containers and the host at one port"),
-            move || Net::isolated(|net| side_by_side(net, kind, any, inside)),
-        ),
+    .map(|(kind, any, inside)| {
+        let name = format!("B15 {kind:?} two containers and the host at one port");
+        Row::alone("B15", name, move || {
+            Net::isolated(|net| side_by_side(net, kind, any, inside))
+        })
     })
-    .into()
+    .into();
+    // The first is that of the host, which all programs there have.
+    for (id, loopback, kind, seen) in [
+        ("L1", "auto", TCP4, LOOP4),
+        ("L1", "auto", UDP4, LOOP4),
+        ("L4", "private", TCP4, NEIGHBOUR_LOOP),
+        ("L4", "private", UDP4, NEIGHBOUR_LOOP),
+    ] {
+        let what = format!("{kind:?} bound to {LOOP4} calls another container, {loopback}");
+        rows.push(Scene::row(id, &what, move |scene| {
+            from_loopback(scene, loopback, kind, seen)
+        }));
+    }
+    rows
+}
+
+/// What 192.0.2.20 makes of 127.128.0.0/9.
+const NEIGHBOUR_LOOP: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 128, 2, 20));
+
+/// The documented limit: within a host, a client that binds to loopback calls
+/// every container's server from there.
+fn from_loopback(scene: &Scene, loopback: &'static str, kind: Kind, seen: IpAddr) -> Result<()> {
+    scene.attach(BOTH.loopback(loopback).guarded())?;
+    let server = serve(&scene.inside(), kind, at(ANY4, PORT, 0))?;
+    let name = server.local()?;
+    ensure!(name.ip() == CIP4, "the server is at {name}");
+    let other = Cgroup::new()?;
+    scene
+        .hook
+        .attach(&other, NEIGHBOUR.loopback(loopback).guarded())?;
+    let client = Agent::new(&other)?.socket(kind)?;
+    client.bind(at(LOOP4, 0, 0))?;
+    client.connect(name)?;
+    let from = if kind.tcp {
+        server.accept()?.peer()?
+    } else {
+        client.send(None, b"ping")?;
+        take(&server)?
+    };
+    ensure!(from.ip() == seen, "it is seen from {from}");
+    Ok(())
 }
 
 fn side_by_side(net: Net, kind: Kind, any: IpAddr, inside: [IpAddr; 3]) -> Result<()> {

@@ -15,14 +15,15 @@ use crate::observe::{PORT, done};
 use crate::row::{Row, Site, denied, row};
 use crate::told::{How, Told, call, open, serve};
 
-const PRIVATE: &[Policy] = &[
+/// Policies with a private loopback that is derived.
+pub const PRIVATE: &[Policy] = &[
     V4.loopback("private").guarded(),
     BOTH.loopback("private").guarded(),
 ];
 const PRIVATE_BOTH: &[Policy] = &[BOTH.loopback("private").guarded()];
 const CHOSEN: &[Policy] = &[V4.loopback("127.5.6.7").guarded()];
 
-/// What 192.0.2.10 and 192.0.2.20 make of 127.128.0.0/9.
+/// What 192.0.2.10 makes of 127.128.0.0/9.
 const DERIVED: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 128, 2, 10));
 const LOOP4_ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 const MAPPED_LOOP: IpAddr = mapped(LOOP4);

@@ -1,11 +1,11 @@
-//! G1: sockets whose calls no address hook sees, or not all of them.
+//! G1 and L4: sockets whose calls no address hook sees, or not all of them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::Result;
 use libc::{IPPROTO_IPV6, IPV6_FREEBIND};
 use oci_bind_hook_tests::net::{
-    ANY4, ANY6, CIP4, CIP6, HOST4, HOST6, OTHER4, OTHER6, PEER4, PEER6,
+    ANY4, ANY6, CIP4, CIP6, HOST4, HOST6, LOOP4, OTHER4, OTHER6, PEER4, PEER6,
 };
 use oci_bind_hook_tests::socket::{Kind, Outcome, Socket, UDP4, UDP6};
 use rustix::io::Errno;
@@ -13,6 +13,7 @@ use rustix::net::SocketType;
 
 use crate::guard::{GUARDED4, GUARDED6};
 use crate::observe::{PORT, done, send_to};
+use crate::private::PRIVATE;
 use crate::row::{Row, Site, row};
 
 /// A protocol for experiments (RFC 3692), which nothing else here uses.
@@ -138,6 +139,17 @@ fn udp_lite() -> Vec<Row> {
         };
         add("bind to the wildcard, connect, send", bound, Ok(own));
     }
+    // The documented gap: a connect that no hook sees is not redirected.
+    let what = format!("UDP-Lite connect {LOOP4}, the host's server there");
+    let observe = move |site: &Site| -> Result<Outcome> {
+        let server = lite(&site.outside(), UDP4)?;
+        server.bind(site.at(LOOP4, PORT))?;
+        let client = lite(site, UDP4)?;
+        done!(client.connect(site.at(LOOP4, PORT)));
+        done!(client.send(None, b"ping"));
+        Ok(Ok(server.receive()?.1.ip()))
+    };
+    rows.extend(row("L4", &what, PRIVATE, observe, Ok(LOOP4), Ok(LOOP4)));
     rows
 }
 
