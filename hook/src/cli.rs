@@ -72,6 +72,11 @@ pub enum Command {
     Load,
     /// Remove the pinned programs that no cgroup uses
     Unload,
+    /// Print a CDI specification that injects the hook, for Docker and containerd
+    ///
+    /// Write it to /etc/cdi/oci-bind-hook.json, and start containers with the
+    /// device oci-bind-hook.io/policy=annotations besides their annotations.
+    Cdi,
     /// Ends the processes of a cgroup, and removes it, when standard input ends
     #[command(hide = true)]
     EndRun {

@@ -5,6 +5,7 @@
 mod accepted;
 mod addresses;
 mod annotations;
+mod cdi;
 mod cgroups;
 mod config;
 mod refusal;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
             cgroups::trials(),
             config::trials(),
             accepted::trials(),
+            cdi::trials(),
         ]
         .into_iter()
         .flatten()

@@ -1,6 +1,7 @@
 //! One file for each command.
 
 mod attach;
+mod cdi;
 mod create_runtime;
 mod pins;
 
@@ -37,6 +38,7 @@ pub(crate) fn execute(cli: Cli) -> Result<u8, Failure> {
         Command::Detach { target } => attach::detach(&target)?,
         Command::Load => pins::load()?,
         Command::Unload => pins::unload()?,
+        Command::Cdi => cdi::cdi()?,
         Command::EndRun { cgroup } => run::end_run(&cgroup)?,
     }
     Ok(0)
