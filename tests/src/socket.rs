@@ -151,7 +151,22 @@ impl Socket {
 
     /// connect(2). `to` may be of the other family than the socket.
     pub fn connect(&self, to: SocketAddr) -> Outcome<()> {
-        net::connect(&self.fd, &to)
+        match net::connect(&self.fd, &to) {
+            // The kernel interrupts the thread when it takes down a ring of
+            // io_uring (`io_tctx_exit_cb`); the connect goes on meanwhile.
+            Err(Errno::INTR) => self.connected(),
+            outcome => outcome,
+        }
+    }
+
+    /// What a connect comes to that is under way.
+    fn connected(&self) -> Outcome<()> {
+        let mut fds = [PollFd::new(self, PollFlags::OUT)];
+        let patience = Timespec::try_from(PATIENCE).map_err(|_| Errno::INVAL)?;
+        if retry_on_intr(|| poll(&mut fds, Some(&patience)))? == 0 {
+            return Err(Errno::TIMEDOUT);
+        }
+        sockopt::socket_error(self)?
     }
 
     /// connect(2) with `AF_UNSPEC`.
