@@ -98,7 +98,8 @@ fn by_ring() -> Vec<Row> {
             done!(uring::bind(&server, site.at(asked, PORT))?);
             answer(&server, PORT)
         };
-        rows.extend(row("B21", &what, policies, observe, inside, Ok(asked)));
+        let [inside, plain] = [inside, Ok(asked)].map(uring::bound);
+        rows.extend(row("B21", &what, policies, observe, inside, plain));
     }
     for (policies, kind, to, inside, plain) in [
         (WITH4, TCP4, PEER4, Ok(CIP4), HOST4),

@@ -1,10 +1,10 @@
 //! C10 and G1: ping sockets, which have a bind of their own.
 
 use std::net::IpAddr;
+use std::sync::OnceLock;
 
 use anyhow::{Result, ensure};
 use oci_bind_hook_tests::hook::Policy;
-use oci_bind_hook_tests::host::needs_kernel;
 use oci_bind_hook_tests::net::{CIP4, CIP6, HOST4, HOST6, PEER4, PEER6};
 use oci_bind_hook_tests::socket::{Kind, Outcome, Socket, UDP4, UDP6};
 use rustix::io::Errno;
@@ -44,8 +44,14 @@ pub fn rows() -> Vec<Row> {
 
         for policies in [guarded, plain] {
             let what = format!("IPv{family} ping socket connect");
-            let observe = move |site: &Site| connect(site, kind, peer);
-            rows.extend(row("C10", &what, policies, observe, Ok(own), Ok(host)));
+            let observe = move |site: &Site| connect(site, kind, own, peer);
+            let inside = match policies {
+                _ if has_ping_hook() => Ok(Some(own)),
+                policies if policies != guarded => Ok(Some(host)),
+                _ if kind.v6 => Ok(None),
+                _ => Err(Errno::PERM),
+            };
+            rows.extend(row("C10", &what, policies, observe, inside, Ok(Some(host))));
         }
     }
     rows
@@ -80,15 +86,33 @@ fn ping(
     Ok(Some(client.receive()?.1.ip()))
 }
 
-/// Connects, and sends an echo request, which is answered: the local address.
-fn connect(site: &Site, kind: Kind, to: IpAddr) -> Result<Outcome> {
-    needs_kernel(6, 1, "the hook of a ping socket's connect")?;
-    let client = open(site, kind)?;
+/// Connects, and sends an echo request: the local address, if it is answered.
+/// A second one, as in [`ping`], tells that it never will be.
+fn connect(site: &Site, kind: Kind, own: IpAddr, to: IpAddr) -> Result<Outcome<Option<IpAddr>>> {
+    let (client, second) = (open(site, kind)?, open(site, kind)?);
     done!(client.connect(site.at(to, 0)));
     done!(client.send(None, request(kind)));
+    second.bind(site.at(own, 0))?;
+    second.send(Some(site.at(to, 0)), request(kind))?;
+    second.receive()?;
+    if !client.has_input()? {
+        return Ok(Ok(None));
+    }
     let (_, from) = client.receive()?;
     ensure!(from.ip() == to, "the answer came from {from}");
-    Ok(Ok(client.local()?.ip()))
+    Ok(Ok(Some(client.local()?.ip())))
+}
+
+/// Whether the connect of a ping socket has a hook (Linux 6.1): the function
+/// that runs it is among the kernel's types. Before, the guard alone sees what
+/// is sent from another address.
+fn has_ping_hook() -> bool {
+    const FUNCTION: &[u8] = b"ping_v6_pre_connect";
+    static HAS: OnceLock<bool> = OnceLock::new();
+    *HAS.get_or_init(|| {
+        let types = std::fs::read("/sys/kernel/btf/vmlinux").unwrap_or_default();
+        types.split(|byte| *byte == 0).any(|name| name == FUNCTION)
+    })
 }
 
 fn request(kind: Kind) -> &'static [u8] {

@@ -22,7 +22,7 @@ Every trial makes real calls on a real kernel and looks at what a peer or the
 program can observe: in a cgroup under a policy, and, where it comes from a
 table, outside of it and after `detach`. A trial runs once for each policy that
 it concerns. *Kernel* is the oldest one on which the row holds; on an older one
-the trial is ignored, and says why.
+its trials check what is said to happen there.
 ";
 
 /// The names of the trials by row.

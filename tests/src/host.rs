@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_change};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::{harness, sys};
+use crate::sys;
 
 /// Where the hook keeps its pins, below the bpffs.
 pub const PINS: &str = "/sys/fs/bpf/oci-bind-hook";
@@ -43,25 +43,6 @@ pub fn private_bpffs() -> Result<()> {
     .context("make / private")?;
     mount("bpf", BPFFS, "bpf", MountFlags::empty(), None)
         .with_context(|| format!("mount a bpffs at {BPFFS}"))
-}
-
-/// Skips a trial of what kernels before this one do not have.
-pub fn needs_kernel(major: u32, minor: u32, what: &str) -> Result<()> {
-    let name = rustix::system::uname();
-    let release = name.release().to_string_lossy();
-    let mut numbers = release
-        .split(['.', '-'])
-        .map_while(|part| part.parse().ok());
-    let running: (u32, u32) = (
-        numbers.next().context("find the kernel's version")?,
-        numbers.next().unwrap_or_default(),
-    );
-    if running < (major, minor) {
-        return Err(harness::skip(format!(
-            "{what} came with Linux {major}.{minor}, this is {release}"
-        )));
-    }
-    Ok(())
 }
 
 /// Lets the process have as many descriptors as it may: how many.
