@@ -20,7 +20,7 @@ binary = $(target)/release/oci-bind-hook
 # Every shell script, those without a suffix by name.
 scripts = .ci/run $(shell find ebpf tests packaging -name '*.sh' 2>/dev/null)
 
-.PHONY: build demo test bench lint lint-format lint-clippy lint-doc lint-shell ebpf ebpf-check install uninstall clean help
+.PHONY: build demo test test-kernels bench lint lint-format lint-clippy lint-doc lint-shell ebpf ebpf-check install uninstall clean help
 .DEFAULT_GOAL := build
 
 build: ## build the release binary
@@ -31,6 +31,10 @@ demo: ## show the main job with real containers (root)
 
 test: ## run every test (root)
 	tests/run.sh
+
+# FILTER selects trials, KERNELS kernels: see the script.
+test-kernels: ## run the scenarios on older and newer kernels, in virtual machines (root)
+	tests/vm/kernels.sh $(if $(FILTER),'$(FILTER)')
 
 bench: build ## measure what a container start costs (root)
 	OCI_BIND_HOOK=$(abspath $(binary)) $(CARGO) bench --locked --package oci-bind-hook-tests
@@ -84,5 +88,5 @@ clean: ## remove what was built
 	$(CARGO) clean
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "PREFIX=$(PREFIX) and DESTDIR=$(DESTDIR) are honoured."

@@ -1,0 +1,22 @@
+#!/bin/busybox sh
+# shellcheck shell=dash
+# Runs the test binaries in a test machine, as /payload/run: the trials with
+# the text of /payload/filter in their names, or all of them.
+tests=/payload/target/deps
+export OCI_BIND_HOOK=/payload/target/oci-bind-hook
+
+# Not in the root cgroup, which no policy can govern.
+mkdir /sys/fs/cgroup/tests
+echo $$ >/sys/fs/cgroup/tests/cgroup.procs
+
+cp -a /payload/root/. /
+set --
+[ ! -s /payload/filter ] || set -- "$(cat /payload/filter)"
+
+echo "Linux $(uname -r)"
+status=0
+for binary in "$tests"/*; do
+  echo "=== ${binary##*/}"
+  "$binary" --test-threads=2 --color=never "$@" || status=1
+done
+exit $status
