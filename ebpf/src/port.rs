@@ -56,13 +56,22 @@ fn search(rules: &[PortRule; PORT_RULES], asked: Port) -> &PortRule {
     let mut bit = PORT_RULES.ilog2();
     while bit > 0 {
         bit -= 1;
-        let middle = &rules[(index | ((1 << bit) - 1)) % PORT_RULES];
+        let middle = at(rules, index | ((1 << bit) - 1));
         let difference = u64::from(middle.asked).wrapping_sub(asked.into());
         // Hidden, or the compiler makes a branch of the sign.
         let is_below = black_box(difference) >> 63;
         index |= (is_below as usize) << bit;
     }
-    &rules[index % PORT_RULES]
+    at(rules, index)
+}
+
+/// The index is hidden from the compiler, which would drop the bound as
+/// needless. The verifier needs it: before Linux 6.10 it takes the result of
+/// an OR for any number ("math between map_value pointer and register with
+/// unbounded min value is not allowed").
+#[inline(always)]
+fn at(rules: &[PortRule; PORT_RULES], index: usize) -> &PortRule {
+    &rules[black_box(index) % PORT_RULES]
 }
 
 /// Whether a socket of that protocol at `port` is left alone.
