@@ -52,6 +52,8 @@ make_initramfs() {
   cp "$VM/guest/init.sh" "$root/init"
   chmod 755 "$root/init"
   echo '127.0.0.1 localhost' >"$root/etc/hosts"
+  # Without it a name of two lines has one address.
+  echo 'multi on' >"$root/etc/host.conf"
   add_modules "$root"
   # Busybox has an `ip`, which lacks half of the options.
   add_program "$root" "$(command -v ip)"

@@ -64,7 +64,7 @@ run_on() {
 
 # The report of each trial that failed.
 show_failures() {
-  sed -n '/^failures:$/,/^test result:/p' "$1/output" | sed '/^test result:/d; /^failures:$/d; /^    /d'
+  sed -n '/^failures:$/,/^test result:/p' "$1/output" | sed '/^test result:/d; /^failures:$/d; /^    /d; /^$/d'
 }
 
 "$ROOT/tests/setup.sh" vm

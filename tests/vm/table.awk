@@ -33,6 +33,7 @@ function add_row(row) {
 /^test .* \.\.\. (ok|FAILED|ignored)/ {
   row = binary == "scenarios" && ($2 in known) ? $2 : binary
   add_row(row)
+  ran[row] = 1
   if ($0 ~ /\.\.\. ok$/) { passed[row, kernel]++; total_passed++ }
   else if ($0 ~ /\.\.\. FAILED$/) { failed[row, kernel]++; total_failed++ }
   else { skipped[row, kernel]++; total_skipped++ }
@@ -43,6 +44,7 @@ END {
   for (k = 1; k <= kernel_count; k++) { name = kernels[k]; sub(/[+-].*/, "", name); printf " %16s", name }
   print ""
   for (r = 1; r <= row_count; r++) {
+    if (!ran[rows[r]]) continue
     printf "%-10s", rows[r]
     for (k = 1; k <= kernel_count; k++) printf " %16s", cell(rows[r], kernels[k])
     print ""
