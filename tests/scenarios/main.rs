@@ -22,6 +22,7 @@ mod observe;
 mod ping;
 mod ports;
 mod private;
+mod private_again;
 mod row;
 mod sctp;
 mod semantics;
@@ -48,6 +49,7 @@ const TABLES: &[fn() -> Vec<Row>] = &[
     loopback::rows,
     localhost::rows,
     private::rows,
+    private_again::rows,
     guard::rows,
     unhooked::rows,
     sctp::rows,

@@ -24,7 +24,7 @@ const PRIVATE_BOTH: &[Policy] = &[BOTH.loopback("private").guarded()];
 const CHOSEN: &[Policy] = &[V4.loopback("127.5.6.7").guarded()];
 
 /// What 192.0.2.10 makes of 127.128.0.0/9.
-const DERIVED: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 128, 2, 10));
+pub const DERIVED: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 128, 2, 10));
 const LOOP4_ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 const MAPPED_LOOP: IpAddr = mapped(LOOP4);
 
