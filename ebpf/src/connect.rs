@@ -2,42 +2,53 @@
 //! loopback goes.
 
 use crate::abi::{Cause, Policy};
-use crate::address::{ANY6, Family, Kind, V4, V6, kind4, kind6, mapped, same6};
-use crate::loopback::{self, Found, Loopback, Route, route};
+use crate::address::{ANY4, ANY6, Family, Kind, V4, V6, kind4, kind6, mapped, same6};
+use crate::loopback::{self, Found, Loopback, Way, is_private, route};
 use crate::port::{Port, is_exempt};
 use crate::verdict::{Path, Verdict, assigned4, assigned6, is_active, private_loopback};
 
-/// The local side of a socket that is about to connect.
+/// The local side of a socket that is about to connect. A struct for the reason
+/// that [`Verdict`] is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Local {
+pub struct Local {
+    /// What the socket has.
+    pub bound: Bound,
+    /// The address for [`Bound::Address`], an IPv4 one IPv4-mapped; else `::`.
+    pub address: V6,
+}
+
+/// What a socket has on its local side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
     /// No address and no port: free to be moved.
-    Unbound,
+    Nothing,
     /// A port without an address: a datagram socket that has already sent,
     /// which the kernel will not let a program bind any more.
     Port,
-    /// Bound to this address, or left there by an earlier connect.
-    Address(Family),
+    /// An address: it was bound there, or left there by an earlier connect.
+    Address,
 }
 
 impl Local {
     /// From the fields of an `AF_INET` socket.
     #[inline(always)]
     pub const fn of4(address: V4, port: u32) -> Self {
-        match (address, port) {
-            (0, 0) => Self::Unbound,
-            (0, _) => Self::Port,
-            _ => Self::Address(Family::V4(address)),
+        if address == ANY4 {
+            Self::of6(ANY6, port)
+        } else {
+            Self::of6(mapped(address), port)
         }
     }
 
     /// From the fields of an `AF_INET6` socket.
     #[inline(always)]
     pub const fn of6(address: V6, port: u32) -> Self {
-        match (same6(&address, &ANY6), port) {
-            (true, 0) => Self::Unbound,
-            (true, _) => Self::Port,
-            _ => Self::Address(Family::of(address)),
-        }
+        let bound = match (same6(&address, &ANY6), port) {
+            (true, 0) => Bound::Nothing,
+            (true, _) => Bound::Port,
+            _ => Bound::Address,
+        };
+        Self { bound, address }
     }
 }
 
@@ -120,22 +131,23 @@ fn to_loopback(
         can_be_v4,
         can_be_v6,
     };
-    match route(policy, call, find) {
-        Route::Host => Verdict::pass(),
-        Route::Deny(cause) => Verdict::deny(cause),
+    let route = route(policy, call, find);
+    match route.way {
+        Way::Host => Verdict::pass(),
+        Way::Nowhere => Verdict::deny(route.cause),
         // The kernel would choose the host's 127.0.0.1, where replies from the
         // private loopback do not go. Near the assigned address it is right.
-        Route::To(Family::V4(address), _)
-            if matches!(client.local, Local::Port) && private_loopback(policy) == Some(address) =>
+        Way::To
+            if matches!(client.local.bound, Bound::Port) && is_private(policy, route.address) =>
         {
             Verdict::deny(Cause::Immovable)
         }
-        Route::To(address, port) => Verdict::rewrite(Path {
-            is_moved: matches!(client.local, Local::Unbound),
-            source: loopback::source(policy, address),
+        Way::To => Verdict::rewrite(Path {
+            is_moved: matches!(client.local.bound, Bound::Nothing),
+            source: loopback::source(policy, route.address),
             is_redirected: true,
-            destination: address.to_v6(),
-            port,
+            destination: route.address,
+            port: route.port,
         }),
     }
 }
@@ -146,12 +158,12 @@ fn to_loopback(
 /// cannot be moved, and must not leave from where it is.
 #[inline(always)]
 fn source(policy: &Policy, client: Client, own: V6) -> Verdict<Path<V6>> {
-    match client.local {
-        Local::Unbound => Verdict::rewrite(Path::from(own)),
-        Local::Address(address) if may_stay(policy, &address) => Verdict::pass(),
+    match client.local.bound {
+        Bound::Nothing => Verdict::rewrite(Path::from(own)),
+        Bound::Address if may_stay(policy, &Family::of(client.local.address)) => Verdict::pass(),
         // Late, since the verifier follows each way out of the search.
         _ if is_exempt(policy, client.protocol, client.local_port) => Verdict::pass(),
-        Local::Address(_) | Local::Port => Verdict::deny(Cause::Immovable),
+        Bound::Address | Bound::Port => Verdict::deny(Cause::Immovable),
     }
 }
 

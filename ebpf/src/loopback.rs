@@ -17,15 +17,60 @@ pub enum Found {
     Nobody,
 }
 
-/// Where a call to loopback goes.
+/// Where a call to loopback goes. A struct for the reason that
+/// [`crate::verdict::Verdict`] is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Route {
+pub struct Route {
+    /// Which way.
+    pub way: Way,
+    /// The address for [`Way::To`], an IPv4 one IPv4-mapped.
+    pub address: V6,
+    /// The port for [`Way::To`].
+    pub port: Port,
+    /// The cause for [`Way::Nowhere`].
+    pub cause: Cause,
+}
+
+/// Which way a call to loopback goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
     /// To the host's loopback, as it was asked for.
     Host,
+    /// To an address and port.
+    To,
+    /// It is refused.
+    Nowhere,
+}
+
+impl Route {
+    /// To the host's loopback.
+    pub const HOST: Self = Self {
+        way: Way::Host,
+        address: [0; 4],
+        port: 0,
+        cause: Cause::NoPolicy,
+    };
+
     /// To this address and port.
-    To(Family, Port),
+    #[inline(always)]
+    pub const fn to(address: Family, port: Port) -> Self {
+        Self {
+            way: Way::To,
+            address: address.to_v6(),
+            port,
+            ..Self::HOST
+        }
+    }
+
     /// Nowhere.
-    Deny(Cause),
+    #[inline(always)]
+    pub const fn nowhere(cause: Cause) -> Self {
+        Self {
+            way: Way::Nowhere,
+            cause,
+            ..Self::HOST
+        }
+    }
 }
 
 /// A call to loopback.
@@ -61,7 +106,7 @@ pub fn route(
     mut find: impl FnMut(Family, Port) -> Found,
 ) -> Route {
     if !redirects_calls(policy) {
-        return Route::Host;
+        return Route::HOST;
     }
     let private = private_loopback(policy);
     let mut at_private = Found::Nobody;
@@ -71,7 +116,7 @@ pub fn route(
         let private = Family::V4(private);
         at_private = find(private, call.port);
         if matches!(at_private, Found::Own) {
-            return Route::To(private, call.port);
+            return Route::to(private, call.port);
         }
     }
     if let PortUse::Is(actual) = port(policy, call.protocol, call.port) {
@@ -79,36 +124,36 @@ pub fn route(
             && call.can_be_v6
             && matches!(find(Family::V6(own), actual), Found::Own)
         {
-            return Route::To(Family::V6(own), actual);
+            return Route::to(Family::V6(own), actual);
         }
         if let Some(own) = assigned4(policy)
             && call.can_be_v4
             && matches!(find(Family::V4(own), actual), Found::Own)
         {
-            return Route::To(Family::V4(own), actual);
+            return Route::to(Family::V4(own), actual);
         }
     }
     match (private, at_private) {
-        (None, _) => Route::Host,
+        (None, _) => Route::HOST,
         // Nobody there: the kernel itself says so.
         (Some(private), Found::Nobody) if call.can_be_v4 => {
-            Route::To(Family::V4(private), call.port)
+            Route::to(Family::V4(private), call.port)
         }
-        (Some(_), _) => Route::Deny(Cause::Refused),
+        (Some(_), _) => Route::nowhere(Cause::Refused),
     }
 }
 
-/// The source of a call that [`route`] sends to `destination`, IPv4 addresses
-/// IPv4-mapped: loopback, so that a server that trusts its own host still does.
+/// The source of a call that [`route`] sends to `destination`, both with IPv4
+/// addresses IPv4-mapped: loopback, so that a server that trusts its own host still does.
 ///
 /// The private loopback has no IPv6 address, and a server could not reply to
 /// `::1` there, so such a call comes from its destination.
 #[inline(always)]
-pub fn source(policy: &Policy, destination: Family) -> V6 {
-    match (destination, private_loopback(policy)) {
+pub fn source(policy: &Policy, destination: V6) -> V6 {
+    match (Family::of(destination), private_loopback(policy)) {
         (Family::V4(_), private) => mapped(private.unwrap_or(LOOPBACK4)),
         (Family::V6(_), None) => LOOPBACK6,
-        (Family::V6(destination), Some(_)) => destination,
+        (Family::V6(_), Some(_)) => destination,
     }
 }
 

@@ -3,8 +3,8 @@
 
 use crate::abi::{Cause, Policy};
 use crate::address::{Family, Kind, V4, V6, kind4, kind6, same6};
-use crate::connect::Local;
-use crate::loopback::{self, Found, Loopback, Route, route};
+use crate::connect::{Bound, Local};
+use crate::loopback::{self, Found, Loopback, Route, Way, route};
 use crate::port::Port;
 use crate::verdict::{Path, Verdict, assigned4, assigned6, is_active};
 
@@ -44,19 +44,18 @@ pub fn sendmsg4(
     let is_loopback = matches!(kind4(destination), Kind::Loopback | Kind::Unspecified);
     let is_named = matches!(kind4(source), Kind::Unicast);
     if is_loopback && !datagram.is_connected {
-        match to_loopback(policy, datagram, true, false, find) {
-            Route::Host => {}
-            Route::Deny(cause) => return Verdict::deny(cause),
-            // Only IPv4 was asked for.
-            Route::To(Family::V6(_), _) => return Verdict::deny(Cause::Refused),
-            Route::To(Family::V4(address), port) => {
+        let route = to_loopback(policy, datagram, true, false, find);
+        match route.way {
+            Way::Host => {}
+            Way::Nowhere => return Verdict::deny(route.cause),
+            Way::To => {
                 let is_foreign = is_named && assigned4(policy) != Some(source);
                 return Verdict::rewrite(Path {
                     is_moved: is_free(datagram.local) || is_foreign,
-                    source: loopback::source(policy, Family::V4(address))[3],
+                    source: loopback::source(policy, route.address)[3],
                     is_redirected: true,
-                    destination: address,
-                    port,
+                    destination: route.address[3],
+                    port: route.port,
                 });
             }
         }
@@ -93,19 +92,18 @@ pub fn sendmsg6(
     let is_loopback = matches!(kind, Kind::Loopback | Kind::Unspecified);
     let is_named = matches!(kind6(&source), Kind::Unicast);
     if is_loopback && !datagram.is_connected {
-        match to_loopback(policy, datagram, false, true, find) {
-            Route::Host => {}
-            Route::Deny(cause) => return Verdict::deny(cause),
-            // Only IPv6 was asked for.
-            Route::To(Family::V4(_), _) => return Verdict::deny(Cause::Refused),
-            Route::To(Family::V6(address), port) => {
+        let route = to_loopback(policy, datagram, false, true, find);
+        match route.way {
+            Way::Host => {}
+            Way::Nowhere => return Verdict::deny(route.cause),
+            Way::To => {
                 let is_foreign = is_named && !is_own6(policy, &source);
                 return Verdict::rewrite(Path {
                     is_moved: is_free(datagram.local) || is_foreign,
-                    source: loopback::source(policy, Family::V6(address)),
+                    source: loopback::source(policy, route.address),
                     is_redirected: true,
-                    destination: address,
-                    port,
+                    destination: route.address,
+                    port: route.port,
                 });
             }
         }
@@ -146,7 +144,7 @@ fn is_own6(policy: &Policy, address: &V6) -> bool {
 /// Whether the socket has no address yet. One that has keeps it as the source.
 #[inline(always)]
 const fn is_free(local: Local) -> bool {
-    matches!(local, Local::Unbound | Local::Port)
+    !matches!(local.bound, Bound::Address)
 }
 
 /// Without an address of the family nothing can be reached off the host; on
@@ -162,8 +160,6 @@ const fn unassigned(is_loopback: bool) -> Cause {
 
 #[inline(always)]
 fn is_on_loopback(local: Local) -> bool {
-    match local {
-        Local::Address(address) => matches!(address.kind(), Kind::Loopback),
-        Local::Unbound | Local::Port => false,
-    }
+    // `::`, of a socket without an address, is not loopback.
+    matches!(Family::of(local.address).kind(), Kind::Loopback)
 }

@@ -144,7 +144,7 @@ fn a_port_without_an_address_cannot_go_to_the_private_loopback() {
 fn without_a_policy_everything_is_refused() {
     let nothing = Policy::default();
     let refused = Cause::NoPolicy;
-    let unbound = client(Local::Unbound);
+    let unbound = client(Local::of4(0, 0));
     let (to4, to6) = (v4("127.0.0.1"), v6("::1"));
     assert_eq!(connect4(&nothing, to4, unbound), Deny(refused));
     assert_eq!(connect6(&nothing, to6, unbound), Deny(refused));
@@ -155,7 +155,7 @@ fn an_exempt_port_is_left_alone() {
     let policy = with_port(both(), 5353, 0, protocol::TCP);
     let exempt = Client {
         local_port: 5353_u16.to_be(),
-        ..client(Local::Port)
+        ..client(Local::of4(0, 5353))
     };
     let verdict = connect4(&policy, v4("198.51.100.7"), exempt);
     assert_eq!(verdict, Pass, "B18");

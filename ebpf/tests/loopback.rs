@@ -28,7 +28,7 @@ const FROM_V6ONLY: Loopback = Loopback {
 };
 
 fn to(address: &str, port: u16) -> Route {
-    Route::To(family(address), port.to_be())
+    Route::to(family(address), port.to_be())
 }
 
 #[test]
@@ -47,8 +47,8 @@ fn what_loopback_is() {
 
 #[test]
 fn the_hosts() {
-    assert_eq!(route(&both(), FROM_V4, no_lookup), Route::Host, "L3");
-    assert_eq!(route(&both(), FROM_V6, no_lookup), Route::Host, "L3");
+    assert_eq!(route(&both(), FROM_V4, no_lookup), Route::HOST, "L3");
+    assert_eq!(route(&both(), FROM_V6, no_lookup), Route::HOST, "L3");
 }
 
 #[test]
@@ -56,21 +56,21 @@ fn auto_finds_the_moved_server() {
     let policy = auto(both());
     let rows = [
         (FROM_V4, server(OWN4, 80, Own), to(OWN4, 80)),
-        (FROM_V4, server(OWN4, 80, Other), Route::Host),
-        (FROM_V4, server(OWN4, 81, Own), Route::Host),
-        (FROM_V4, server(OWN6, 80, Own), Route::Host),
+        (FROM_V4, server(OWN4, 80, Other), Route::HOST),
+        (FROM_V4, server(OWN4, 81, Own), Route::HOST),
+        (FROM_V4, server(OWN6, 80, Own), Route::HOST),
         (FROM_V6, server(OWN6, 80, Own), to(OWN6, 80)),
         (FROM_V6, server(OWN4, 80, Own), to(OWN4, 80)),
         (FROM_V6ONLY, server(OWN6, 80, Own), to(OWN6, 80)),
-        (FROM_V6ONLY, server(OWN4, 80, Own), Route::Host),
+        (FROM_V6ONLY, server(OWN4, 80, Own), Route::HOST),
     ];
     for (call, find, expected) in rows {
         assert_eq!(route(&policy, call, find), expected, "L1: {call:?}");
     }
     let only4 = route(&auto(only4()), FROM_V6ONLY, no_lookup);
-    assert_eq!(only4, Route::Host, "L1: nothing to look up");
+    assert_eq!(only4, Route::HOST, "L1: nothing to look up");
     let only6 = route(&auto(only6()), FROM_V4, no_lookup);
-    assert_eq!(only6, Route::Host, "L1: nothing to look up");
+    assert_eq!(only6, Route::HOST, "L1: nothing to look up");
 }
 
 #[test]
@@ -79,13 +79,13 @@ fn auto_finds_the_moved_port() {
     let found = route(&policy, FROM_V4, server(OWN4, 8080, Own));
     assert_eq!(found, to(OWN4, 8080), "L1 and B17");
     let exempt = with_port(auto(both()), 80, 0, protocol::TCP);
-    assert_eq!(route(&exempt, FROM_V4, no_lookup), Route::Host, "B18");
+    assert_eq!(route(&exempt, FROM_V4, no_lookup), Route::HOST, "B18");
 }
 
 #[test]
 fn private_never_reaches_the_host() {
     let policy = private(both());
-    let refused = Route::Deny(Cause::Refused);
+    let refused = Route::nowhere(Cause::Refused);
     let rows = [
         (FROM_V4, server(PRIVATE, 80, Own), to(PRIVATE, 80)),
         (FROM_V4, server(OWN4, 80, Own), to(OWN4, 80)),

@@ -92,7 +92,7 @@ fn ipv6_destinations() {
 fn without_a_policy_everything_is_refused() {
     let nothing = Policy::default();
     let refused = Cause::NoPolicy;
-    let any = datagram(Local::Unbound);
+    let any = datagram(Local::of4(0, 0));
     let (to4, to6) = (v4("127.0.0.1"), v6("::1"));
     assert_eq!(sendmsg4(&nothing, to4, 0, any), Deny(refused));
     assert_eq!(sendmsg6(&nothing, to6, [0; 4], any), Deny(refused));
