@@ -10,7 +10,7 @@
 //! use oci_bind_hook_ebpf::abi::{Policy, flag, protocol};
 //!
 //! let mut policy = Policy {
-//!     flags: flag::ACTIVE | flag::IPV4 | flag::IPV6 | flag::LOOPBACK_AUTO | flag::GUARD,
+//!     flags: flag::LAYOUT | flag::ACTIVE | flag::IPV4 | flag::IPV6 | flag::LOOPBACK_AUTO | flag::GUARD,
 //!     ipv4: u32::from_ne_bytes([192, 0, 2, 10]),
 //!     ipv6: [
 //!         u32::from_ne_bytes([0x20, 0x01, 0x0d, 0xb8]),
@@ -91,6 +91,12 @@ pub mod flag {
     pub const LOOPBACK_PRIVATE: u32 = 1 << 4;
     /// Packets of other addresses are dropped.
     pub const GUARD: u32 = 1 << 5;
+    /// Which bits hold the number of the struct's layout, so that a later
+    /// version can tell whether it may read what an earlier one wrote.
+    pub const LAYOUT_MASK: u32 = 0xff << 24;
+    /// The layout of this version: to be raised when a field of
+    /// [`super::Policy`] or [`super::Counters`] changes its place or meaning.
+    pub const LAYOUT: u32 = 1 << 24;
 }
 
 /// How many ports one policy can move or exempt: a power of two.

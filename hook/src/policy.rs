@@ -124,7 +124,7 @@ impl From<&Plan> for abi::Policy {
     /// Writes addresses as words, and ports, in network byte order.
     fn from(plan: &Plan) -> Self {
         let mut policy = Self {
-            flags: flag::ACTIVE,
+            flags: flag::LAYOUT | flag::ACTIVE,
             ..Self::default()
         };
         if let Some(address) = plan.ipv4 {

@@ -172,7 +172,12 @@ fn the_worked_example_of_the_contract() {
     };
     let plan = decide(&request, &configured("")).unwrap();
     let mut expected = abi::Policy {
-        flags: flag::ACTIVE | flag::IPV4 | flag::IPV6 | flag::LOOPBACK_AUTO | flag::GUARD,
+        flags: flag::LAYOUT
+            | flag::ACTIVE
+            | flag::IPV4
+            | flag::IPV6
+            | flag::LOOPBACK_AUTO
+            | flag::GUARD,
         ipv4: u32::from_ne_bytes([192, 0, 2, 10]),
         ipv6: [
             u32::from_ne_bytes([0x20, 0x01, 0x0d, 0xb8]),
