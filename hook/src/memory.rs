@@ -26,6 +26,6 @@ impl LockedMemory {
 
 impl Drop for LockedMemory {
     fn drop(&mut self) {
-        let _ = setrlimit(Resource::Memlock, self.before.clone());
+        let _ = setrlimit(Resource::Memlock, self.before);
     }
 }
