@@ -220,6 +220,20 @@ pub struct Counters {
     pub causes: [u64; CAUSES],
 }
 
+impl Counters {
+    /// Adds what another CPU has counted.
+    pub fn add(&mut self, other: &Self) {
+        for (sum, hook) in self.hooks.iter_mut().zip(&other.hooks) {
+            sum.rewritten += hook.rewritten;
+            sum.passed += hook.passed;
+            sum.denied += hook.denied;
+        }
+        for (sum, cause) in self.causes.iter_mut().zip(&other.causes) {
+            *sum += cause;
+        }
+    }
+}
+
 /// Name of the `BPF_MAP_TYPE_CGROUP_STORAGE` map that holds [`Policy`].
 pub const POLICY_MAP: &str = "POLICY";
 /// Name of the `BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE` map that holds [`Counters`].

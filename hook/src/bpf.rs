@@ -9,8 +9,10 @@
     reason = "the bpf system call takes a union of raw pointers"
 )]
 
-use aya_obj::generated::{BPF_F_ALLOW_MULTI, bpf_attach_type, bpf_attr, bpf_cmd, bpf_prog_info};
-use oci_bind_hook_ebpf::abi::Policy;
+use aya_obj::generated::{
+    BPF_F_ALLOW_MULTI, bpf_attach_type, bpf_attr, bpf_cmd, bpf_map_info, bpf_prog_info,
+};
+use oci_bind_hook_ebpf::abi::{Counters, Policy};
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
@@ -109,6 +111,30 @@ pub fn read_policy(map: BorrowedFd<'_>, cgroup: u64) -> io::Result<Policy> {
     let mut attr = element(map, &cgroup, (&raw mut policy) as u64);
     call(bpf_cmd::BPF_MAP_LOOKUP_ELEM, &mut attr)?;
     Ok(policy)
+}
+
+/// What was counted in a cgroup, all CPUs together (`BPF_MAP_LOOKUP_ELEM` of a
+/// per-CPU map, which wants room for as many values as there are possible
+/// CPUs); ENOENT if nothing was ever attached.
+pub fn read_counters(map: BorrowedFd<'_>, cgroup: u64, cpus: usize) -> io::Result<Counters> {
+    let mut copies = vec![Counters::default(); cpus];
+    let mut attr = element(map, &cgroup, copies.as_mut_ptr() as u64);
+    call(bpf_cmd::BPF_MAP_LOOKUP_ELEM, &mut attr)?;
+    let mut sum = Counters::default();
+    copies.iter().for_each(|copy| sum.add(copy));
+    Ok(sum)
+}
+
+/// The size of a map's values in bytes (`BPF_OBJ_GET_INFO_BY_FD`).
+pub fn value_size(map: BorrowedFd<'_>) -> io::Result<usize> {
+    // SAFETY: a plain struct of integers, for which zero is a value.
+    let mut info: bpf_map_info = unsafe { std::mem::zeroed() };
+    let mut attr = zeroed();
+    attr.info.bpf_fd = number(map);
+    attr.info.info_len = u32::try_from(size_of::<bpf_map_info>()).map_err(io::Error::other)?;
+    attr.info.info = &raw mut info as u64;
+    call(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
+    usize::try_from(info.value_size).map_err(io::Error::other)
 }
 
 fn attachment(

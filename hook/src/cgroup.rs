@@ -25,7 +25,7 @@ use rustix::process::Pid;
 use hierarchy::Hierarchy;
 use members::Kin;
 
-pub use choose::{choose, parse_proc};
+pub use choose::{choose, container, parse_proc};
 pub use mount::{Mount, parse as parse_mountinfo};
 
 /// A directory of the cgroup2 hierarchy, opened; never the root.
@@ -210,6 +210,16 @@ pub fn own_directory() -> Result<PathBuf> {
 pub fn walk(visit: impl FnMut(&Path, BorrowedFd<'_>) -> Result<()>) -> Result<()> {
     let hierarchy = Hierarchy::find()?;
     tree::walk(hierarchy.as_fd(), &hierarchy.mount.point, visit)
+}
+
+/// As [`walk`], with paths within the hierarchy, as /proc/PID/cgroup has them.
+///
+/// # Errors
+///
+/// As for [`walk`].
+pub fn walk_names(visit: impl FnMut(&Path, BorrowedFd<'_>) -> Result<()>) -> Result<()> {
+    let hierarchy = Hierarchy::find()?;
+    tree::walk(hierarchy.as_fd(), Path::new(&hierarchy.mount.root), visit)
 }
 
 /// Opens a cgroup, if it holds `pid` and its kin only.

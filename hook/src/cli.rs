@@ -68,6 +68,18 @@ pub enum Command {
         #[command(flatten)]
         target: Target,
     },
+    /// Show every cgroup under a policy on this host, and what was decided there
+    Status {
+        /// Only this container, in detail: its id, the beginning of it, or the
+        /// path of a cgroup
+        container: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+        /// Again every two seconds, until interrupted
+        #[arg(long, conflicts_with = "json")]
+        watch: bool,
+    },
     /// Load and pin the programs ahead of the first container
     Load,
     /// Remove the pinned programs that no cgroup uses

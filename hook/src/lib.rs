@@ -23,6 +23,7 @@ pub mod report;
 pub mod request;
 mod run;
 pub mod state;
+pub mod status;
 
 use clap::Parser as _;
 use std::process::ExitCode;

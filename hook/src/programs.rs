@@ -35,6 +35,11 @@ impl Program {
     pub fn is_needed(&self, policy: &Policy) -> bool {
         policy.flags & self.needed_by != 0
     }
+
+    /// Whether it sees packets, and not calls.
+    pub fn sees_packets(&self) -> bool {
+        self.needed_by == PACKETS
+    }
 }
 
 /// Programs that decide calls.
@@ -96,6 +101,7 @@ const fn program(name: &'static str, attach_type: bpf_attach_type, needed_by: u3
 pub struct Programs {
     programs: Vec<(Program, OwnedFd)>,
     policy: OwnedFd,
+    directory: PathBuf,
     _lock: Option<bpffs::Lock>,
 }
 
@@ -140,6 +146,7 @@ impl Programs {
         Ok(open_pin(&directory.join(POLICY_PIN))?.map(|policy| Self {
             programs,
             policy,
+            directory: directory.to_owned(),
             _lock: None,
         }))
     }
@@ -169,6 +176,22 @@ impl Programs {
     /// The policy map.
     pub fn policy(&self) -> BorrowedFd<'_> {
         self.policy.as_fd()
+    }
+
+    /// Opens the map of counters, which only those who look need.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such pin, or it cannot be opened.
+    pub fn counters(&self) -> Result<OwnedFd> {
+        let path = self.directory.join(COUNTERS_PIN);
+        open_pin(&path)?.with_context(|| format!("open {}: no such pin", path.display()))
+    }
+
+    /// The name of the version: the hash of its object.
+    pub fn version(&self) -> String {
+        let name = self.directory.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
     }
 
     /// Whether any of these programs is attached to the cgroup itself.

@@ -7,6 +7,7 @@ mod policy;
 mod rollback;
 mod run;
 mod run_end;
+mod status;
 
 use std::process::ExitCode;
 
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
             rollback::trials(),
             run::trials(),
             run_end::trials(),
+            status::trials(),
         ]
         .into_iter()
         .flatten()

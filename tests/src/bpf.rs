@@ -2,7 +2,10 @@
 //! this kernel can do.
 #![expect(unsafe_code, reason = "bpf(2) has no safe wrapper")]
 
+use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
@@ -10,6 +13,8 @@ use rustix::io::Errno;
 
 /// `BPF_PROG_LOAD` of `enum bpf_cmd`.
 const PROG_LOAD: i64 = 5;
+/// `BPF_OBJ_GET` of `enum bpf_cmd`.
+const OBJ_GET: i64 = 7;
 /// `BPF_PROG_ATTACH` of `enum bpf_cmd`.
 const PROG_ATTACH: i64 = 8;
 /// `BPF_PROG_DETACH` of `enum bpf_cmd`.
@@ -46,6 +51,15 @@ pub const NAME_TYPES: [(&str, u32); 6] = [
 
 /// The attach points of a policy with a guard.
 pub const PACKET_TYPES: [(&str, u32); 2] = [("INET_INGRESS", 0), ("INET_EGRESS", 1)];
+
+/// The members for `BPF_OBJ_GET` of `union bpf_attr`.
+#[repr(C)]
+#[derive(Default)]
+struct PinAttr {
+    path: u64,
+    descriptor: u32,
+    flags: u32,
+}
 
 /// The member `query` of `union bpf_attr`, as far as Linux 4.15 knows it.
 #[repr(C)]
@@ -140,11 +154,7 @@ pub(crate) fn attach(
 }
 
 /// Detaches a program.
-pub(crate) fn detach(
-    program: BorrowedFd<'_>,
-    cgroup: BorrowedFd<'_>,
-    attach_type: u32,
-) -> Result<()> {
+pub fn detach(program: BorrowedFd<'_>, cgroup: BorrowedFd<'_>, attach_type: u32) -> Result<()> {
     let mut attr = AttachAttr {
         target_fd: cgroup.as_raw_fd().try_into()?,
         attach_bpf_fd: program.as_raw_fd().try_into()?,
@@ -208,4 +218,16 @@ pub(crate) fn bpf<T>(command: i64, attr: &mut T) -> std::io::Result<i32> {
         Ok(returned) if returned >= 0 => Ok(returned),
         _ => Err(std::io::Error::last_os_error()),
     }
+}
+
+/// Opens a program or map that is pinned.
+pub fn open_pin(path: &Path) -> Result<OwnedFd> {
+    let name = CString::new(path.as_os_str().as_bytes())?;
+    let mut attr = PinAttr {
+        path: name.as_ptr() as u64,
+        ..PinAttr::default()
+    };
+    let fd = bpf(OBJ_GET, &mut attr).with_context(|| format!("open {}", path.display()))?;
+    // SAFETY: the kernel has just made this descriptor for us alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

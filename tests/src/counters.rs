@@ -1,33 +1,18 @@
 //! What the programs have counted in a cgroup.
-#![expect(unsafe_code, reason = "values of a map are plain memory")]
 
-use std::ffi::CString;
 use std::fs::{self, File};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 
 use anyhow::{Context, Result, ensure};
 use oci_bind_hook_ebpf::abi::{Cause, Counters, Hook};
 
-use crate::bpf::bpf;
+use crate::bpf::{self, bpf};
 use crate::cgroup::Cgroup;
 use crate::host;
 
 /// `BPF_MAP_LOOKUP_ELEM` of `enum bpf_cmd`.
 const MAP_LOOKUP_ELEM: i64 = 1;
-/// `BPF_OBJ_GET` of `enum bpf_cmd`.
-const OBJ_GET: i64 = 7;
-
-/// The members for `BPF_OBJ_GET` of `union bpf_attr`.
-#[repr(C)]
-#[derive(Default)]
-struct PinAttr {
-    path: u64,
-    descriptor: u32,
-    flags: u32,
-}
-
 /// The members for `BPF_MAP_LOOKUP_ELEM` of `union bpf_attr`.
 #[repr(C)]
 struct ElementAttr {
@@ -59,14 +44,7 @@ pub fn refused(cgroup: &Cgroup, cause: Cause) -> Result<u64> {
 fn read(cgroup: &Cgroup) -> Result<Vec<Counters>> {
     let pins = host::pins()?;
     ensure!(pins.len() == 1, "not one set of pins: {pins:?}");
-    let path = CString::new(pins[0].join("counters").as_os_str().as_bytes())?;
-    let mut attr = PinAttr {
-        path: path.as_ptr() as u64,
-        ..PinAttr::default()
-    };
-    let map = bpf(OBJ_GET, &mut attr).with_context(|| format!("open {path:?}"))?;
-    // SAFETY: the kernel has just made this descriptor for us alone.
-    let map = unsafe { OwnedFd::from_raw_fd(map) };
+    let map = bpf::open_pin(&pins[0].join("counters"))?;
 
     let key = File::open(cgroup.path())?.metadata()?.ino();
     let mut copies = vec![Counters::default(); possible_cpus()?];

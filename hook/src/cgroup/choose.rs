@@ -79,6 +79,25 @@ pub fn choose(path: &str, id: &str) -> Result<String> {
     Ok(path.to_owned())
 }
 
+/// The engine and the id of the container that a cgroup is of, as far as its
+/// path tells.
+pub fn container(path: &str) -> Option<(Option<&'static str>, &str)> {
+    const ENGINES: [(&str, &str); 5] = [
+        ("libpod-", "podman"),
+        ("crio-", "cri-o"),
+        ("cri-containerd-", "containerd"),
+        ("docker-", "docker"),
+        ("buildah-", "buildah"),
+    ];
+    let mut parents = path.rsplit('/');
+    let (component, id) = parents.find_map(|component| Some((component, full_id(component)?)))?;
+    let parent = parents.next();
+    let engine = ENGINES.iter().find_map(|(prefix, engine)| {
+        (component.starts_with(prefix) || parent == Some(engine)).then_some(*engine)
+    });
+    Some((engine, id))
+}
+
 /// Refuses the root cgroup, which every process is in or below.
 pub(super) fn refuse_root(path: &str) -> Result<()> {
     if is_root(path) {

@@ -4,6 +4,7 @@ mod attach;
 mod cdi;
 mod create_runtime;
 mod pins;
+mod status;
 
 use anyhow::{Context as _, Result};
 use oci_bind_hook_ebpf::abi;
@@ -38,6 +39,11 @@ pub(crate) fn execute(cli: Cli) -> Result<u8, Failure> {
         Command::Detach { target } => attach::detach(&target)?,
         Command::Load => pins::load()?,
         Command::Unload => pins::unload()?,
+        Command::Status {
+            container,
+            json,
+            watch,
+        } => status::status(container.as_deref(), json, watch)?,
         Command::Cdi => cdi::cdi()?,
         Command::EndRun { cgroup } => run::end_run(&cgroup)?,
     }

@@ -1,0 +1,210 @@
+//! `status`: what is in force on this host.
+
+use std::fmt::Write as _;
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use serde_json::json;
+
+use super::print;
+use crate::programs::VERSION;
+use crate::status::{self, Entry};
+
+/// How often `--watch` looks.
+const INTERVAL: Duration = Duration::from_secs(2);
+/// Home, and clear to the end of the screen (ECMA-48, CUP and ED).
+const CLEAR: &str = "\x1b[H\x1b[J";
+/// How much of an id is shown in a list, as engines do.
+const SHORT_ID: usize = 12;
+
+pub(super) fn status(which: Option<&str>, as_json: bool, watch: bool) -> Result<()> {
+    loop {
+        let entries = chosen(status::collect()?, which)?;
+        let text = if as_json {
+            serde_json::to_string_pretty(&json!({ "version": VERSION, "cgroups": entries }))?
+        } else if which.is_some() {
+            entries.iter().map(details).collect::<Vec<_>>().join("\n")
+        } else {
+            list(&entries)
+        };
+        if !watch {
+            return print(text.trim_end());
+        }
+        print(&format!("{CLEAR}{}", text.trim_end()))?;
+        sleep(INTERVAL);
+    }
+}
+
+/// All, or those of one container or cgroup.
+fn chosen(entries: Vec<Entry>, which: Option<&str>) -> Result<Vec<Entry>> {
+    let Some(which) = which else {
+        return Ok(entries);
+    };
+    if which.is_empty() {
+        bail!("no container is named: give an id, the beginning of one, or a cgroup's path");
+    }
+    let is_meant = |entry: &Entry| {
+        let container = entry.container.as_deref();
+        entry.cgroup == which || container.is_some_and(|id| id.starts_with(which))
+    };
+    let found: Vec<_> = entries.into_iter().filter(is_meant).collect();
+    if found.is_empty() {
+        bail!(
+            "no cgroup under a policy is of container {which}: \
+             give its id, the beginning of it, or the cgroup's path; status lists them"
+        );
+    }
+    Ok(found)
+}
+
+/// A table, one line for each cgroup.
+fn list(entries: &[Entry]) -> String {
+    if entries.is_empty() {
+        return "no cgroup is under a policy".to_owned();
+    }
+    let head = [
+        "CONTAINER",
+        "IPV4",
+        "IPV6",
+        "LOOPBACK",
+        "GUARD",
+        "REWRITTEN",
+        "PASSED",
+        "DENIED",
+        "DROPPED",
+        "CGROUP",
+    ];
+    let mut rows = vec![head.map(str::to_owned)];
+    rows.extend(entries.iter().map(row));
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let widths: [usize; 10] = std::array::from_fn(width);
+    let mut text = String::new();
+    for row in &rows {
+        let mut line = String::new();
+        for (index, (cell, width)) in row.iter().zip(widths).enumerate() {
+            // Numbers to the right.
+            let _ = match index {
+                5..=8 => write!(line, "{cell:>width$}  "),
+                _ => write!(line, "{cell:<width$}  "),
+            };
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    for entry in entries {
+        for remark in remarks(entry) {
+            let _ = writeln!(text, "{}: {remark}", entry.cgroup);
+        }
+    }
+    text
+}
+
+fn row(entry: &Entry) -> [String; 10] {
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let policy = entry.policy.as_ref();
+    let calls = entry.counters.sum();
+    let dropped: u64 = entry.counters.dropped.values().sum();
+    [
+        or_dash(
+            entry
+                .container
+                .as_deref()
+                .map(|id| id[..SHORT_ID].to_owned()),
+        ),
+        or_dash(
+            policy
+                .and_then(|policy| policy.ipv4)
+                .map(|ipv4| ipv4.to_string()),
+        ),
+        or_dash(
+            policy
+                .and_then(|policy| policy.ipv6)
+                .map(|ipv6| ipv6.to_string()),
+        ),
+        or_dash(policy.map(|policy| policy.loopback.clone())),
+        or_dash(policy.map(|policy| policy.guard.to_owned())),
+        calls.rewritten.to_string(),
+        calls.passed.to_string(),
+        calls.denied.to_string(),
+        dropped.to_string(),
+        entry.cgroup.clone(),
+    ]
+}
+
+/// Everything about one cgroup.
+fn details(entry: &Entry) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, value: &str| {
+        if !value.is_empty() {
+            let _ = writeln!(text, "{name:<10} {value}");
+        }
+    };
+    line("container", entry.container.as_deref().unwrap_or_default());
+    line("engine", entry.engine.unwrap_or_default());
+    line("cgroup", &entry.cgroup);
+    if let Some(policy) = &entry.policy {
+        line(
+            "ipv4",
+            &policy.ipv4.map(|ipv4| ipv4.to_string()).unwrap_or_default(),
+        );
+        line(
+            "ipv6",
+            &policy.ipv6.map(|ipv6| ipv6.to_string()).unwrap_or_default(),
+        );
+        line("loopback", &policy.loopback);
+        line("guard", policy.guard);
+        line("ports", &policy.ports.join(","));
+        line("exempt", &policy.exempt.join(","));
+    }
+    line("programs", &entry.version);
+    for remark in remarks(entry) {
+        line("note", &remark);
+    }
+    let _ = writeln!(
+        text,
+        "\n{:<14} {:>10} {:>10} {:>10}",
+        "call", "rewritten", "passed", "denied"
+    );
+    for (name, calls) in &entry.counters.calls {
+        let (rewritten, passed, denied) = (calls.rewritten, calls.passed, calls.denied);
+        let _ = writeln!(text, "{name:<14} {rewritten:>10} {passed:>10} {denied:>10}");
+    }
+    for (title, counts) in [
+        ("dropped packets", &entry.counters.dropped),
+        ("denied calls", &entry.counters.denied),
+    ] {
+        let counts = counts.iter().filter(|(_, count)| **count > 0);
+        let counts: Vec<_> = counts
+            .map(|(name, count)| format!("{name} {count}"))
+            .collect();
+        if !counts.is_empty() {
+            let _ = writeln!(text, "{title}: {}", counts.join(", "));
+        }
+    }
+    text
+}
+
+/// What an operator should know.
+fn remarks(entry: &Entry) -> Vec<String> {
+    let mut remarks = Vec::new();
+    if !entry.missing.is_empty() {
+        remarks.push(format!(
+            "NOT PROTECTED: {} was taken off: restart the container, or attach the policy again",
+            entry.missing.join(", ")
+        ));
+    }
+    if entry.policy.is_none() && entry.is_current {
+        remarks.push(
+            "it has programs but no policy, and is refused everything: attach one, or detach"
+                .to_owned(),
+        );
+    }
+    if !entry.is_current {
+        remarks.push(format!(
+            "it runs the programs of another version, {}, until it is started again",
+            entry.version
+        ));
+    }
+    remarks
+}

@@ -1,0 +1,130 @@
+//! What the programs read, in the words of annotations: pure.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use oci_bind_hook_ebpf::abi::{self, PortRule, flag};
+use serde::Serialize;
+
+/// A policy that is in force. Values are written as in annotations, lists as
+/// arrays, and an address that is not assigned as `null`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Policy {
+    /// The assigned IPv4 address.
+    pub ipv4: Option<Ipv4Addr>,
+    /// The assigned IPv6 address.
+    pub ipv6: Option<Ipv6Addr>,
+    /// `auto`, `host`, or the address of a private loopback.
+    pub loopback: String,
+    /// `on` or `off`.
+    pub guard: &'static str,
+    /// Ports that are bound at another number.
+    pub ports: Vec<String>,
+    /// Ports that are left alone.
+    pub exempt: Vec<String>,
+}
+
+impl From<&abi::Policy> for Policy {
+    fn from(policy: &abi::Policy) -> Self {
+        let has = |bit| policy.flags & bit != 0;
+        let loopback = if has(flag::LOOPBACK_PRIVATE) {
+            ipv4(policy.loopback).to_string()
+        } else if has(flag::LOOPBACK_AUTO) {
+            "auto".to_owned()
+        } else {
+            "host".to_owned()
+        };
+        let mut rules: Vec<_> = policy
+            .port_rules
+            .iter()
+            .filter(|rule| rule.asked != 0)
+            .collect();
+        rules.sort_by_key(|rule| u16::from_be(rule.asked));
+        let (mut ports, mut exempt) = (Vec::new(), Vec::new());
+        for rule in rules {
+            for (suffix, actual) in changes(rule) {
+                let asked = u16::from_be(rule.asked);
+                match actual {
+                    0 => exempt.push(format!("{asked}{suffix}")),
+                    actual => ports.push(format!("{asked}:{actual}{suffix}")),
+                }
+            }
+        }
+        Self {
+            ipv4: has(flag::IPV4).then(|| ipv4(policy.ipv4)),
+            ipv6: has(flag::IPV6).then(|| ipv6(policy.ipv6)),
+            loopback,
+            guard: if has(flag::GUARD) { "on" } else { "off" },
+            ports,
+            exempt,
+        }
+    }
+}
+
+/// The ports that a rule gives, host byte order, each with the suffix that says
+/// for which protocol; without those that stay.
+fn changes(rule: &PortRule) -> Vec<(&'static str, u16)> {
+    let all = if rule.tcp == rule.udp {
+        vec![("", rule.tcp)]
+    } else {
+        vec![("/tcp", rule.tcp), ("/udp", rule.udp)]
+    };
+    all.into_iter()
+        .filter(|(_, actual)| *actual != rule.asked)
+        .map(|(suffix, actual)| (suffix, u16::from_be(actual)))
+        .collect()
+}
+
+/// From network byte order.
+fn ipv4(word: u32) -> Ipv4Addr {
+    Ipv4Addr::from(word.to_ne_bytes())
+}
+
+fn ipv6(words: [u32; 4]) -> Ipv6Addr {
+    Ipv6Addr::from_bits(
+        words
+            .iter()
+            .fold(0, |bits, word| bits << 32 | u128::from(u32::from_be(*word))),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config;
+    use crate::policy::decide;
+    use crate::request::Request;
+
+    proptest! {
+        #[test]
+        fn a_plan_comes_back_as_it_was(
+            v4 in any::<[u8; 4]>(),
+            v6 in any::<[u8; 16]>(),
+            guard in prop::sample::select(vec!["on", "off"]),
+            loopback in prop::sample::select(vec!["auto", "host", "127.9.9.9"]),
+            moved in 1_u16..=u16::MAX - 1,
+            free in 1_u16..=u16::MAX,
+        ) {
+            prop_assume!(moved != free);
+            let request = Request {
+                ipv4: Some(v4.into()),
+                ipv6: Some(v6.into()),
+                guard: Some(guard.parse().unwrap()),
+                loopback: Some(loopback.parse().unwrap()),
+                ports: Some(format!("{moved}:{}/udp", moved + 1).parse().unwrap()),
+                exempt: Some(format!("{free}").parse().unwrap()),
+            };
+            let plan = decide(&request, &config::parse("", "test.toml").unwrap()).unwrap();
+            let shown = Policy::from(&abi::Policy::from(&plan));
+            prop_assert_eq!(shown, Policy {
+                ipv4: request.ipv4,
+                ipv6: request.ipv6,
+                loopback: loopback.to_owned(),
+                guard,
+                ports: vec![format!("{moved}:{}/udp", moved + 1)],
+                exempt: vec![free.to_string()],
+            });
+        }
+    }
+}
