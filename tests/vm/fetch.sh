@@ -52,6 +52,9 @@ fetch() {
 }
 
 [ $# = 1 ] || die 'usage: tests/vm/fetch.sh SERIES|newest'
+# One at a time: other checkouts use the cache too.
+exec 9>"$CACHE/lock"
+flock 9
 update_lists
 release=$(newest_of "$1")
 [ -n "$release" ] || { say "Debian's archive has no Linux $1 ($FLAVOUR)"; exit 3; }

@@ -13,7 +13,8 @@ set -euo pipefail
 filter=${1:-}
 read -r -a series <<<"${KERNELS:-5.10 6.1 6.12 newest}"
 patience=${PATIENCE:-1200}
-out=$CACHE/out/kernels
+# Not in the cache, which other checkouts use too.
+out=$(target_directory)/vm/kernels
 payload=$(mktemp -d)
 trap 'rm -rf "$payload"' EXIT
 
