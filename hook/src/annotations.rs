@@ -107,7 +107,8 @@ impl<'a> Keys<'a> {
         let Some(name) = names.next() else {
             bail!(
                 "annotations KEY/container.NAME are set but this container has no name: \
-                 use them in Kubernetes pods, elsewhere write {PREFIX}KEY alone"
+                 CRI-O and containerd tell it, other engines do not: \
+                 write {PREFIX}KEY alone, for each container"
             );
         };
         if let Some(other) = names.find(|other| *other != name) {
