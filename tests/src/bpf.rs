@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
 use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// `BPF_PROG_LOAD` of `enum bpf_cmd`.
 const PROG_LOAD: i64 = 5;
@@ -205,9 +206,24 @@ pub(crate) fn load(program: &[Instruction], attach_type: u32) -> std::io::Result
         expected_attach_type: attach_type,
         ..LoadAttr::default()
     };
-    let descriptor = bpf(PROG_LOAD, &mut attr)?;
+    let descriptor = with_locked_memory(|| bpf(PROG_LOAD, &mut attr))?;
     // SAFETY: the kernel has just made this descriptor for us alone.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// Before Linux 5.11 programs count as locked memory. The limit is put back at
+/// once, since the hook inherits it, and has to lift it by itself.
+fn with_locked_memory<T>(load: impl FnOnce() -> T) -> T {
+    let before = getrlimit(Resource::Memlock);
+    let unlimited = Rlimit {
+        current: None,
+        maximum: None,
+    };
+    // Not allowed everywhere, nor needed.
+    let _ = setrlimit(Resource::Memlock, unlimited);
+    let loaded = load();
+    let _ = setrlimit(Resource::Memlock, before);
+    loaded
 }
 
 pub(crate) fn bpf<T>(command: i64, attr: &mut T) -> std::io::Result<i32> {
