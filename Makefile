@@ -10,6 +10,10 @@ INSTALL ?= install
 bindir = $(PREFIX)/libexec/oci/hooks.d
 sbindir = $(PREFIX)/sbin
 hooksdir = $(PREFIX)/share/containers/oci/hooks.d
+mandir = $(PREFIX)/share/man/man8
+bashdir = $(PREFIX)/share/bash-completion/completions
+zshdir = $(PREFIX)/share/zsh/site-functions
+fishdir = $(PREFIX)/share/fish/vendor_completions.d
 # Where the binary looks, whatever the prefix.
 sysconfdir = /etc/oci-bind-hook
 
@@ -70,6 +74,11 @@ install: ## install below $(DESTDIR)$(PREFIX); run make first
 	ln -sfr $(DESTDIR)$(bindir)/oci-bind-hook $(DESTDIR)$(sbindir)/oci-bind-hook
 	test -e $(DESTDIR)$(sysconfdir)/config.toml || \
 		$(INSTALL) -D -m 0644 config/config.toml $(DESTDIR)$(sysconfdir)/config.toml
+	$(INSTALL) -d -m 0755 $(DESTDIR)$(mandir)
+	$(INSTALL) -m 0644 packaging/man/*.8 $(DESTDIR)$(mandir)
+	$(INSTALL) -D -m 0644 packaging/completions/oci-bind-hook.bash $(DESTDIR)$(bashdir)/oci-bind-hook
+	$(INSTALL) -D -m 0644 packaging/completions/_oci-bind-hook $(DESTDIR)$(zshdir)/_oci-bind-hook
+	$(INSTALL) -D -m 0644 packaging/completions/oci-bind-hook.fish $(DESTDIR)$(fishdir)/oci-bind-hook.fish
 	$(INSTALL) -d -m 0755 $(DESTDIR)$(hooksdir)
 	sed 's|/usr/libexec/oci/hooks.d/|$(bindir)/|' config/oci-bind-hook.json \
 		>$(DESTDIR)$(hooksdir)/.oci-bind-hook.json.new
@@ -80,6 +89,9 @@ uninstall: ## remove it again, except for a changed configuration
 	rm -f $(DESTDIR)$(hooksdir)/oci-bind-hook.json
 	rm -f $(DESTDIR)$(sbindir)/oci-bind-hook
 	rm -f $(DESTDIR)$(bindir)/oci-bind-hook
+	rm -f $(addprefix $(DESTDIR)$(mandir)/,$(notdir $(wildcard packaging/man/*.8)))
+	rm -f $(DESTDIR)$(bashdir)/oci-bind-hook $(DESTDIR)$(zshdir)/_oci-bind-hook
+	rm -f $(DESTDIR)$(fishdir)/oci-bind-hook.fish
 	! cmp -s config/config.toml $(DESTDIR)$(sysconfdir)/config.toml || \
 		rm -f $(DESTDIR)$(sysconfdir)/config.toml
 	-rmdir $(DESTDIR)$(sysconfdir) 2>/dev/null

@@ -25,7 +25,19 @@ puts_files_in_place() {
   is files "$(files)" "etc/oci-bind-hook/config.toml 644
 usr/libexec/oci/hooks.d/oci-bind-hook 755
 usr/sbin/oci-bind-hook 777
-usr/share/containers/oci/hooks.d/oci-bind-hook.json 644"
+usr/share/bash-completion/completions/oci-bind-hook 644
+usr/share/containers/oci/hooks.d/oci-bind-hook.json 644
+usr/share/fish/vendor_completions.d/oci-bind-hook.fish 644
+usr/share/man/man8/oci-bind-hook-attach.8 644
+usr/share/man/man8/oci-bind-hook-cdi.8 644
+usr/share/man/man8/oci-bind-hook-create-runtime.8 644
+usr/share/man/man8/oci-bind-hook-detach.8 644
+usr/share/man/man8/oci-bind-hook-load.8 644
+usr/share/man/man8/oci-bind-hook-run.8 644
+usr/share/man/man8/oci-bind-hook-status.8 644
+usr/share/man/man8/oci-bind-hook-unload.8 644
+usr/share/man/man8/oci-bind-hook.8 644
+usr/share/zsh/site-functions/_oci-bind-hook 644"
   is 'the hooks.d file' "$(cat "$ROOT/usr/share/containers/oci/hooks.d/oci-bind-hook.json")" \
     "$(cat config/oci-bind-hook.json)"
   is 'the link' "$(realpath "$ROOT/usr/sbin/oci-bind-hook")" \

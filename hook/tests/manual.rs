@@ -1,0 +1,99 @@
+//! The man pages and shell completions in `packaging`, which come from the
+//! command line's definition.
+//!
+//! `MANUAL=write cargo test --package oci-bind-hook --test manual` writes them;
+//! otherwise a test fails where they differ.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::{Command, CommandFactory as _};
+use clap_complete::Shell;
+use clap_mangen::Man;
+use oci_bind_hook::cli::Cli;
+
+const NAME: &str = "oci-bind-hook";
+/// The sections that the definition does not give.
+const SECTIONS: &str = include_str!("../../packaging/man/sections.roff");
+
+#[test]
+fn manual_and_completions_are_those_of_the_command_line() {
+    let packaging = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging");
+    let mut stale = Vec::new();
+    for (path, text) in pages().into_iter().chain(completions()) {
+        let path = packaging.join(path);
+        if env::var_os("MANUAL").is_some_and(|value| value == "write") {
+            fs::write(&path, text).expect("write a file of packaging");
+        } else if fs::read_to_string(&path).ok().as_ref() != Some(&text) {
+            stale.push(path);
+        }
+    }
+    assert!(
+        stale.is_empty(),
+        "differ from the command line: {stale:?}: \
+         run MANUAL=write cargo test --package oci-bind-hook --test manual"
+    );
+}
+
+/// The command line without what is not for users.
+fn command() -> Command {
+    let all = Cli::command();
+    let shown = all.get_subcommands().filter(|sub| !sub.is_hide_set());
+    Command::new(NAME)
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(all.get_about().cloned().unwrap_or_default())
+        .long_about(all.get_long_about().cloned().unwrap_or_default())
+        .disable_help_subcommand(true)
+        .args(all.get_arguments().cloned())
+        .subcommands(shown.cloned())
+}
+
+/// One page for the program, and one for each command.
+fn pages() -> Vec<(PathBuf, String)> {
+    let mut command = command();
+    command.build();
+    let mut pages = vec![page(command.clone(), NAME.to_owned(), SECTIONS)];
+    for sub in command.get_subcommands() {
+        let name = format!("{NAME}-{}", sub.get_name());
+        let see_also = format!(".SH SEE ALSO\n\\fB{}\\fR(8)\n", NAME.replace('-', "\\-"));
+        pages.push(page(sub.clone(), name, &see_also));
+    }
+    pages
+}
+
+fn page(command: Command, name: String, sections: &str) -> (PathBuf, String) {
+    let file = Path::new("man").join(format!("{name}.8"));
+    let man = Man::new(command.display_name(&name))
+        .title(name.to_uppercase())
+        .section("8")
+        .source(format!("{NAME} {}", env!("CARGO_PKG_VERSION")))
+        .manual("System Administration");
+    let mut text = Vec::new();
+    man.render_title(&mut text).expect("render");
+    man.render_name_section(&mut text).expect("render");
+    man.render_synopsis_section(&mut text).expect("render");
+    man.render_description_section(&mut text).expect("render");
+    man.render_options_section(&mut text).expect("render");
+    if name == NAME {
+        man.render_subcommands_section(&mut text).expect("render");
+    }
+    let text = String::from_utf8(text).expect("a page in UTF-8");
+    (file, text + sections)
+}
+
+fn completions() -> Vec<(PathBuf, String)> {
+    [Shell::Bash, Shell::Zsh, Shell::Fish]
+        .into_iter()
+        .map(|shell| {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut command(), NAME, &mut text);
+            let file = match shell {
+                Shell::Zsh => format!("_{NAME}"),
+                _ => format!("{NAME}.{shell}"),
+            };
+            let text = String::from_utf8(text).expect("completions in UTF-8");
+            (Path::new("completions").join(file), text)
+        })
+        .collect()
+}
