@@ -7,6 +7,8 @@ use rustix::mount::{MountFlags, mount};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use crate::privileges::REMEDY;
+
 /// Where bpffs is mounted by convention; systemd mounts it there.
 pub const MOUNT_POINT: &str = "/sys/fs/bpf";
 /// The directory that holds one directory of pins for each version of the
@@ -67,6 +69,9 @@ fn lock(operation: FlockOperation) -> Result<Option<Lock>> {
     loop {
         let directory = match open_directory(Path::new(DIRECTORY)) {
             Err(Errno::NOENT) => return Ok(None),
+            Err(error @ (Errno::ACCESS | Errno::PERM)) => {
+                return Err(error).with_context(|| format!("open {DIRECTORY}: {REMEDY}"));
+            }
             opened => opened.with_context(|| format!("open {DIRECTORY}"))?,
         };
         flock(&directory, operation).with_context(|| format!("lock {DIRECTORY}"))?;

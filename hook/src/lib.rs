@@ -18,6 +18,7 @@ pub mod config;
 pub mod loader;
 mod memory;
 pub mod policy;
+mod privileges;
 pub mod programs;
 pub mod report;
 pub mod request;

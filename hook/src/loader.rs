@@ -14,6 +14,7 @@ use std::path::Path;
 
 use crate::btf;
 use crate::memory::LockedMemory;
+use crate::privileges::REMEDY;
 use crate::programs::{COUNTERS_PIN, POLICY_PIN, PROGRAMS, VERSION};
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/oci-bind-hook.bpf.o"));
@@ -118,10 +119,8 @@ pub fn remove(directory: &Path) -> Result<()> {
 
 /// Whether a program can choose the errno of a call that it refuses.
 fn has_set_retval() -> Result<bool> {
-    is_helper_supported(ProgramType::CgroupSockAddr, BpfHelper::BPF_FUNC_set_retval).context(
-        "probe the kernel for bpf_set_retval: \
-         needs CAP_BPF and CAP_NET_ADMIN in the initial user namespace: run as root",
-    )
+    is_helper_supported(ProgramType::CgroupSockAddr, BpfHelper::BPF_FUNC_set_retval)
+        .with_context(|| format!("probe the kernel for bpf_set_retval: {REMEDY}"))
 }
 
 /// Where the kernel keeps IPV6_V6ONLY. Without type information the programs

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use crate::bpf;
 use crate::bpffs::{self, DIRECTORY};
 use crate::loader;
+use crate::privileges::REMEDY;
 
 /// The first 16 digits of the SHA-256 of the embedded object.
 pub const VERSION: &str = env!("OBJECT_HASH");
@@ -275,13 +276,7 @@ fn open_pin(path: &Path) -> Result<Option<OwnedFd>> {
         Ok(fd) => Ok(Some(fd)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            Err(error).with_context(|| {
-                format!(
-                    "open {}: needs CAP_BPF and CAP_NET_ADMIN in the initial user namespace: \
-                 run the engine as root",
-                    path.display()
-                )
-            })
+            Err(error).with_context(|| format!("open {}: {REMEDY}", path.display()))
         }
         Err(error) => Err(error).with_context(|| format!("open {}", path.display())),
     }

@@ -8,6 +8,7 @@ mod annotations;
 mod cdi;
 mod cgroups;
 mod config;
+mod privileges;
 mod refusal;
 mod states;
 
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
             config::trials(),
             accepted::trials(),
             cdi::trials(),
+            privileges::trials(),
         ]
         .into_iter()
         .flatten()

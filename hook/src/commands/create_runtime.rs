@@ -12,6 +12,7 @@ use crate::annotations;
 use crate::attach::{self, Existing};
 use crate::cgroup;
 use crate::policy::Plan;
+use crate::privileges;
 use crate::programs::PROGRAMS;
 use crate::report;
 use crate::state::{self, Container};
@@ -37,6 +38,9 @@ fn protect(container: &Container, config: Option<&Path>, dry_run: bool) -> Resul
     let Some(request) = annotations::parse(&container.annotations)? else {
         return Ok(());
     };
+    if !dry_run {
+        privileges::check()?;
+    }
     let plan = decide(&request, config, Namespace::OfProcess(container.pid))?;
     let cgroup = cgroup::of_container(&container.id, container.pid)?;
     let policy = abi::Policy::from(&plan);

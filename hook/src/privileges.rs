@@ -1,0 +1,29 @@
+//! What attaching programs needs, and whether this process can have it.
+
+use std::fs;
+use std::os::linux::fs::MetadataExt as _;
+
+use anyhow::{Context as _, Result, bail};
+
+/// The remedy wherever the kernel refuses for lack of privileges.
+pub const REMEDY: &str = "needs CAP_BPF and CAP_NET_ADMIN in the initial user namespace: \
+    run the engine as root";
+
+/// Inode number of the initial user namespace: `PROC_USER_INIT_INO`.
+const INITIAL: u64 = 0xEFFF_FFFD;
+
+/// Refuses other user namespaces, in which no capability suffices (`bpf_capable`
+/// asks for those of the initial one). Said first: what else a rootless engine
+/// does differently would give errors that miss the point.
+///
+/// # Errors
+///
+/// If the process is in another user namespace, or /proc is missing.
+pub fn check() -> Result<()> {
+    let path = "/proc/self/ns/user";
+    let namespace = fs::metadata(path).with_context(|| format!("look at {path}"))?;
+    if namespace.st_ino() != INITIAL {
+        bail!("a rootless engine, or another user namespace: attaching eBPF programs {REMEDY}");
+    }
+    Ok(())
+}
