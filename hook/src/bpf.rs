@@ -82,15 +82,11 @@ pub fn attached(cgroup: BorrowedFd<'_>, attach_type: bpf_attach_type) -> io::Res
     Ok(ids.into_iter().take(count as usize).collect())
 }
 
-/// The id of a program (`BPF_OBJ_GET_INFO_BY_FD`).
+/// The id of a program.
 pub fn program_id(program: BorrowedFd<'_>) -> io::Result<u32> {
     // SAFETY: a plain struct of integers, for which zero is a value.
     let mut info: bpf_prog_info = unsafe { std::mem::zeroed() };
-    let mut attr = zeroed();
-    attr.info.bpf_fd = number(program);
-    attr.info.info_len = u32::try_from(size_of::<bpf_prog_info>()).map_err(io::Error::other)?;
-    attr.info.info = &raw mut info as u64;
-    call(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
+    ask(program, &mut info)?;
     Ok(info.id)
 }
 
@@ -125,16 +121,22 @@ pub fn read_counters(map: BorrowedFd<'_>, cgroup: u64, cpus: usize) -> io::Resul
     Ok(sum)
 }
 
-/// The size of a map's values in bytes (`BPF_OBJ_GET_INFO_BY_FD`).
+/// The size of a map's values in bytes.
 pub fn value_size(map: BorrowedFd<'_>) -> io::Result<usize> {
     // SAFETY: a plain struct of integers, for which zero is a value.
     let mut info: bpf_map_info = unsafe { std::mem::zeroed() };
-    let mut attr = zeroed();
-    attr.info.bpf_fd = number(map);
-    attr.info.info_len = u32::try_from(size_of::<bpf_map_info>()).map_err(io::Error::other)?;
-    attr.info.info = &raw mut info as u64;
-    call(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
+    ask(map, &mut info)?;
     usize::try_from(info.value_size).map_err(io::Error::other)
+}
+
+/// Fills in what the kernel tells of a program or map (`BPF_OBJ_GET_INFO_BY_FD`).
+fn ask<T>(object: BorrowedFd<'_>, info: &mut T) -> io::Result<()> {
+    let mut attr = zeroed();
+    attr.info.bpf_fd = number(object);
+    attr.info.info_len = u32::try_from(size_of::<T>()).map_err(io::Error::other)?;
+    attr.info.info = (&raw mut *info) as u64;
+    call(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
+    Ok(())
 }
 
 fn attachment(
