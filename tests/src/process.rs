@@ -15,7 +15,7 @@ pub use rustix::process::Signal;
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
 /// How long a command may take before it counts as hung.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A program of this workspace, from the directory above the test binary's.
 pub fn built(name: &str) -> Result<PathBuf> {
