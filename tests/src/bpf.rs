@@ -2,6 +2,7 @@
 //! this kernel can do.
 #![expect(unsafe_code, reason = "bpf(2) has no safe wrapper")]
 
+use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -20,6 +21,8 @@ const OBJ_GET: i64 = 7;
 const PROG_ATTACH: i64 = 8;
 /// `BPF_PROG_DETACH` of `enum bpf_cmd`.
 const PROG_DETACH: i64 = 9;
+/// `BPF_PROG_GET_NEXT_ID`, and the same for maps, of `enum bpf_cmd`.
+const NEXT_ID: [i64; 2] = [11, 12];
 /// `BPF_PROG_QUERY` of `enum bpf_cmd`.
 const PROG_QUERY: i64 = 16;
 /// `BPF_PROG_TYPE_CGROUP_SKB` of `enum bpf_prog_type`.
@@ -101,6 +104,33 @@ struct AttachAttr {
     attach_bpf_fd: u32,
     attach_type: u32,
     attach_flags: u32,
+}
+
+/// The member of `union bpf_attr` for `BPF_PROG_GET_NEXT_ID` and the like.
+#[repr(C)]
+#[derive(Default)]
+struct NextAttr {
+    start: u32,
+    next: u32,
+    flags: u32,
+}
+
+/// The ids of all programs, and of all maps, that the kernel holds now.
+pub fn census() -> Result<[BTreeSet<u32>; 2]> {
+    let mut all = [BTreeSet::new(), BTreeSet::new()];
+    for (command, ids) in NEXT_ID.into_iter().zip(&mut all) {
+        let mut attr = NextAttr::default();
+        loop {
+            match bpf(command, &mut attr) {
+                Ok(_) => {}
+                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => break,
+                Err(error) => return Err(error).context("ask for the next program or map"),
+            }
+            ids.insert(attr.next);
+            attr.start = attr.next;
+        }
+    }
+    Ok(all)
 }
 
 /// The ids of the programs attached to `cgroup` itself, of each attach type

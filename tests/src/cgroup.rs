@@ -30,15 +30,16 @@ impl Cgroup {
 
     /// A cgroup of this name below the one of the test process.
     pub fn named(name: &str) -> Result<Self> {
-        Self::make(host::scratch_cgroups()?.join(name))
+        Self::at(host::scratch_cgroups()?.join(name))
     }
 
     /// A cgroup of this name below this one.
     pub fn child(&self, name: &str) -> Result<Self> {
-        Self::make(self.path.join(name))
+        Self::at(self.path.join(name))
     }
 
-    fn make(path: PathBuf) -> Result<Self> {
+    /// A cgroup at this path.
+    pub fn at(path: PathBuf) -> Result<Self> {
         fs::create_dir(&path).with_context(|| format!("make cgroup {}", path.display()))?;
         Ok(Self { path })
     }
@@ -58,6 +59,17 @@ impl Cgroup {
             }
         }
         Ok(found)
+    }
+
+    /// How many cgroups below it are removed, but not freed: sockets or
+    /// programs keep them.
+    pub fn dying(&self) -> Result<u32> {
+        let path = self.path.join("cgroup.stat");
+        let stat = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        let count = stat
+            .lines()
+            .find_map(|line| line.strip_prefix("nr_dying_descendants "));
+        Ok(count.context("find nr_dying_descendants")?.parse()?)
     }
 
     /// Moves the process in.

@@ -26,8 +26,17 @@ pub struct Container {
 impl Container {
     /// A container in the network namespace of the calling thread.
     pub fn new() -> Result<Self> {
+        Self::make(Cgroup::named)
+    }
+
+    /// The same, with its cgroup below another one.
+    pub fn below(parent: &Cgroup) -> Result<Self> {
+        Self::make(|name| parent.child(name))
+    }
+
+    fn make(cgroup: impl FnOnce(&str) -> Result<Cgroup>) -> Result<Self> {
         let id = fresh_id();
-        let cgroup = Cgroup::named(&format!("libpod-{id}.scope"))?;
+        let cgroup = cgroup(&format!("libpod-{id}.scope"))?;
         Ok(Self {
             init: Agent::new(&cgroup)?,
             cgroup,

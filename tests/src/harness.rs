@@ -11,7 +11,18 @@ use crate::host;
 /// Sets up the host and runs the trials that `trials` makes, as told by the
 /// command line.
 pub fn main(trials: impl FnOnce() -> Vec<Trial>) -> ExitCode {
-    let arguments = Arguments::from_args();
+    run(Arguments::from_args(), trials)
+}
+
+/// The same, one trial after the other: for those that count what there is in
+/// the kernel.
+pub fn main_in_turn(trials: impl FnOnce() -> Vec<Trial>) -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    run(arguments, trials)
+}
+
+fn run(arguments: Arguments, trials: impl FnOnce() -> Vec<Trial>) -> ExitCode {
     if !arguments.list
         && let Err(error) = host::set_up()
     {

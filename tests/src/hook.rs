@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempPath};
 
 use crate::cgroup::Cgroup;
 use crate::net::{CIP4, CIP6, OTHER4, OTHER6};
@@ -124,7 +124,7 @@ impl fmt::Debug for Policy {
 #[derive(Debug)]
 pub struct Hook {
     binary: PathBuf,
-    config: NamedTempFile,
+    config: TempPath,
 }
 
 impl Hook {
@@ -149,7 +149,9 @@ impl Hook {
             None => process::built("oci-bind-hook")?,
         };
         let config = NamedTempFile::new().context("make a configuration file")?;
-        std::fs::write(config.path(), text)?;
+        // Closed: an open file would keep its mount from becoming read-only.
+        let config = config.into_temp_path();
+        std::fs::write(&config, text)?;
         Ok(Self { binary, config })
     }
 
@@ -160,16 +162,13 @@ impl Hook {
 
     /// The configuration file.
     pub fn config(&self) -> &Path {
-        self.config.path()
+        &self.config
     }
 
     /// A command line that has only the arguments still to come.
     pub fn command(&self, subcommand: &str) -> Command {
         let mut command = Command::new(&self.binary);
-        command
-            .arg("--config")
-            .arg(self.config.path())
-            .arg(subcommand);
+        command.arg("--config").arg(self.config()).arg(subcommand);
         command
     }
 

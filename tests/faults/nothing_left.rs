@@ -1,0 +1,51 @@
+//! Whether the kernel holds more than before.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use oci_bind_hook_tests::bpf;
+use oci_bind_hook_tests::cgroup::Cgroup;
+
+/// The kernel frees cgroups and programs from work queues, after grace periods.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What there was at some time, and a cgroup for everything made since.
+pub struct Before {
+    pub scope: Cgroup,
+    ids: [BTreeSet<u32>; 2],
+}
+
+impl Before {
+    /// Now.
+    pub fn now() -> Result<Self> {
+        Ok(Self {
+            scope: Cgroup::new()?,
+            ids: bpf::census()?,
+        })
+    }
+
+    /// Waits until no removed cgroup below the scope is held, and no program
+    /// or map is new. The kernel tells nobody when it frees something.
+    pub fn assert_nothing_left(&self) -> Result<()> {
+        const MOMENT: Duration = Duration::from_millis(20);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let dying = self.scope.dying()?;
+            let [programs, maps] = self.new_ids()?;
+            if dying == 0 && programs.is_empty() && maps.is_empty() {
+                return Ok(());
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "still there after {PATIENCE:?}: {dying} removed cgroups, programs {programs:?}, maps {maps:?}"
+            );
+            std::thread::sleep(MOMENT);
+        }
+    }
+
+    fn new_ids(&self) -> Result<[BTreeSet<u32>; 2]> {
+        let [programs, maps] = bpf::census()?;
+        Ok([&programs - &self.ids[0], &maps - &self.ids[1]])
+    }
+}
