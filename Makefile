@@ -24,7 +24,7 @@ binary = $(target)/release/oci-bind-hook
 # Every shell script, those without a suffix by name.
 scripts = .ci/run $(shell find ebpf tests packaging -name '*.sh' 2>/dev/null)
 
-.PHONY: build demo test test-faults test-kernels bench lint lint-format lint-clippy lint-doc lint-shell ebpf ebpf-check install uninstall clean help
+.PHONY: build demo test test-engines test-faults test-kernels bench lint lint-format lint-clippy lint-doc lint-shell ebpf ebpf-check install uninstall clean help
 .DEFAULT_GOAL := build
 
 build: ## build the release binary
@@ -38,6 +38,10 @@ test: ## run every test (root)
 
 test-faults: build ## kill the hook, starve it and wear it out, at length (root)
 	OCI_BIND_HOOK=$(abspath $(binary)) FAULTS=long $(CARGO) test --locked --package oci-bind-hook-tests --test faults
+
+# FILTER selects tests, ENGINES engines, SYSTEMS systems: see the script.
+test-engines: ## run engines on Debian stable and sid, in virtual machines (root)
+	tests/vm/engines.sh $(if $(FILTER),'$(FILTER)')
 
 # FILTER selects trials, KERNELS kernels: see the script.
 test-kernels: ## run the scenarios on older and newer kernels, in virtual machines (root)

@@ -17,6 +17,7 @@ packages_for() {
     # Virtual machines with Debian's kernels and systems; see tests/vm.
     vm)
       echo qemu-system-x86 debian-archive-keyring cpio kmod xz-utils zstd busybox-static iproute2 gcc libc6-dev
+      echo mmdebstrap squashfs-tools e2fsprogs
       ;;
     *) die "unknown purpose $1: use demo, test, lint or vm" ;;
   esac

@@ -1,9 +1,11 @@
 #!/bin/bash
 # Boots a kernel in a virtual machine and runs a program in it.
-# Usage: tests/vm/boot.sh KERNEL PAYLOAD OUT SECONDS
+# Usage: tests/vm/boot.sh KERNEL PAYLOAD OUT SECONDS [IMAGE DISK]
 #   KERNEL   a directory made by fetch.sh
 #   PAYLOAD  a directory that shows as /payload; /payload/run is run
 #   OUT      a directory for `output` of the run and `console` of the kernel
+#   IMAGE    of image.sh: its systemd is booted; otherwise busybox is all there is
+#   DISK     a file with ext4, which keeps what the system writes
 # Ends with the status of the run; 124 when the time is up, 125 when the
 # machine ended without one. Both show the end of the console.
 set -euo pipefail
@@ -12,8 +14,18 @@ set -euo pipefail
 
 # What the tests need of what Debian does not compile in.
 MODULES='veth sctp'
+# And to boot an image; the last ones are criu's.
+IMAGE_MODULES='virtio_pci virtio_blk squashfs ext4 overlay fuse tun bridge
+  unix_diag tcp_diag udp_diag raw_diag af_packet_diag netlink_diag'
 
-kernel=$1 payload=$2 out=$3 patience=$4
+kernel=$1 payload=$2 out=$3 patience=$4 image=${5:-} disk=${6:-}
+init=init drives=()
+if [ -n "$image" ]; then
+  init=system-init MODULES="$MODULES $IMAGE_MODULES"
+  for drive in "image,file=$image,readonly=on" "disk,file=$disk,cache=unsafe"; do
+    drives+=(-drive "id=$drive,if=none,format=raw" -device "virtio-blk-pci,drive=${drive%%,*}")
+  done
+fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$out"
@@ -49,7 +61,7 @@ make_initramfs() {
   local root=$work/root
   mkdir -p "$root"/{bin,etc,lib,lib64,root,usr}
   cp "$(command -v busybox)" "$root/bin/busybox"
-  cp "$VM/guest/init.sh" "$root/init"
+  cp "$VM/guest/$init.sh" "$root/init"
   chmod 755 "$root/init"
   echo '127.0.0.1 localhost' >"$root/etc/hosts"
   # Without it a name of two lines has one address.
@@ -68,7 +80,7 @@ run_machine() {
   timeout --foreground "$patience" qemu-system-x86_64 \
     -machine q35 -accel tcg,thread=single -cpu max -smp 1 -m 2048 \
     -nodefaults -no-user-config -display none -no-reboot \
-    -serial "file:$out/console" -serial "file:$out/output" -serial "file:$out/status" \
+    -serial "file:$out/console" -serial "file:$out/output" -serial "file:$out/status" "${drives[@]}" \
     -kernel "$kernel/vmlinuz" -initrd "$work/initramfs" \
     -append 'console=ttyS0 loglevel=4 panic=-1 mitigations=off' </dev/null
 }

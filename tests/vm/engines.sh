@@ -1,0 +1,92 @@
+#!/bin/bash
+# The installed hook under real engines, in machines that run Debian systems:
+# systemd, unified cgroup2, engines as packaged.
+# Usage: tests/vm/engines.sh [WORD...]       or  make test-engines
+#   WORD      only the tests that have one of these in their names
+#   ENGINES   which: "podman" if nothing is said
+#   SYSTEMS   which: "trixie sid" if nothing is said
+#   PATIENCE  seconds that a machine has for each boot, 1500
+# Ends with `N passed, N failed, N skipped`.
+set -euo pipefail
+# shellcheck source=tests/vm/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+read -r -a systems <<<"${SYSTEMS:-trixie sid}"
+engines=${ENGINES:-podman}
+patience=${PATIENCE:-1500}
+out=$CACHE/out/engines
+payload=$(mktemp -d)
+trap 'rm -rf "$payload"' EXIT
+
+kernel_of() {
+  case $1 in
+    bookworm) echo 6.1 ;;
+    trixie) echo 6.12 ;;
+    *) echo newest ;;
+  esac
+}
+
+# Statically linked, since the systems' C libraries are others than this one's.
+build() {
+  local triple=x86_64-unknown-linux-gnu
+  export RUSTFLAGS='-C target-feature=+crt-static'
+  CARGO_TARGET_DIR=$(target_directory)/vm
+  export CARGO_TARGET_DIR
+  built=$CARGO_TARGET_DIR/$triple/release
+  cargo build --release --locked --target $triple --package oci-bind-hook
+  cargo build --release --locked --target $triple --package oci-bind-hook-tests --bin echo-server
+}
+
+# What is installed is what `make install` installs.
+make_payload() {
+  build
+  mkdir -p "$payload"/{root,tests}
+  cp -a "$VM/guest/system/." "$payload/root/"
+  make --silent -C "$ROOT" install DESTDIR="$payload/root" binary="$built/oci-bind-hook"
+  cp "$built/echo-server" "$ROOT/tests/"{runner,image}.sh "$VM/guest/engines/"* "$payload/tests/"
+  ln -s tests/run.sh "$payload/run"
+  echo "$engines" >"$payload/engines"
+  printf '%s\n' "$@" >"$payload/words"
+}
+
+# Boots a system, and once more if a first boot asks for it by the status 200.
+# What was said in all is left in the file `output`.
+run_on() {
+  local system=$1 machine=$out/$1 status=200 boot start=$SECONDS
+  local kernel=$2 image=$3
+  truncate --size 8G "$machine/disk"
+  mkfs.ext4 -q -E lazy_itable_init=1 "$machine/disk"
+  for boot in first second; do
+    status=0
+    "$VM/boot.sh" "$kernel" "$payload" "$machine/$boot" "$patience" "$image" "$machine/disk" || status=$?
+    [ "$status" = 200 ] || break
+  done
+  cat "$machine"/*/output >"$machine/output"
+  rm -f "$machine/disk"
+  say "$system: ended with $status after $((SECONDS - start)) s"
+  # A test that failed is told by the counts.
+  if [ "$status" != 0 ] && ! { [ "$status" = 1 ] && grep -q '^not ok - ' "$machine/output"; }; then
+    echo "not ok - $system: the machine ended with $status; see $machine" >>"$machine/output"
+    echo '0 passed, 1 failed, 0 skipped' >>"$machine/output"
+  fi
+}
+
+"$ROOT/tests/setup.sh" vm
+rm -rf "$out"
+make_payload "$@"
+for system in "${systems[@]}"; do
+  mkdir -p "$out/$system"
+  kernel=$("$VM/fetch.sh" "$(kernel_of "$system")")
+  image=$("$VM/image.sh" "$system")
+  run_on "$system" "$kernel" "$image" &
+done
+wait
+
+counted='^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$'
+for system in "${systems[@]}"; do
+  echo "=== $system"
+  grep -vE "$counted" "$out/$system/output"
+done
+for system in "${systems[@]}"; do grep -hE "$counted" "$out/$system/output"; done |
+  awk '{ passed += $1; failed += $3; skipped += $5 }
+    END { print passed + 0 " passed, " failed + 0 " failed, " skipped + 0 " skipped"; exit failed > 0 }'

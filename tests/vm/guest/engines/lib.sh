@@ -1,0 +1,130 @@
+# shellcheck shell=bash
+# What the engine tests share: the network, calls, and what must not be left.
+#
+#   try NAME FUNCTION...   a test, after which nothing of ours may be left; an
+#                          engine's file defines `clean`, which removes its containers
+#   serves [COMMAND...]    there is a server at CIP4 and CIP6 and nowhere else;
+#                          COMMAND runs a program beside it, as `podman exec` does,
+#                          and calls a peer outside, which sees CIP4 and CIP6
+# shellcheck disable=SC2034 # for the engines' files
+set -euo pipefail
+
+export PATH=$PATH:/payload/tests
+IMAGE=localhost/oci-bind-hook-busybox
+PORT=7070 PEER_PORT=7071
+HOST4=192.0.2.1 HOST6=2001:db8:e::1     # the host's own
+CIP4=192.0.2.10 CIP6=2001:db8:e::10     # a container's
+OTHER4=192.0.2.20 OTHER6=2001:db8:e::20 # another one's
+PEER4=192.0.2.99 PEER6=2001:db8:e::99   # of a machine outside: a network namespace
+AWAY4=203.0.113.9 AWAY6=2001:db8:f::9   # nobody's
+# Emulation is slow, and slower with others beside it.
+DEADLINE=60
+ANNOTATED=(--annotation "io.oci-bind-hook.ipv4=$CIP4" --annotation "io.oci-bind-hook.ipv6=$CIP6")
+# There if a second boot has been asked for.
+AGAIN=/var/lib/containers/oci-bind-hook-again
+
+up_network() {
+  local address
+  ip netns add peer
+  ip link add host0 type veth peer name peer0 netns peer
+  for address in $HOST4 $CIP4 $OTHER4; do ip address add $address/24 dev host0; done
+  for address in $HOST6 $CIP6 $OTHER6; do ip address add $address/64 dev host0 nodad; done
+  ip -n peer address add $PEER4/24 dev peer0
+  ip -n peer address add $PEER6/64 dev peer0 nodad
+  ip link set lo up
+  ip link set host0 up
+  ip -n peer link set peer0 up
+  nsenter --net=/run/netns/peer echo-server peer $PEER_PORT >/dev/null &
+  ln -sf echo-server /payload/tests/echo-client
+}
+
+# until_ok COMMAND...: tries again until it succeeds or the deadline is over.
+until_ok() {
+  local deadline=$((SECONDS + DEADLINE))
+  until "$@"; do
+    [ "$SECONDS" -lt "$deadline" ] || fail "still failing after $DEADLINE s: $*"
+    sleep 0.2
+  done
+}
+
+# What a caller outside is told: dial ADDRESS tcp|udp [PORT]
+dial() { nsenter --net=/run/netns/peer echo-client "$1" "${3:-$PORT}" "$2" || true; }
+
+answers() { [[ $(dial "$@") == *" local="* ]]; }
+
+# Nothing at these addresses.
+refuses() {
+  local address protocol
+  for address in "$@"; do
+    for protocol in tcp udp; do is "$protocol to $address" "$(dial "$address" $protocol)" refused; done
+  done
+}
+
+serves() {
+  # The last socket that the server makes.
+  until_ok answers $CIP6 udp
+  for address in $CIP4 $CIP6; do
+    for protocol in tcp udp; do mentions "$(dial $address $protocol)" " local="; done
+  done
+  refuses $HOST4 $HOST6 $OTHER4 $OTHER6
+  [ $# = 0 ] || calls_from_its_addresses "$@"
+}
+
+# Each kind of call to the peer, over either family.
+# shellcheck disable=SC2016 # for the shell in the container
+CALLS="for call in tcp udp udp-sendto; do
+  for address in $PEER4 $PEER6; do echo-client \$address $PEER_PORT \$call; done
+done"
+
+calls_from_its_addresses() { seen_as_its_addresses "$("$@" sh -c "$CALLS" 2>&1)"; }
+
+# What CALLS printed: the peer tells whom it saw.
+seen_as_its_addresses() {
+  is 'calls seen over IPv4' "$(grep -cF "peer=$CIP4:" <<<"$1")" 3
+  is 'calls seen over IPv6' "$(grep -cF "peer=[$CIP6]:" <<<"$1")" 3
+}
+
+# --- what is attached --------------------------------------------------------
+
+# Our programs have the names of their pins. Engines and systemd attach others.
+our_programs() { find /sys/fs/bpf/oci-bind-hook -type f ! -name policy ! -name counters -printf '%f\n'; }
+
+# The cgroups that have programs of ours.
+governed() {
+  bpftool --json cgroup tree | jq --raw-output --arg names "$(our_programs)" '
+    ($names | split("\n")) as $ours
+    | .[] | select(any(.programs[]?; .name | IN($ours[]))) | .cgroup'
+}
+
+nothing_governed() { [ -z "$(governed)" ]; }
+
+# The pins, and how many maps go by the names of ours.
+kept() {
+  find /sys/fs/bpf/oci-bind-hook | sort
+  bpftool --json map list | jq --raw-output '.[].name' | grep -cixE 'policy|counters' || true
+}
+
+nothing_left() {
+  until_ok nothing_governed
+  is 'pins and maps' "$(kept)" "$KEPT"
+}
+
+# --- tests -------------------------------------------------------------------
+
+try() {
+  local name=$1
+  shift
+  attempt=("$@")
+  t "$name" attempted
+}
+
+attempted() {
+  "${attempt[@]}"
+  clean
+  nothing_left
+}
+
+after_each() { clean >/dev/null 2>&1 || true; }
+
+# Lines of the hook in the journal since the test began.
+journal() { journalctl --quiet --identifier oci-bind-hook --output cat "$@"; }
