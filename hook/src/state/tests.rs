@@ -6,6 +6,12 @@ use crate::annotations;
 const RUNC: &str = include_str!("../../../tests/states/runc.json");
 const CRUN: &str = include_str!("../../../tests/states/crun.json");
 const YOUKI: &str = include_str!("../../../tests/states/youki.json");
+const PODMAN_CRUN: &str = include_str!("../../../tests/states/podman-crun.json");
+const PODMAN_RUNC: &str = include_str!("../../../tests/states/podman-runc.json");
+const PODMAN_KUBE: &str = include_str!("../../../tests/states/podman-kube.json");
+const DOCKER: &str = include_str!("../../../tests/states/docker.json");
+const CONTAINERD_CTR: &str = include_str!("../../../tests/states/containerd-ctr.json");
+const BUILDAH: &str = include_str!("../../../tests/states/buildah.json");
 const CRI_O: &str = include_str!("../../../tests/states/cri-o.json");
 const CRI_O_SANDBOX: &str = include_str!("../../../tests/states/cri-o-sandbox.json");
 const CONTAINERD: &str = include_str!("../../../tests/states/containerd.json");
@@ -22,6 +28,26 @@ fn states_of_every_engine() {
         (YOUKI, 41203, None, Some("2001:db8::10")),
         (CRI_O, 41204, Some("192.0.2.11"), None),
         (CONTAINERD, 41206, Some("192.0.2.12"), None),
+        (
+            PODMAN_CRUN,
+            41207,
+            Some("192.0.2.10"),
+            Some("2001:db8:e::10"),
+        ),
+        (
+            PODMAN_RUNC,
+            41208,
+            Some("192.0.2.10"),
+            Some("2001:db8:e::10"),
+        ),
+        (PODMAN_KUBE, 41209, Some("192.0.2.10"), None),
+        (DOCKER, 41210, Some("192.0.2.10"), Some("2001:db8:e::10")),
+        (
+            CONTAINERD_CTR,
+            41211,
+            Some("192.0.2.10"),
+            Some("2001:db8:e::10"),
+        ),
     ] {
         let container = read(json.as_bytes()).unwrap();
         assert_eq!(container.pid.as_raw_nonzero().get(), pid);
@@ -29,8 +55,10 @@ fn states_of_every_engine() {
         assert_eq!(request.ipv4, ipv4.map(|text| text.parse().unwrap()));
         assert_eq!(request.ipv6, ipv6.map(|text| text.parse().unwrap()));
     }
-    let sandbox = read(CRI_O_SANDBOX.as_bytes()).unwrap();
-    assert_eq!(annotations::parse(&sandbox.annotations).unwrap(), None);
+    for json in [CRI_O_SANDBOX, BUILDAH] {
+        let container = read(json.as_bytes()).unwrap();
+        assert_eq!(annotations::parse(&container.annotations).unwrap(), None);
+    }
 }
 
 #[test]
