@@ -16,7 +16,7 @@ set -euo pipefail
 MODULES='veth sctp'
 # And to boot an image; the last ones are criu's.
 IMAGE_MODULES='virtio_pci virtio_blk squashfs ext4 overlay fuse tun bridge
-  unix_diag tcp_diag udp_diag raw_diag af_packet_diag netlink_diag'
+  nf_tables unix_diag tcp_diag udp_diag raw_diag af_packet_diag netlink_diag'
 
 kernel=$1 payload=$2 out=$3 patience=$4 image=${5:-} disk=${6:-}
 init=init drives=()

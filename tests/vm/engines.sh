@@ -12,9 +12,9 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 read -r -a systems <<<"${SYSTEMS:-trixie sid}"
-engines=${ENGINES:-podman}
+engines=${ENGINES:-systemd podman buildah docker containerd youki}
 patience=${PATIENCE:-1500}
-out=$CACHE/out/engines
+out=$(target_directory)/vm/engines
 payload=$(mktemp -d)
 trap 'rm -rf "$payload"' EXIT
 
@@ -45,6 +45,7 @@ make_payload() {
   make --silent -C "$ROOT" install DESTDIR="$payload/root" binary="$built/oci-bind-hook"
   cp "$built/echo-server" "$ROOT/tests/"{runner,image}.sh "$VM/guest/engines/"* "$payload/tests/"
   ln -s tests/run.sh "$payload/run"
+  chmod 755 "$payload"
   echo "$engines" >"$payload/engines"
   printf '%s\n' "$@" >"$payload/words"
 }

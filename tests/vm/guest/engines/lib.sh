@@ -23,6 +23,7 @@ ANNOTATED=(--annotation "io.oci-bind-hook.ipv4=$CIP4" --annotation "io.oci-bind-
 # There if a second boot has been asked for.
 AGAIN=/var/lib/containers/oci-bind-hook-again
 
+# The network, a service, is there before engines start what has to run.
 up_network() {
   local address
   ip netns add peer
@@ -34,8 +35,11 @@ up_network() {
   ip link set lo up
   ip link set host0 up
   ip -n peer link set peer0 up
-  nsenter --net=/run/netns/peer echo-server peer $PEER_PORT >/dev/null &
+}
+
+start_peer() {
   ln -sf echo-server /payload/tests/echo-client
+  nsenter --net=/run/netns/peer echo-server peer $PEER_PORT >/dev/null &
 }
 
 # until_ok COMMAND...: tries again until it succeeds or the deadline is over.
@@ -84,6 +88,36 @@ seen_as_its_addresses() {
   is 'calls seen over IPv6' "$(grep -cF "peer=[$CIP6]:" <<<"$1")" 3
 }
 
+# What podman imported, for the others.
+SAVED_IMAGE=/tmp/image.tar
+
+import_image() {
+  podman --version
+  image.sh import /payload/tests/echo-server podman
+  podman save --quiet --output $SAVED_IMAGE $IMAGE
+}
+
+# refused REASON COMMAND...: a container that does not start; the hook says why
+# in the journal, since crun throws its standard error away. What the engine
+# said is left in OUTPUT.
+refused() {
+  local reason=$1 status=0 said
+  shift
+  said=$(journal | wc -l)
+  OUTPUT=$("$@" 2>&1) || status=$?
+  echo "$OUTPUT"
+  [[ $status != 0 && $OUTPUT != *started* ]] || fail 'the container ran'
+  mentions "$(journal | tail -n +$((said + 1)))" "$reason"
+  nothing_governed || fail "attached: $(governed)"
+}
+
+# runs_anew PID COMMAND...: COMMAND prints another process id, of one that runs.
+runs_anew() {
+  local now
+  now=$("${@:2}")
+  [ "$now" != 0 ] && [ "$now" != "$1" ]
+}
+
 # --- what is attached --------------------------------------------------------
 
 # Our programs have the names of their pins. Engines and systemd attach others.
@@ -126,5 +160,5 @@ attempted() {
 
 after_each() { clean >/dev/null 2>&1 || true; }
 
-# Lines of the hook in the journal since the test began.
-journal() { journalctl --quiet --identifier oci-bind-hook --output cat "$@"; }
+# What the hook has said.
+journal() { journalctl --quiet --identifier oci-bind-hook --output cat; }

@@ -17,8 +17,9 @@ for engine in "${engines[@]}"; do
   . "./$engine.sh"
 done
 
-up_network
+start_peer
 if [ -e "$AGAIN" ]; then
+  after_each() { :; }
   for engine in "${engines[@]}"; do
     if declare -F "after_boot_$engine" >/dev/null; then "after_boot_$engine"; fi
   done
@@ -28,7 +29,10 @@ fi
 echo "Linux $(uname -r), systemd $(systemctl --version | awk 'NR == 1 { print $2 }')"
 oci-bind-hook load
 KEPT=$(kept)
+import_image >/tmp/import 2>&1 || { cat /tmp/import; exit 1; }
 for engine in "${engines[@]}"; do "test_$engine"; done
+# What is left for the next boot must stay.
+after_each() { :; }
 for engine in "${engines[@]}"; do
   if declare -F "before_boot_$engine" >/dev/null; then "before_boot_$engine"; fi
 done

@@ -1,0 +1,99 @@
+# shellcheck shell=bash
+# systemd alone: a unit that is put under a policy before its program starts.
+set -euo pipefail
+
+UNITS=/run/systemd/system
+
+clean_systemd() {
+  local unit
+  for unit in unit-server unit-calls; do
+    # A unit that was never started, or is gone, is none.
+    systemctl stop $unit 2>/dev/null || true
+    systemctl reset-failed $unit 2>/dev/null || true
+  done
+}
+
+# unit NAME COMMAND [LINE...]: systemd runs ExecStartPre in the unit's cgroup,
+# where `attach` attaches, or below it; + is with root's rights. SIGKILL, since
+# the server is not made to end.
+unit() {
+  local name=$1 command=$2 policy="--ipv4 $CIP4 --ipv6 $CIP6"
+  shift 2
+  cat >"$UNITS/$name.service" <<END
+[Service]
+Type=exec
+ExecStartPre=+/usr/sbin/oci-bind-hook attach --cgroup /system.slice/%n $policy
+ExecStart=$command
+KillSignal=SIGKILL
+END
+  printf '%s\n' "$@" >>"$UNITS/$name.service"
+  systemctl daemon-reload
+}
+
+server_unit() { unit unit-server "/payload/tests/echo-server unit $PORT" "$@"; }
+
+# What another unit under the policy calls.
+unit_calls() {
+  printf '%s\n' "$CALLS" >/run/calls
+  unit unit-calls 'sh /run/calls' "Environment=PATH=$PATH"
+  sed -i 's/Type=exec/Type=oneshot/' "$UNITS/unit-calls.service"
+  echo StandardOutput=truncate:/run/called >>"$UNITS/unit-calls.service"
+  systemctl daemon-reload
+  systemctl start unit-calls
+  seen_as_its_addresses "$(cat /run/called)"
+}
+
+unit_serves() {
+  server_unit "$@"
+  systemctl start unit-server
+  serves
+}
+
+unit_plain() {
+  unit_serves
+  unit_calls
+}
+
+unit_restarts() {
+  unit_serves
+  systemctl restart unit-server
+  serves
+  systemctl daemon-reload
+  systemctl daemon-reexec
+  serves
+}
+
+main_pid() { systemctl show --property MainPID --value unit-server; }
+
+unit_comes_back() {
+  local first
+  unit_serves Restart=always RestartSec=0
+  first=$(main_pid)
+  kill -KILL "$first"
+  until_ok runs_anew "$first" main_pid
+  serves
+}
+
+unit_for_a_user() {
+  unit_serves DynamicUser=yes Delegate=yes IPAccounting=yes
+  systemctl set-property --runtime unit-server MemoryMax=100M
+  serves
+}
+
+unit_refused() {
+  server_unit
+  sed -i "s/$CIP4/$AWAY4/" "$UNITS/unit-server.service"
+  systemctl daemon-reload
+  ! systemctl start unit-server || fail 'it started'
+  mentions "$(journal)" $AWAY4
+  is 'the address' "$(dial $CIP4 tcp)" refused
+}
+
+test_systemd() {
+  clean() { clean_systemd; }
+  try 'systemd: a unit with ExecStartPre, and its calls' unit_plain
+  try 'systemd: restarts and reloads keep it' unit_restarts
+  try 'systemd: a unit that comes back is under it again' unit_comes_back
+  try 'systemd: a unit with a user and a delegated cgroup' unit_for_a_user
+  try "systemd: a unit whose address is missing does not start" unit_refused
+}
