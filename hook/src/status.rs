@@ -181,9 +181,16 @@ impl Version {
     /// What is known of a cgroup; `None` if it has none of these programs.
     fn entry(&self, path: &Path, fd: BorrowedFd<'_>) -> Result<Option<Entry>> {
         let id = rustix::fs::fstat(fd).map_err(io::Error::from)?.st_ino;
-        if self.is_readable && self.never_attached(id)? {
-            return Ok(None);
-        }
+        let policy = match self.is_readable {
+            // Most cgroups of a host have nothing of ours: asked first.
+            true => match self.policy(id)? {
+                None => return Ok(None),
+                some => some,
+            },
+            false => None,
+        };
+        let layout = |policy: &abi::Policy| policy.flags & abi::flag::LAYOUT_MASK;
+        let policy = policy.filter(|policy| layout(policy) == abi::flag::LAYOUT);
         let mut attached = Vec::new();
         for (program, own) in PROGRAMS.iter().zip(&self.ids) {
             if bpf::attached(fd, program.attach_type)?.contains(own) {
@@ -193,7 +200,6 @@ impl Version {
         if attached.is_empty() {
             return Ok(None);
         }
-        let policy = self.policy(id)?;
         let is_missing = |program: &&Program| {
             policy.is_some_and(|policy| program.is_needed(&policy))
                 && !attached.contains(&program.name)
@@ -220,22 +226,13 @@ impl Version {
         }))
     }
 
-    /// Asked first: most cgroups of a host have nothing of ours.
-    fn never_attached(&self, id: u64) -> Result<bool> {
+    /// What the policy map has for a cgroup; `None` if no program was ever
+    /// attached there.
+    fn policy(&self, id: u64) -> Result<Option<abi::Policy>> {
         match bpf::read_policy(self.programs.policy(), id) {
-            Ok(_) => Ok(false),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
+            Ok(policy) => Ok(Some(policy)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.into()),
         }
-    }
-
-    /// The policy that is written, if there is one that we can read.
-    fn policy(&self, id: u64) -> Result<Option<abi::Policy>> {
-        if !self.is_readable {
-            return Ok(None);
-        }
-        let policy = bpf::read_policy(self.programs.policy(), id)?;
-        let layout = policy.flags & abi::flag::LAYOUT_MASK;
-        Ok((layout == abi::flag::LAYOUT).then_some(policy))
     }
 }
