@@ -40,9 +40,9 @@ build() {
 # What is installed is what `make install` installs.
 make_payload() {
   build
-  mkdir -p "$payload"/{root,tests}
-  cp -a "$VM/guest/system/." "$payload/root/"
-  make --silent -C "$ROOT" install DESTDIR="$payload/root" binary="$built/oci-bind-hook"
+  mkdir -p "$payload"/{files,tests}
+  cp -a "$VM/guest/system/." "$payload/files/"
+  make --silent -C "$ROOT" install DESTDIR="$payload/files" binary="$built/oci-bind-hook"
   cp "$built/echo-server" "$ROOT/tests/"{runner,image}.sh "$VM/guest/engines/"* "$payload/tests/"
   ln -s tests/run.sh "$payload/run"
   chmod 755 "$payload"

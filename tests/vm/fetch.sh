@@ -33,7 +33,7 @@ packages_of() {
 fetch() {
   local release=$1 directory=$2 work package
   say "fetching Linux $release"
-  work=$(mktemp -d "$CACHE/work.XXXXXX")
+  work=$(mktemp --directory --tmpdir="$CACHE")
   # shellcheck disable=SC2064 # the directory of now
   trap "rm -rf '$work'" EXIT
   # shellcheck disable=SC2046 # a list of plain words

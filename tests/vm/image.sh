@@ -16,7 +16,7 @@ PACKAGES='systemd systemd-sysv dbus mount procps iproute2 jq bpftool busybox-sta
 make_image() {
   local suite=$1 image=$2 work sources
   say "making an image of Debian $suite"
-  work=$(mktemp -d "$CACHE/work.XXXXXX")
+  work=$(mktemp --directory --tmpdir="$CACHE")
   # shellcheck disable=SC2064 # the directory of now
   trap "rm -rf '$work'" EXIT
   mapfile -t sources < <(sources_of "$suite")

@@ -51,8 +51,8 @@ make_payload() {
   build
   cp "$VM/guest/trials.sh" "$payload/run"
   printf '%s' "$filter" >"$payload/filter"
-  mkdir -p "$payload/root$ROOT/tests"
-  cp "$ROOT/tests/SEMANTICS.md" "$payload/root$ROOT/tests/"
+  mkdir -p "$payload/files$ROOT/tests"
+  cp "$ROOT/tests/SEMANTICS.md" "$payload/files$ROOT/tests/"
 }
 
 # Runs one machine, whose directory gets a file `problem` when it ends badly

@@ -24,7 +24,7 @@ for engine in containers docker containerd; do
 done
 mkdir -p /new/image /new/payload
 mount --bind /image /new/image
-cp -a /payload/root/. /new/
+cp -a /payload/files/. /new/
 cp -a /payload/. /new/payload/
 for directory in dev proc sys run; do mount --move /$directory /new/$directory; done
 exec $bb switch_root /new /lib/systemd/systemd

@@ -9,7 +9,7 @@ export OCI_BIND_HOOK=/payload/target/oci-bind-hook
 mkdir /sys/fs/cgroup/tests
 echo $$ >/sys/fs/cgroup/tests/cgroup.procs
 
-cp -a /payload/root/. /
+cp -a /payload/files/. /
 set --
 [ ! -s /payload/filter ] || set -- "$(cat /payload/filter)"
 
