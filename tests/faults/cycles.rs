@@ -6,9 +6,9 @@ use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use oci_bind_hook_tests::container::Container;
 use oci_bind_hook_tests::hook::{BOTH, Hook, Policy, V4, inside};
-use oci_bind_hook_tests::net::{ANY4, ANY6, CIP4, CIP6, Net};
+use oci_bind_hook_tests::net::{ANY4, ANY6, CIP4, CIP6};
 use oci_bind_hook_tests::socket::{TCP4, UDP6, at};
-use oci_bind_hook_tests::{harness, host, process};
+use oci_bind_hook_tests::{harness, process};
 
 use crate::nothing_left::Before;
 use crate::rounds;
@@ -22,13 +22,9 @@ const TOLERANCE: u64 = 512;
 /// All trials of this file.
 pub fn trials() -> Vec<Trial> {
     let trial = |name: String, test: fn(&Hook, usize) -> Result<()>, count| {
-        harness::trial(name, move || {
-            Net::isolated(move |_| {
-                host::private_bpffs()?;
-                let hook = Hook::new()?;
-                hook.load()?;
-                test(&hook, count)
-            })
+        harness::unpinned(name, move |hook| {
+            hook.load()?;
+            test(hook, count)
         })
     };
     let (containers, changes, runs) = (rounds(500, 10_000), rounds(200, 4000), rounds(50, 1000));

@@ -27,12 +27,10 @@ pub fn trials() -> Vec<Trial> {
             })
         })
         .collect();
-    trials.push(harness::trial("create-runtime short of memory", || {
-        Net::isolated(|_| {
-            host::private_bpffs()?;
-            short_of_memory(&Hook::new()?)
-        })
-    }));
+    trials.push(harness::unpinned(
+        "create-runtime short of memory",
+        short_of_memory,
+    ));
     trials
 }
 

@@ -10,7 +10,6 @@ use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use oci_bind_hook_tests::container::Container;
 use oci_bind_hook_tests::hook::{BOTH, Hook, Policy};
-use oci_bind_hook_tests::net::Net;
 use oci_bind_hook_tests::process::Output;
 use oci_bind_hook_tests::{harness, host};
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
@@ -29,27 +28,19 @@ const PROMPT: Duration = Duration::from_secs(10);
 
 /// All trials of this file.
 pub fn trials() -> Vec<Trial> {
-    let trial = |name: &str, test: fn(&Hook) -> Result<()>| {
-        harness::trial(name, move || {
-            Net::isolated(move |_| {
-                host::private_bpffs()?;
-                test(&Hook::new()?)
-            })
-        })
-    };
     vec![
-        trial("no bpffs is mounted", without_bpffs),
-        trial("a bpffs that is read-only, with pins", |hook| {
+        harness::unpinned("no bpffs is mounted", without_bpffs),
+        harness::unpinned("a bpffs that is read-only, with pins", |hook| {
             hook.load()?;
             read_only(Path::new(BPFFS))?;
             starts(hook)
         }),
-        trial("a bpffs that is read-only, without pins", |hook| {
+        harness::unpinned("a bpffs that is read-only, without pins", |hook| {
             read_only(Path::new(BPFFS))?;
             refused(hook, BPFFS)
         }),
-        trial("a bpffs unmounted under running containers", unmounted),
-        trial("nothing but the bpffs can be written to", |hook| {
+        harness::unpinned("a bpffs unmounted under running containers", unmounted),
+        harness::unpinned("nothing but the bpffs can be written to", |hook| {
             // In a thread of its own: the files of the trial are removed later.
             std::thread::scope(|scope| {
                 let thread = scope.spawn(|| nothing_else(hook));
@@ -58,12 +49,12 @@ pub fn trials() -> Vec<Trial> {
                     .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             })
         }),
-        trial("no syslog", |hook| {
+        harness::unpinned("no syslog", |hook| {
             own_dev()?;
             starts(hook)?;
             refused_for_an_address(hook)
         }),
-        trial("a syslog that does not read", |hook| {
+        harness::unpinned("a syslog that does not read", |hook| {
             own_dev()?;
             let _daemon = stuffed()?;
             ensure!(time(|| starts(hook))? < PROMPT, "it waited for syslog");
@@ -73,7 +64,7 @@ pub fn trials() -> Vec<Trial> {
             );
             Ok(())
         }),
-        trial("a syslog socket without a daemon", |hook| {
+        harness::unpinned("a syslog socket without a daemon", |hook| {
             own_dev()?;
             drop(UnixDatagram::bind(LOG)?);
             starts(hook)?;

@@ -6,36 +6,27 @@ use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::hook::{Hook, V4};
-use oci_bind_hook_tests::net::Net;
 use oci_bind_hook_tests::{harness, host};
 
 /// All trials of this file.
 pub fn trials() -> Vec<Trial> {
-    let trial = |name: &str, test: fn(&Hook) -> Result<()>| {
-        harness::trial(name, move || {
-            Net::isolated(move |_| {
-                host::private_bpffs()?;
-                test(&Hook::new()?)
-            })
-        })
-    };
     vec![
-        trial("load is done once", load),
-        trial("unload without pins is fine", |hook| {
+        harness::unpinned("load is done once", load),
+        harness::unpinned("unload without pins is fine", |hook| {
             hook.unload()?;
             assert_pins(0)
         }),
-        trial("unload spares pins that a cgroup uses", spared),
-        trial("detach gives the pins up", |hook| {
+        harness::unpinned("unload spares pins that a cgroup uses", spared),
+        harness::unpinned("detach gives the pins up", |hook| {
             let cgroup = Cgroup::new()?;
             hook.attach(&cgroup, V4)?;
             hook.detach(&cgroup)?;
             hook.unload()?;
             assert_pins(0)
         }),
-        trial("unload while others attach", race),
-        trial("unload while cgroups come and go", churn),
-        trial("attach after unload loads again", |hook| {
+        harness::unpinned("unload while others attach", race),
+        harness::unpinned("unload while cgroups come and go", churn),
+        harness::unpinned("attach after unload loads again", |hook| {
             let cgroup = Cgroup::new()?;
             hook.load()?;
             hook.unload()?;

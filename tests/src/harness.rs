@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use anyhow::Result;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
+use crate::hook::Hook;
 use crate::host;
+use crate::net::Net;
 
 /// Sets up the host and runs the trials that `trials` makes, as told by the
 /// command line.
@@ -40,6 +42,20 @@ pub fn trial(name: impl Into<String>, test: impl FnOnce() -> Result<()> + Send +
             Some(skipped) => Ok(Completion::ignored_with(&skipped.0)),
             None => Err(Failed::from(format!("{error:#}"))),
         },
+    })
+}
+
+/// A trial in a network namespace and with a bpffs of its own, in which nothing
+/// is pinned yet.
+pub fn unpinned(
+    name: impl Into<String>,
+    test: impl FnOnce(&Hook) -> Result<()> + Send + 'static,
+) -> Trial {
+    trial(name, move || {
+        Net::isolated(move |_| {
+            host::private_bpffs()?;
+            test(&Hook::new()?)
+        })
     })
 }
 
