@@ -9,6 +9,7 @@ mod bind_options;
 mod connect;
 mod connect_again;
 mod connect_ways;
+mod counted;
 mod foreign;
 mod guard;
 mod inherit;
@@ -54,6 +55,7 @@ const TABLES: &[fn() -> Vec<Row>] = &[
     unhooked::rows,
     sctp::rows,
     connect_ways::rows,
+    counted::rows,
     inherit::rows,
     foreign::rows,
     ports::rows,
