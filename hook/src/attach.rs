@@ -155,7 +155,8 @@ fn detach_version(cgroup: &Cgroup, programs: &Programs) -> Result<bool> {
     if found {
         // The storage stays until the cgroup goes. Left as it is, it would be
         // in force at once when somebody attaches another policy.
-        write_policy(programs, cgroup, &Policy::default())?;
+        bpf::clear_policy(programs.policy(), cgroup.id())
+            .with_context(|| format!("clear the policy of cgroup {}", cgroup.name()))?;
     }
     Ok(found)
 }

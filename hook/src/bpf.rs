@@ -93,7 +93,20 @@ pub fn program_id(program: BorrowedFd<'_>) -> io::Result<u32> {
 /// Replaces the policy of a cgroup as a whole (`BPF_MAP_UPDATE_ELEM`).
 /// `cgroup` is the cgroup's id. ENOENT before the first attachment.
 pub fn write_policy(map: BorrowedFd<'_>, cgroup: u64, policy: &Policy) -> io::Result<()> {
-    let mut attr = element(map, &cgroup, (&raw const *policy) as u64);
+    update(map, cgroup, (&raw const *policy) as u64)
+}
+
+/// Makes the policy of a cgroup zero, which refuses everything, in the map of
+/// any version: its values may have another size. ENOENT before the first
+/// attachment.
+pub fn clear_policy(map: BorrowedFd<'_>, cgroup: u64) -> io::Result<()> {
+    let zero = vec![0_u8; value_size(map)?];
+    update(map, cgroup, zero.as_ptr() as u64)
+}
+
+/// `value` points to as many bytes as a value of the map has.
+fn update(map: BorrowedFd<'_>, cgroup: u64, value: u64) -> io::Result<()> {
+    let mut attr = element(map, &cgroup, value);
     // cgroup storage takes updates of existing elements alone.
     attr.__bindgen_anon_2.flags = u64::from(aya_obj::generated::BPF_EXIST);
     call(bpf_cmd::BPF_MAP_UPDATE_ELEM, &mut attr)?;

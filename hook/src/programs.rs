@@ -117,34 +117,42 @@ impl Programs {
     /// program, or for lack of privileges.
     pub fn open_or_load() -> Result<Self> {
         if let Some(lock) = bpffs::lock_shared()?
-            && let Some(mut found) = Self::open(&directory())?
+            && let Some(mut found) = Self::open_own()?
         {
             found._lock = Some(lock);
             return Ok(found);
         }
         let lock = bpffs::lock_or_make()?;
-        let mut found = match Self::open(&directory())? {
+        let mut found = match Self::open_own()? {
             Some(found) => found,
             None => {
                 loader::load(&directory())?;
-                Self::open(&directory())?.context("open the programs just pinned")?
+                Self::open_own()?.context("open the programs just pinned")?
             }
         };
         found._lock = Some(lock);
         Ok(found)
     }
 
-    /// The programs pinned in `directory`, or `None` if it does not exist or
-    /// is of a version that had other programs.
+    /// This version's programs, or `None` if a pin is missing.
+    fn open_own() -> Result<Option<Self>> {
+        let found = Self::open(&directory())?;
+        Ok(found.filter(|found| found.programs.len() == PROGRAMS.len()))
+    }
+
+    /// The programs pinned in `directory`, or `None` if there are none. Another
+    /// version may lack some of ours; what it has besides is not known here.
     fn open(directory: &Path) -> Result<Option<Self>> {
+        let Some(policy) = open_pin(&directory.join(POLICY_PIN))? else {
+            return Ok(None);
+        };
         let mut programs = Vec::with_capacity(PROGRAMS.len());
         for program in PROGRAMS {
-            match open_pin(&directory.join(program.name))? {
-                Some(fd) => programs.push((program, fd)),
-                None => return Ok(None),
+            if let Some(fd) = open_pin(&directory.join(program.name))? {
+                programs.push((program, fd));
             }
         }
-        Ok(open_pin(&directory.join(POLICY_PIN))?.map(|policy| Self {
+        Ok(Some(Self {
             programs,
             policy,
             directory: directory.to_owned(),

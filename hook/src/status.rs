@@ -192,7 +192,7 @@ impl Version {
         let layout = |policy: &abi::Policy| policy.flags & abi::flag::LAYOUT_MASK;
         let policy = policy.filter(|policy| layout(policy) == abi::flag::LAYOUT);
         let mut attached = Vec::new();
-        for (program, own) in PROGRAMS.iter().zip(&self.ids) {
+        for ((program, _), own) in self.programs.iter().zip(&self.ids) {
             if bpf::attached(fd, program.attach_type)?.contains(own) {
                 attached.push(program.name);
             }
@@ -200,7 +200,7 @@ impl Version {
         if attached.is_empty() {
             return Ok(None);
         }
-        let is_missing = |program: &&Program| {
+        let is_missing = |program: &Program| {
             policy.is_some_and(|policy| program.is_needed(&policy))
                 && !attached.contains(&program.name)
         };
@@ -215,8 +215,10 @@ impl Version {
             engine: container.and_then(|(engine, _)| engine),
             version: self.programs.version(),
             is_current: self.programs.version() == VERSION,
-            missing: PROGRAMS
+            missing: self
+                .programs
                 .iter()
+                .map(|(program, _)| program)
                 .filter(is_missing)
                 .map(|program| program.name)
                 .collect(),

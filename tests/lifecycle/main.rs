@@ -8,6 +8,7 @@ mod rollback;
 mod run;
 mod run_end;
 mod status;
+mod upgrade;
 
 use std::process::ExitCode;
 
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
             run::trials(),
             run_end::trials(),
             status::trials(),
+            upgrade::trials(),
         ]
         .into_iter()
         .flatten()

@@ -106,7 +106,8 @@ fn create_runtime(hook: &Hook, container: &Container, policy: Policy) -> Result<
     hook.create_runtime(container.state_with(policy).to_string().as_bytes())
 }
 
-fn assert_bound(process: &Agent, expected: IpAddr) -> Result<()> {
+/// Fails unless a server that binds to 0.0.0.0 is at `expected`.
+pub fn assert_bound(process: &Agent, expected: IpAddr) -> Result<()> {
     let address = bound(process)?;
     ensure!(
         address == expected,

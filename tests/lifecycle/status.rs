@@ -90,7 +90,7 @@ fn status(hook: &Hook, arguments: &[&str]) -> Result<Output> {
 }
 
 /// What `status --json` says of the container, if anything.
-fn entry(hook: &Hook, container: &Container) -> Result<Option<Value>> {
+pub fn entry(hook: &Hook, container: &Container) -> Result<Option<Value>> {
     let output = status(hook, &["--json"])?;
     ensure!(output.status.success(), "{output:?}");
     let said: Value = serde_json::from_str(&output.stdout)?;
