@@ -14,6 +14,8 @@ mandir = $(PREFIX)/share/man/man8
 bashdir = $(PREFIX)/share/bash-completion/completions
 zshdir = $(PREFIX)/share/zsh/site-functions
 fishdir = $(PREFIX)/share/fish/vendor_completions.d
+unitdir = $(PREFIX)/lib/systemd/system
+docdir = $(PREFIX)/share/doc/oci-bind-hook
 # Where the binary looks, whatever the prefix.
 sysconfdir = /etc/oci-bind-hook
 
@@ -71,6 +73,12 @@ ebpf: ## rebuild the committed eBPF object
 ebpf-check: ## rebuild it and compare
 	ebpf/build.sh --check
 
+# install-with-path NAME,FILE: a file of config/ that names the binary.
+define install-with-path
+sed 's|/usr/libexec/oci/hooks.d/|$(bindir)/|' config/$(1) >$(DESTDIR)$(2)
+chmod 0644 $(DESTDIR)$(2)
+endef
+
 # The binary comes first, and goes last: engines ignore a hooks.d file whose
 # binary is missing, and would start annotated containers without a policy.
 # No build here: root installs what was built before.
@@ -86,10 +94,12 @@ install: ## install below $(DESTDIR)$(PREFIX); run make first
 	$(INSTALL) -D -m 0644 packaging/completions/oci-bind-hook.bash $(DESTDIR)$(bashdir)/oci-bind-hook
 	$(INSTALL) -D -m 0644 packaging/completions/_oci-bind-hook $(DESTDIR)$(zshdir)/_oci-bind-hook
 	$(INSTALL) -D -m 0644 packaging/completions/oci-bind-hook.fish $(DESTDIR)$(fishdir)/oci-bind-hook.fish
+	$(INSTALL) -d -m 0755 $(DESTDIR)$(unitdir) $(DESTDIR)$(docdir)/examples
+	$(call install-with-path,oci-bind-hook.service,$(unitdir)/oci-bind-hook.service)
+	$(call install-with-path,oci-bind-hook.cdi.json,$(docdir)/examples/oci-bind-hook.cdi.json)
+	$(INSTALL) -m 0644 config/kubernetes-pod.yaml $(DESTDIR)$(docdir)/examples
 	$(INSTALL) -d -m 0755 $(DESTDIR)$(hooksdir)
-	sed 's|/usr/libexec/oci/hooks.d/|$(bindir)/|' config/oci-bind-hook.json \
-		>$(DESTDIR)$(hooksdir)/.oci-bind-hook.json.new
-	chmod 0644 $(DESTDIR)$(hooksdir)/.oci-bind-hook.json.new
+	$(call install-with-path,oci-bind-hook.json,$(hooksdir)/.oci-bind-hook.json.new)
 	mv $(DESTDIR)$(hooksdir)/.oci-bind-hook.json.new $(DESTDIR)$(hooksdir)/oci-bind-hook.json
 
 uninstall: ## remove it again, except for a changed configuration
@@ -99,6 +109,8 @@ uninstall: ## remove it again, except for a changed configuration
 	rm -f $(addprefix $(DESTDIR)$(mandir)/,$(notdir $(wildcard packaging/man/*.8)))
 	rm -f $(DESTDIR)$(bashdir)/oci-bind-hook $(DESTDIR)$(zshdir)/_oci-bind-hook
 	rm -f $(DESTDIR)$(fishdir)/oci-bind-hook.fish
+	rm -f $(DESTDIR)$(unitdir)/oci-bind-hook.service
+	rm -rf $(DESTDIR)$(docdir)
 	! cmp -s config/config.toml $(DESTDIR)$(sysconfdir)/config.toml || \
 		rm -f $(DESTDIR)$(sysconfdir)/config.toml
 	-rmdir $(DESTDIR)$(sysconfdir) 2>/dev/null

@@ -23,10 +23,13 @@ named_binary() {
 puts_files_in_place() {
   quiet_make install
   is files "$(files)" "etc/oci-bind-hook/config.toml 644
+usr/lib/systemd/system/oci-bind-hook.service 644
 usr/libexec/oci/hooks.d/oci-bind-hook 755
 usr/sbin/oci-bind-hook 777
 usr/share/bash-completion/completions/oci-bind-hook 644
 usr/share/containers/oci/hooks.d/oci-bind-hook.json 644
+usr/share/doc/oci-bind-hook/examples/kubernetes-pod.yaml 644
+usr/share/doc/oci-bind-hook/examples/oci-bind-hook.cdi.json 644
 usr/share/fish/vendor_completions.d/oci-bind-hook.fish 644
 usr/share/man/man8/oci-bind-hook-attach.8 644
 usr/share/man/man8/oci-bind-hook-cdi.8 644
@@ -43,11 +46,21 @@ usr/share/zsh/site-functions/_oci-bind-hook 644"
   is 'the link' "$(realpath "$ROOT/usr/sbin/oci-bind-hook")" \
     "$ROOT/usr/libexec/oci/hooks.d/oci-bind-hook"
   "$ROOT/usr/sbin/oci-bind-hook" --version
+  cdi_example /usr
+}
+
+# What is installed as an example is what the program prints of itself.
+cdi_example() {
+  quiet_make install PREFIX="$1"
+  is 'the CDI example' "$(cat "$ROOT$1/share/doc/oci-bind-hook/examples/oci-bind-hook.cdi.json")" \
+    "$("$ROOT$1/libexec/oci/hooks.d/oci-bind-hook" cdi | sed "s|$ROOT||")"
 }
 
 honours_prefix() {
   local prefix=/opt/hook
-  quiet_make install PREFIX=$prefix
+  cdi_example $prefix
+  has_line "$(cat "$ROOT$prefix/lib/systemd/system/oci-bind-hook.service")" \
+    "ExecStart=$prefix/libexec/oci/hooks.d/oci-bind-hook load"
   is 'the binary named' "$(named_binary $prefix)" $prefix/libexec/oci/hooks.d/oci-bind-hook
   [ -x "$ROOT$(named_binary $prefix)" ] || fail "the hooks.d file names a binary that is not there"
   [ ! -e "$ROOT/usr" ] || fail "something is in /usr: $(files)"

@@ -8,6 +8,7 @@ mod annotations;
 mod cdi;
 mod cgroups;
 mod config;
+mod manifest;
 mod privileges;
 mod refusal;
 mod states;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
             config::trials(),
             accepted::trials(),
             cdi::trials(),
+            manifest::trials(),
             privileges::trials(),
         ]
         .into_iter()
