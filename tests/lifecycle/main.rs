@@ -9,6 +9,7 @@ mod run;
 mod run_end;
 mod status;
 mod upgrade;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
             run_end::trials(),
             status::trials(),
             upgrade::trials(),
+            watch::trials(),
         ]
         .into_iter()
         .flatten()

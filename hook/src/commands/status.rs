@@ -1,8 +1,9 @@
 //! `status`: what is in force on this host.
 
+mod table;
+mod watch;
+
 use std::fmt::Write as _;
-use std::thread::sleep;
-use std::time::Duration;
 
 use anyhow::{Result, bail};
 use serde_json::json;
@@ -10,29 +11,26 @@ use serde_json::json;
 use super::print;
 use crate::programs::VERSION;
 use crate::status::{self, Entry};
-
-/// How often `--watch` looks.
-const INTERVAL: Duration = Duration::from_secs(2);
-/// Home, and clear to the end of the screen (ECMA-48, CUP and ED).
-const CLEAR: &str = "\x1b[H\x1b[J";
-/// How much of an id is shown in a list, as engines do.
-const SHORT_ID: usize = 12;
+use table::Earlier;
 
 pub(super) fn status(which: Option<&str>, as_json: bool, watch: bool) -> Result<()> {
-    loop {
-        let entries = chosen(status::collect()?, which)?;
-        let text = if as_json {
-            serde_json::to_string_pretty(&json!({ "version": VERSION, "cgroups": entries }))?
-        } else if which.is_some() {
-            entries.iter().map(details).collect::<Vec<_>>().join("\n")
-        } else {
-            list(&entries)
-        };
-        if !watch {
-            return print(text.trim_end());
-        }
-        print(&format!("{CLEAR}{}", text.trim_end()))?;
-        sleep(INTERVAL);
+    if watch {
+        return watch::watch(which);
+    }
+    let entries = chosen(status::collect()?, which)?;
+    let text = if as_json {
+        serde_json::to_string_pretty(&json!({ "version": VERSION, "cgroups": entries }))?
+    } else {
+        shown(&entries, which, &Earlier::default())
+    };
+    print(text.trim_end())
+}
+
+/// One container in detail, or all in a table.
+fn shown(entries: &[Entry], which: Option<&str>, earlier: &Earlier) -> String {
+    match which {
+        Some(_) => entries.iter().map(details).collect::<Vec<_>>().join("\n"),
+        None => table::list(entries, earlier),
     }
 }
 
@@ -56,80 +54,6 @@ fn chosen(entries: Vec<Entry>, which: Option<&str>) -> Result<Vec<Entry>> {
         );
     }
     Ok(found)
-}
-
-/// A table, one line for each cgroup.
-fn list(entries: &[Entry]) -> String {
-    if entries.is_empty() {
-        return "no cgroup is under a policy".to_owned();
-    }
-    let head = [
-        "CONTAINER",
-        "IPV4",
-        "IPV6",
-        "LOOPBACK",
-        "GUARD",
-        "REWRITTEN",
-        "PASSED",
-        "DENIED",
-        "DROPPED",
-        "CGROUP",
-    ];
-    let mut rows = vec![head.map(str::to_owned)];
-    rows.extend(entries.iter().map(row));
-    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    let widths: [usize; 10] = std::array::from_fn(width);
-    let mut text = String::new();
-    for row in &rows {
-        let mut line = String::new();
-        for (index, (cell, width)) in row.iter().zip(widths).enumerate() {
-            // Numbers to the right.
-            let _ = match index {
-                5..=8 => write!(line, "{cell:>width$}  "),
-                _ => write!(line, "{cell:<width$}  "),
-            };
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    for entry in entries {
-        for remark in remarks(entry) {
-            let _ = writeln!(text, "{}: {remark}", entry.cgroup);
-        }
-    }
-    text
-}
-
-fn row(entry: &Entry) -> [String; 10] {
-    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-    let policy = entry.policy.as_ref();
-    let calls = entry.counters.sum();
-    let dropped: u64 = entry.counters.dropped.values().sum();
-    [
-        or_dash(
-            entry
-                .container
-                .as_deref()
-                .map(|id| id[..SHORT_ID].to_owned()),
-        ),
-        or_dash(
-            policy
-                .and_then(|policy| policy.ipv4)
-                .map(|ipv4| ipv4.to_string()),
-        ),
-        or_dash(
-            policy
-                .and_then(|policy| policy.ipv6)
-                .map(|ipv6| ipv6.to_string()),
-        ),
-        or_dash(policy.map(|policy| policy.loopback.clone())),
-        or_dash(policy.map(|policy| policy.guard.to_owned())),
-        calls.rewritten.to_string(),
-        calls.passed.to_string(),
-        calls.denied.to_string(),
-        dropped.to_string(),
-        entry.cgroup.clone(),
-    ]
 }
 
 /// Everything about one cgroup.

@@ -1,0 +1,153 @@
+//! The table of `status`: pure.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+use super::remarks;
+use crate::status::Entry;
+
+/// How much of an id is shown in a list, as engines do.
+const SHORT_ID: usize = 12;
+
+const COLUMNS: usize = 10;
+const HEAD: [&str; COLUMNS] = [
+    "CONTAINER",
+    "IPV4",
+    "IPV6",
+    "LOOPBACK",
+    "GUARD",
+    "REWRITTEN",
+    "PASSED",
+    "DENIED",
+    "DROPPED",
+    "CGROUP",
+];
+/// The columns of [`sums`], which stand to the right.
+const NUMBERS: std::ops::RangeInclusive<usize> = 5..=8;
+
+/// What was counted when somebody looked before: by cgroup and version.
+#[derive(Debug, Default)]
+pub(super) struct Earlier(HashMap<(String, String), [u64; 4]>);
+
+impl Earlier {
+    /// Remembers what the entries have counted.
+    pub(super) fn of(entries: &[Entry]) -> Self {
+        Self(
+            entries
+                .iter()
+                .map(|entry| (key(entry), sums(entry)))
+                .collect(),
+        )
+    }
+
+    fn sums(&self, entry: &Entry) -> Option<&[u64; 4]> {
+        self.0.get(&key(entry))
+    }
+}
+
+fn key(entry: &Entry) -> (String, String) {
+    (entry.cgroup.clone(), entry.version.clone())
+}
+
+/// Calls rewritten, passed and denied, and packets dropped.
+fn sums(entry: &Entry) -> [u64; 4] {
+    let calls = entry.counters.sum();
+    let dropped = entry.counters.dropped.values().sum();
+    [calls.rewritten, calls.passed, calls.denied, dropped]
+}
+
+/// A table, one line for each cgroup, and what an operator should know. Numbers
+/// that have grown since `earlier` say by how much.
+pub(super) fn list(entries: &[Entry], earlier: &Earlier) -> String {
+    if entries.is_empty() {
+        return "no cgroup is under a policy".to_owned();
+    }
+    let mut rows = vec![HEAD.map(str::to_owned)];
+    rows.extend(entries.iter().map(|entry| row(entry, earlier)));
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let widths: [usize; COLUMNS] = std::array::from_fn(width);
+    let mut text = String::new();
+    for row in &rows {
+        let mut line = String::new();
+        for (index, (cell, width)) in row.iter().zip(widths).enumerate() {
+            let _ = match NUMBERS.contains(&index) {
+                true => write!(line, "{cell:>width$}  "),
+                false => write!(line, "{cell:<width$}  "),
+            };
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    for entry in entries {
+        for remark in remarks(entry) {
+            let _ = writeln!(text, "{}: {remark}", entry.cgroup);
+        }
+    }
+    text
+}
+
+fn row(entry: &Entry, earlier: &Earlier) -> [String; COLUMNS] {
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let policy = entry.policy.as_ref();
+    let id = entry.container.as_deref();
+    let now = sums(entry);
+    let before = earlier.sums(entry).unwrap_or(&now);
+    let number = |index: usize| match now[index].saturating_sub(before[index]) {
+        0 => now[index].to_string(),
+        more => format!("+{more}  {}", now[index]),
+    };
+    [
+        or_dash(id.map(|id| id[..SHORT_ID].to_owned())),
+        or_dash(policy.and_then(|policy| Some(policy.ipv4?.to_string()))),
+        or_dash(policy.and_then(|policy| Some(policy.ipv6?.to_string()))),
+        or_dash(policy.map(|policy| policy.loopback.clone())),
+        or_dash(policy.map(|policy| policy.guard.to_owned())),
+        number(0),
+        number(1),
+        number(2),
+        number(3),
+        entry.cgroup.clone(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::{Calls, Counters};
+
+    fn entry(cgroup: &str, rewritten: u64) -> Entry {
+        let mut counters = Counters::default();
+        let calls = Calls {
+            rewritten,
+            ..Calls::default()
+        };
+        counters.calls.insert("bind4", calls);
+        Entry {
+            cgroup: cgroup.to_owned(),
+            container: None,
+            engine: None,
+            version: "one".to_owned(),
+            is_current: true,
+            policy: None,
+            missing: Vec::new(),
+            counters,
+        }
+    }
+
+    #[test]
+    fn says_by_how_much_a_number_has_grown() {
+        let earlier = Earlier::of(&[entry("/a", 3), entry("/b", 3)]);
+        let cells = |entry| row(&entry, &earlier)[5].clone();
+        assert_eq!(cells(entry("/a", 5)), "+2  5");
+        assert_eq!(cells(entry("/b", 3)), "3");
+        assert_eq!(cells(entry("/new", 7)), "7");
+    }
+
+    #[test]
+    fn counts_anew_under_another_version() {
+        let earlier = Earlier::of(&[entry("/a", 3)]);
+        let mut other = entry("/a", 1);
+        other.version = "two".to_owned();
+        assert_eq!(row(&other, &earlier)[5], "1");
+    }
+}
