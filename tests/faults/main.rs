@@ -1,9 +1,9 @@
 //! What is left when something goes wrong, or goes on for long: a container
 //! starts under its policy or it does not start, and nothing grows.
 //!
-//! A reset of the machine needs no trial of its own: pins and attachments are
-//! in memory, and the hook writes to no other file system, which `places`
-//! shows.
+//! A reset of the machine is tried with engines in `tests/vm`: pins and
+//! attachments are in memory, and the hook writes to no other file system,
+//! which `places` shows.
 
 mod cycles;
 mod kills;

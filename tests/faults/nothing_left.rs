@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What there was at some time, and a cgroup for everything made since.
 pub struct Before {
     pub scope: Cgroup,
-    ids: [BTreeSet<u32>; 2],
+    ids: [BTreeSet<u32>; 3],
 }
 
 impl Before {
@@ -25,27 +25,31 @@ impl Before {
         })
     }
 
-    /// Waits until no removed cgroup below the scope is held, and no program
-    /// or map is new. The kernel tells nobody when it frees something.
+    /// Waits until no removed cgroup below the scope is held, and no program,
+    /// map or link is new. The kernel tells nobody when it frees something.
     pub fn assert_nothing_left(&self) -> Result<()> {
         const MOMENT: Duration = Duration::from_millis(20);
         let deadline = Instant::now() + PATIENCE;
         loop {
             let dying = self.scope.dying()?;
-            let [programs, maps] = self.new_ids()?;
-            if dying == 0 && programs.is_empty() && maps.is_empty() {
+            let new = self.new_ids()?;
+            if dying == 0 && new.iter().all(BTreeSet::is_empty) {
                 return Ok(());
             }
+            let [programs, maps, links] = new;
             ensure!(
                 Instant::now() < deadline,
-                "still there after {PATIENCE:?}: {dying} removed cgroups, programs {programs:?}, maps {maps:?}"
+                "still there after {PATIENCE:?}: {dying} removed cgroups, programs {programs:?}, maps {maps:?}, links {links:?}"
             );
             std::thread::sleep(MOMENT);
         }
     }
 
-    fn new_ids(&self) -> Result<[BTreeSet<u32>; 2]> {
-        let [programs, maps] = bpf::census()?;
-        Ok([&programs - &self.ids[0], &maps - &self.ids[1]])
+    fn new_ids(&self) -> Result<[BTreeSet<u32>; 3]> {
+        let mut new = bpf::census()?;
+        for (now, before) in new.iter_mut().zip(&self.ids) {
+            now.retain(|id| !before.contains(id));
+        }
+        Ok(new)
     }
 }

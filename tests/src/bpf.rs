@@ -21,8 +21,9 @@ const OBJ_GET: i64 = 7;
 const PROG_ATTACH: i64 = 8;
 /// `BPF_PROG_DETACH` of `enum bpf_cmd`.
 const PROG_DETACH: i64 = 9;
-/// `BPF_PROG_GET_NEXT_ID`, and the same for maps, of `enum bpf_cmd`.
-const NEXT_ID: [i64; 2] = [11, 12];
+/// `BPF_PROG_GET_NEXT_ID`, and the same for maps and links (Linux 5.8), of
+/// `enum bpf_cmd`.
+const NEXT_ID: [i64; 3] = [11, 12, 31];
 /// `BPF_PROG_QUERY` of `enum bpf_cmd`.
 const PROG_QUERY: i64 = 16;
 /// `BPF_PROG_TYPE_CGROUP_SKB` of `enum bpf_prog_type`.
@@ -115,16 +116,16 @@ struct NextAttr {
     flags: u32,
 }
 
-/// The ids of all programs, and of all maps, that the kernel holds now.
-pub fn census() -> Result<[BTreeSet<u32>; 2]> {
-    let mut all = [BTreeSet::new(), BTreeSet::new()];
+/// The ids of all programs, maps and links that the kernel holds now.
+pub fn census() -> Result<[BTreeSet<u32>; 3]> {
+    let mut all = [const { BTreeSet::new() }; 3];
     for (command, ids) in NEXT_ID.into_iter().zip(&mut all) {
         let mut attr = NextAttr::default();
         loop {
             match bpf(command, &mut attr) {
                 Ok(_) => {}
                 Err(error) if error.raw_os_error() == Some(libc::ENOENT) => break,
-                Err(error) => return Err(error).context("ask for the next program or map"),
+                Err(error) => return Err(error).context("ask for the next program, map or link"),
             }
             ids.insert(attr.next);
             attr.start = attr.next;
