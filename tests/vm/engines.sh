@@ -3,8 +3,10 @@
 # systemd, unified cgroup2, engines as packaged.
 # Usage: tests/vm/engines.sh [WORD...]       or  make test-engines
 #   WORD      only the tests that have one of these in their names
-#   ENGINES   which: "podman" if nothing is said
+#   ENGINES   which: "systemd podman buildah docker containerd youki" if nothing
+#             is said
 #   SYSTEMS   which: "trixie sid" if nothing is said
+#   YOUKI     "build" builds youki, which Debian lacks; skipped where it is not there
 #   PATIENCE  seconds that a machine has for each boot, 1500
 # Ends with `N passed, N failed, N skipped`.
 set -euo pipefail
@@ -37,6 +39,16 @@ build() {
   cargo build --release --locked --target $triple --package oci-bind-hook-tests --bin echo-server
 }
 
+# Its C library is older than the systems' ones, which does no harm.
+add_youki() {
+  local program
+  if program=$("$VM/youki.sh"); then
+    cp "$program" "$payload/tests/youki"
+  else
+    say 'NO YOUKI: its tests are skipped; YOUKI=build make test-engines builds it, once, in some five minutes'
+  fi
+}
+
 # What is installed is what `make install` installs.
 make_payload() {
   build
@@ -44,20 +56,21 @@ make_payload() {
   cp -a "$VM/guest/system/." "$payload/files/"
   make --silent -C "$ROOT" install DESTDIR="$payload/files" binary="$built/oci-bind-hook"
   cp "$built/echo-server" "$ROOT/tests/"{runner,image}.sh "$VM/guest/engines/"* "$payload/tests/"
+  add_youki
   ln -s tests/run.sh "$payload/run"
   chmod 755 "$payload"
   echo "$engines" >"$payload/engines"
   printf '%s\n' "$@" >"$payload/words"
 }
 
-# Boots a system, and once more if a first boot asks for it by the status 200.
+# Boots a system, and again as long as a boot asks for it by the status 200.
 # What was said in all is left in the file `output`.
 run_on() {
   local system=$1 machine=$out/$1 status=200 boot start=$SECONDS
   local kernel=$2 image=$3
   truncate --size 8G "$machine/disk"
   mkfs.ext4 -q -E lazy_itable_init=1 "$machine/disk"
-  for boot in first second; do
+  for boot in 1 2 3 4; do
     status=0
     "$VM/boot.sh" "$kernel" "$payload" "$machine/$boot" "$patience" "$image" "$machine/disk" || status=$?
     [ "$status" = 200 ] || break
