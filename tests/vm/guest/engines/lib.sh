@@ -20,7 +20,7 @@ AWAY4=203.0.113.9 AWAY6=2001:db8:f::9   # nobody's
 # Emulation is slow, and slower with others beside it.
 DEADLINE=60
 ANNOTATED=(--annotation "io.oci-bind-hook.ipv4=$CIP4" --annotation "io.oci-bind-hook.ipv6=$CIP6")
-# There if a second boot has been asked for.
+# There if another boot has been asked for: what is to be done then.
 AGAIN=/var/lib/containers/oci-bind-hook-again
 
 # The network, a service, is there before engines start what has to run.
@@ -82,8 +82,10 @@ done"
 
 calls_from_its_addresses() { seen_as_its_addresses "$("$@" sh -c "$CALLS" 2>&1)"; }
 
-# What CALLS printed: the peer tells whom it saw.
+# What CALLS printed: the peer tells whom it saw. Something is attached then,
+# or it would say nothing that nothing is later.
 seen_as_its_addresses() {
+  [ -n "$(governed)" ] || fail 'nothing is attached'
   is 'calls seen over IPv4' "$(grep -cF "peer=$CIP4:" <<<"$1")" 3
   is 'calls seen over IPv6' "$(grep -cF "peer=[$CIP6]:" <<<"$1")" 3
 }
@@ -142,6 +144,21 @@ nothing_left() {
   until_ok nothing_governed
   is 'pins and maps' "$(kept)" "$KEPT"
 }
+
+# After a reset, what is pinned is what this boot has made, and goes.
+nothing_left_of_before() {
+  local found
+  nothing_governed || fail "attached: $(governed)"
+  is 'cgroups that status shows' "$(policies)" 0
+  found=$(kept)
+  oci-bind-hook unload
+  [ ! -e /sys/fs/bpf/oci-bind-hook ] || fail "left: $(find /sys/fs/bpf/oci-bind-hook)"
+  oci-bind-hook load
+  is 'pins and maps' "$found" "$(kept)"
+}
+
+# How many cgroups are under a policy.
+policies() { oci-bind-hook status --json | jq '.cgroups | length'; }
 
 # --- tests -------------------------------------------------------------------
 

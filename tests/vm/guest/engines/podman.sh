@@ -1,6 +1,8 @@
 # shellcheck shell=bash
 # podman, with crun and with runc, through hooks.d and systemd's cgroups.
 set -euo pipefail
+# shellcheck source=tests/vm/guest/engines/podman-boots.sh
+. ./podman-boots.sh
 
 clean_podman() {
   podman pod rm --all --force --time 0
@@ -226,7 +228,7 @@ quadlet() {
 
 bad_annotation() {
   refused "192.0.2.300" with run --network host --annotation io.oci-bind-hook.ipv4=192.0.2.300 "$IMAGE" echo started
-  # runc passes it on.
+  # The others pass it on.
   [ "$runtime" = crun ] || mentions "$OUTPUT" 192.0.2.300
 }
 
@@ -253,28 +255,6 @@ rootless() {
   fi
   as_tester load --quiet --input $SAVED_IMAGE
   refused 'initial user namespace' as_tester run --cgroups split --network host "${ANNOTATED[@]}" "$IMAGE" echo started
-}
-
-# --- the next boot -----------------------------------------------------------
-
-# A container for podman-restart.service, and a unit at another port.
-prepare_boot() {
-  runtime=crun
-  systemctl enable podman-restart.service
-  host_server --restart always --stop-signal KILL
-  mkdir -p /etc/containers/systemd
-  quadlet_file crun $((PORT + 2)) >/etc/containers/systemd/quadlet.container
-  printf '[Install]\nWantedBy=default.target\n' >>/etc/containers/systemd/quadlet.container
-  serves
-  touch $AGAIN
-}
-
-before_boot_podman() { t 'podman: a container and a unit for the next boot' prepare_boot; }
-
-after_boot_podman() {
-  t 'podman: podman-restart.service starts it under the policy' serves podman exec server
-  PORT=$((PORT + 2))
-  t 'podman: a Quadlet unit starts at boot under the policy' serves podman exec quadlet
 }
 
 test_podman() {
