@@ -8,6 +8,7 @@ const CRUN: &str = include_str!("../../../tests/states/crun.json");
 const YOUKI: &str = include_str!("../../../tests/states/youki.json");
 const PODMAN_CRUN: &str = include_str!("../../../tests/states/podman-crun.json");
 const PODMAN_RUNC: &str = include_str!("../../../tests/states/podman-runc.json");
+const PODMAN_YOUKI: &str = include_str!("../../../tests/states/podman-youki.json");
 const PODMAN_KUBE: &str = include_str!("../../../tests/states/podman-kube.json");
 const DOCKER: &str = include_str!("../../../tests/states/docker.json");
 const CONTAINERD_CTR: &str = include_str!("../../../tests/states/containerd-ctr.json");
@@ -37,6 +38,12 @@ fn states_of_every_engine() {
         (
             PODMAN_RUNC,
             41208,
+            Some("192.0.2.10"),
+            Some("2001:db8:e::10"),
+        ),
+        (
+            PODMAN_YOUKI,
+            41213,
             Some("192.0.2.10"),
             Some("2001:db8:e::10"),
         ),
