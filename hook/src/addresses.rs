@@ -93,6 +93,46 @@ pub fn check(namespace: Namespace, ipv4: Option<Ipv4Addr>, ipv6: Option<Ipv6Addr
     }
 }
 
+/// Whether a socket can bind to an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It can.
+    Usable,
+    /// Not before duplicate address detection has finished.
+    Tentative,
+    /// Never: duplicate address detection failed.
+    Duplicate,
+}
+
+/// The addresses of our network namespace that a container can have: loopback
+/// and link-local IPv6 ones aside, in their order.
+///
+/// # Errors
+///
+/// If the kernel does not list them.
+pub fn list() -> Result<Vec<(IpAddr, State)>> {
+    let mut all: Vec<_> = dump::addresses(&[])?
+        .into_iter()
+        .filter(|found| match found.address {
+            IpAddr::V4(address) => !address.is_loopback(),
+            IpAddr::V6(address) => !address.is_loopback() && !address.is_unicast_link_local(),
+        })
+        .map(|found| {
+            let state = if found.usable() {
+                State::Usable
+            } else if found.flags.contains(AddressFlags::Dadfailed) {
+                State::Duplicate
+            } else {
+                State::Tentative
+            };
+            (found.address, state)
+        })
+        .collect();
+    all.sort_unstable_by_key(|(address, _)| *address);
+    all.dedup();
+    Ok(all)
+}
+
 /// The network namespace to enter; none when it is our own.
 fn foreign(namespace: Namespace) -> Result<Option<OwnedFd>> {
     let Namespace::OfProcess(pid) = namespace else {

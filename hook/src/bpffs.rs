@@ -111,7 +111,12 @@ fn mount_if_missing() -> Result<()> {
     })
 }
 
-fn is_mounted() -> Result<bool> {
+/// Whether bpffs is mounted at [`MOUNT_POINT`].
+///
+/// # Errors
+///
+/// If there is no such directory.
+pub fn is_mounted() -> Result<bool> {
     let found = statfs(MOUNT_POINT)
         .with_context(|| format!("look at {MOUNT_POINT}: is sysfs mounted at /sys?"))?;
     Ok(u64::try_from(found.f_type) == Ok(BPF_FS_MAGIC))

@@ -174,9 +174,17 @@ fn in_file_system(path: &Path) -> Result<Option<(Hierarchy, String)>> {
 /// # Errors
 ///
 /// There is no cgroup2 mount.
-#[cfg(test)]
-fn mount_point() -> Result<PathBuf> {
-    Ok(Hierarchy::find()?.mount.point)
+pub fn mount() -> Result<Mount> {
+    Ok(Hierarchy::find()?.mount)
+}
+
+/// Whether hierarchies of cgroup v1 are mounted too.
+///
+/// # Errors
+///
+/// If the mounts cannot be listed.
+pub fn has_v1() -> Result<bool> {
+    Ok(mount::has_v1(&hierarchy::mountinfo()?))
 }
 
 /// The path within the hierarchy of the cgroup that this process is in.

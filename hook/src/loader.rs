@@ -27,13 +27,7 @@ static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/oci-bin
 /// If the kernel refuses a map or a program, or the pins cannot be made.
 pub fn load(directory: &Path) -> Result<()> {
     let _limit = LockedMemory::unlimited();
-    let has_set_retval = u8::from(has_set_retval()?);
-    let v6only_bit = v6only_bit();
-    let mut ebpf = EbpfLoader::new()
-        .override_global(HAS_SET_RETVAL, &has_set_retval, true)
-        .override_global(V6ONLY_BIT, &v6only_bit, true)
-        .load(OBJECT)
-        .context("load the eBPF object: needs Linux 5.10 or later, CAP_BPF and CAP_NET_ADMIN")?;
+    let mut ebpf = open()?;
 
     // A dot in a name is reserved on bpffs.
     let unfinished = directory.with_file_name(format!("{VERSION}-new"));
@@ -51,23 +45,58 @@ pub fn load(directory: &Path) -> Result<()> {
     pinned
 }
 
+/// Loads each program, whatever becomes of the others, and keeps none: by name,
+/// what the kernel says of it.
+///
+/// # Errors
+///
+/// If the kernel refuses a map.
+pub fn load_each() -> Result<Vec<(&'static str, Result<()>)>> {
+    let _limit = LockedMemory::unlimited();
+    let mut ebpf = open()?;
+    Ok(PROGRAMS
+        .iter()
+        .map(|program| {
+            (
+                program.name,
+                load_program(&mut ebpf, program.name).map(drop),
+            )
+        })
+        .collect())
+}
+
+/// The object with its maps made, and its globals set for this kernel.
+fn open() -> Result<Ebpf> {
+    let has_set_retval = u8::from(has_set_retval()?);
+    let v6only_bit = v6only_bit();
+    EbpfLoader::new()
+        .override_global(HAS_SET_RETVAL, &has_set_retval, true)
+        .override_global(V6ONLY_BIT, &v6only_bit, true)
+        .load(OBJECT)
+        .context("load the eBPF object: needs Linux 5.10 or later, CAP_BPF and CAP_NET_ADMIN")
+}
+
+fn load_program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program> {
+    let program = ebpf
+        .program_mut(name)
+        .with_context(|| format!("the eBPF object has no program {name}"))?;
+    match program {
+        Program::CgroupSockAddr(program) => program.load(),
+        Program::CgroupSkb(program) => program.load(),
+        _ => bail!("program {name} of the eBPF object is of an unknown type"),
+    }
+    .map_err(explain)
+    .with_context(|| format!("load program {name} into the kernel"))?;
+    Ok(program)
+}
+
 /// Loads each program and pins it, and the maps, in a new directory.
 fn pin_all(ebpf: &mut Ebpf, directory: &Path) -> Result<()> {
     fs::create_dir(directory).with_context(|| format!("make {}", directory.display()))?;
     for program in PROGRAMS {
         let name = program.name;
-        let loaded = ebpf
-            .program_mut(name)
-            .with_context(|| format!("the eBPF object has no program {name}"))?;
-        match loaded {
-            Program::CgroupSockAddr(program) => program.load(),
-            Program::CgroupSkb(program) => program.load(),
-            _ => bail!("program {name} of the eBPF object is of an unknown type"),
-        }
-        .map_err(explain)
-        .with_context(|| format!("load program {name} into the kernel"))?;
         let pin = directory.join(name);
-        loaded
+        load_program(ebpf, name)?
             .pin(&pin)
             .with_context(|| format!("pin program {name} at {}", pin.display()))?;
     }

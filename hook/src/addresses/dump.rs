@@ -27,7 +27,8 @@ const HEADER: usize = 8;
 const MALFORMED: &str = "listing addresses: malformed reply from the kernel";
 
 /// The addresses of the calling thread's network namespace that bear on the
-/// wanted ones. It stops early once all of those are seen usable.
+/// wanted ones; all, if none is wanted in particular. It stops early once all
+/// that are wanted are seen usable.
 pub(super) fn addresses(wanted: &[IpAddr]) -> Result<Vec<Found>> {
     let mut buffer = Vec::with_capacity(BUFFER);
     for sequence in 1..=TRIES {
@@ -117,10 +118,11 @@ impl<'a> Dump<'a> {
     }
 
     fn complete(&self) -> bool {
-        self.wanted.iter().all(|wanted| {
+        let is_found = |wanted: &IpAddr| {
             let mut found = self.found.iter();
             found.any(|found| found.covers(*wanted) && found.usable())
-        })
+        };
+        !self.wanted.is_empty() && self.wanted.iter().all(is_found)
     }
 
     /// Takes in one datagram: a sequence of messages.
@@ -158,7 +160,7 @@ impl<'a> Dump<'a> {
                 let found = address(payload)?;
                 self.found.extend(found.filter(|found| {
                     let mut wanted = self.wanted.iter();
-                    wanted.any(|wanted| found.covers(*wanted))
+                    self.wanted.is_empty() || wanted.any(|wanted| found.covers(*wanted))
                 }));
                 Ok(())
             }

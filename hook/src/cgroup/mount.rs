@@ -122,6 +122,12 @@ pub fn parse(mountinfo: &str) -> Option<Mount> {
         .max_by_key(|mount| (mount.root == "/", mount.point == Path::new(USUAL_POINTS[0])))
 }
 
+/// Whether there is a mount of a cgroup v1 hierarchy.
+pub(super) fn has_v1(mountinfo: &str) -> bool {
+    let mut lines = mountinfo.lines().filter_map(line);
+    lines.any(|line| line.kind == "cgroup")
+}
+
 /// The cgroup2 mount that an absolute path without symbolic links lies in.
 pub(super) fn holding(mountinfo: &str, path: &Path) -> Option<Mount> {
     all(mountinfo)
@@ -203,6 +209,12 @@ mod tests {
                 .map(|mount| (mount.point.to_str().unwrap(), mount.root.as_str()));
             assert_eq!(found, *wanted, "{what}");
         }
+    }
+
+    #[test]
+    fn hybrid_hosts_have_both() {
+        assert!(has_v1(fixture!("hybrid")) && has_v1(fixture!("v1")));
+        assert!(!has_v1(fixture!("unified")));
     }
 
     #[test]

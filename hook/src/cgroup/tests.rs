@@ -130,7 +130,7 @@ fn sharing_the_pid_namespace_makes_kin_for_attach_only() {
 
 #[test]
 fn the_root_is_refused() {
-    let process = Process::sleeping(&mount_point().unwrap());
+    let process = Process::sleeping(&mount().unwrap().point);
     let wanted = format!("pid {}: the process is in the root", process.pid());
     for message in [
         refusal(of_container("web", process.pid())),
@@ -138,7 +138,7 @@ fn the_root_is_refused() {
     ] {
         assert!(message.starts_with(&wanted), "{message}");
     }
-    for path in [Path::new("/"), &mount_point().unwrap()] {
+    for path in [Path::new("/"), &mount().unwrap().point] {
         let message = refusal(of_path(path));
         assert!(message.contains("is the root"), "{message}");
     }
@@ -208,7 +208,7 @@ fn what_is_no_cgroup_is_refused() {
 fn inside_a_cgroup_of_our_own() {
     let scratch = Scratch::new();
     let init = Process::sleeping(&scratch.path);
-    let home = mount_point().unwrap().join(&own().unwrap()[1..]);
+    let home = mount().unwrap().point.join(&own().unwrap()[1..]);
     enter(&scratch.child("us"), std::process::id());
     let name = own().unwrap();
     let message = refusal(of_container("web", init.pid()));

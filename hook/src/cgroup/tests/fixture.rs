@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
 
-use crate::cgroup::mount_point;
+use crate::cgroup::mount;
 
 /// A cgroup that is removed, with those below it, when dropped.
 pub struct Scratch {
@@ -28,7 +28,7 @@ impl Scratch {
             std::process::id(),
             COUNT.fetch_add(1, Ordering::Relaxed)
         );
-        let point = mount_point().expect("these tests need a cgroup2 mount");
+        let point = mount().expect("these tests need a cgroup2 mount").point;
         let scratch = Self {
             path: point.join(&name[1..]),
             name,
