@@ -33,6 +33,7 @@ usr/share/doc/oci-bind-hook/examples/oci-bind-hook.cdi.json 644
 usr/share/fish/vendor_completions.d/oci-bind-hook.fish 644
 usr/share/man/man8/oci-bind-hook-attach.8 644
 usr/share/man/man8/oci-bind-hook-cdi.8 644
+usr/share/man/man8/oci-bind-hook-check.8 644
 usr/share/man/man8/oci-bind-hook-create-runtime.8 644
 usr/share/man/man8/oci-bind-hook-detach.8 644
 usr/share/man/man8/oci-bind-hook-load.8 644

@@ -89,6 +89,29 @@ pub enum Command {
     /// Write it to /etc/cdi/oci-bind-hook.json, and start containers with the
     /// device oci-bind-hook.io/policy=annotations besides their annotations.
     Cdi,
+    /// Look at this host: what works, and how to mend what does not
+    ///
+    /// Each line is ok, note or problem, what was looked at, and what was found;
+    /// a remedy follows on a line of its own. The programs are tried, in a cgroup
+    /// and in namespaces that are gone afterwards. Run it as root.
+    ///
+    /// The exit status is 1 if there is a problem: a container would start
+    /// without its policy, or not at all.
+    ///
+    /// With --json: {"problems": NUMBER, "notes": NUMBER, "findings": [{"level":
+    /// "ok"|"note"|"problem", "subject": STRING, "message": STRING, "remedy":
+    /// STRING or null}]}
+    Check {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Tries the programs in an empty cgroup; prints what it found
+    #[command(hide = true)]
+    Probe {
+        /// The cgroup
+        cgroup: PathBuf,
+    },
     /// Ends the processes of a cgroup, and removes it, when standard input ends
     #[command(hide = true)]
     EndRun {

@@ -12,6 +12,7 @@ pub mod bpf;
 pub mod bpffs;
 pub mod btf;
 pub mod cgroup;
+mod check;
 pub mod cli;
 mod commands;
 pub mod config;

@@ -91,7 +91,7 @@ fn check_ports(plan: &Plan) -> Result<()> {
 }
 
 /// Checks an address against the lists of the configuration; `deny` wins.
-fn may_claim(address: IpAddr, config: &Config) -> Result<()> {
+pub(crate) fn may_claim(address: IpAddr, config: &Config) -> Result<()> {
     let setting = setting_of(address);
     if let Some(network) = config.deny.iter().find(|net| net.contains(&address)) {
         bail!(

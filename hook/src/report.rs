@@ -10,7 +10,7 @@ use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
 pub const NAME: &str = "oci-bind-hook";
 
 /// Where the C library looks for the daemon (`_PATH_LOG`).
-const SOCKET: &str = "/dev/log";
+pub(crate) const SOCKET: &str = "/dev/log";
 /// A daemon that does not read may not keep a container waiting.
 const PATIENCE: Duration = Duration::from_millis(500);
 

@@ -22,6 +22,9 @@ _oci__bind__hook() {
             oci__bind__hook,cdi)
                 cmd="oci__bind__hook__subcmd__cdi"
                 ;;
+            oci__bind__hook,check)
+                cmd="oci__bind__hook__subcmd__check"
+                ;;
             oci__bind__hook,create-runtime)
                 cmd="oci__bind__hook__subcmd__create__subcmd__runtime"
                 ;;
@@ -47,7 +50,7 @@ _oci__bind__hook() {
 
     case "${cmd}" in
         oci__bind__hook)
-            opts="-h -V --config --help --version create-runtime run attach detach status load unload cdi"
+            opts="-h -V --config --help --version create-runtime run attach detach status load unload cdi check"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -116,6 +119,24 @@ _oci__bind__hook() {
             ;;
         oci__subcmd__bind__subcmd__hook__subcmd__cdi)
             opts="-h --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        oci__subcmd__bind__subcmd__hook__subcmd__check)
+            opts="-h --json --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -35,6 +35,7 @@ complete -c oci-bind-hook -n "__fish_oci_bind_hook_needs_command" -f -a "status"
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_needs_command" -f -a "load" -d 'Load and pin the programs ahead of the first container'
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_needs_command" -f -a "unload" -d 'Remove the pinned programs that no cgroup uses'
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_needs_command" -f -a "cdi" -d 'Print a CDI specification that injects the hook, for Docker and containerd'
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_needs_command" -f -a "check" -d 'Look at this host: what works, and how to mend what does not'
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand create-runtime" -l config -d 'Configuration file; it must exist if it is named' -r -F
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand create-runtime" -l dry-run -d 'Print what would be done, as JSON, and attach nothing'
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand create-runtime" -s h -l help -d 'Print help'
@@ -70,3 +71,6 @@ complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand unload" -l c
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand unload" -s h -l help -d 'Print help'
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand cdi" -l config -d 'Configuration file; it must exist if it is named' -r -F
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand cdi" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand check" -l config -d 'Configuration file; it must exist if it is named' -r -F
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand check" -l json -d 'As JSON'
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -2,6 +2,7 @@
 
 mod attach;
 mod cdi;
+mod check;
 mod create_runtime;
 mod pins;
 mod status;
@@ -45,6 +46,8 @@ pub(crate) fn execute(cli: Cli) -> Result<u8, Failure> {
             watch,
         } => status::status(container.as_deref(), json, watch)?,
         Command::Cdi => cdi::cdi()?,
+        Command::Check { json } => return Ok(check::check(config, json)?),
+        Command::Probe { cgroup } => check::probe(&cgroup)?,
         Command::EndRun { cgroup } => run::end_run(&cgroup)?,
     }
     Ok(0)

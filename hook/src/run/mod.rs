@@ -11,10 +11,12 @@ pub(crate) use cgroup::{end_run, sweep_all};
 
 use anyhow::{Context as _, Result};
 use oci_bind_hook_ebpf::abi::Policy;
+use rustix::thread::{UnshareFlags, unshare_unsafe};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use crate::attach::{self, Existing};
@@ -26,14 +28,38 @@ use cgroup::RunCgroup;
 ///
 /// If the command could not be started.
 pub(crate) fn run(policy: &Policy, command: &[OsString]) -> Result<u8> {
+    with_cgroup(|cgroup| {
+        attach::attach(cgroup.cgroup(), policy, Existing::Replace)?;
+        run_inside(cgroup, command).map(exit_code)
+    })
+}
+
+/// Calls `use_it` with the directory of a new cgroup, which is removed
+/// afterwards with what runs in it.
+///
+/// # Errors
+///
+/// If there can be no cgroup, and those of `use_it`.
+pub(crate) fn scratch<T>(use_it: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+    with_cgroup(|cgroup| use_it(cgroup.cgroup().path()))
+}
+
+fn with_cgroup<T>(use_it: impl FnOnce(&RunCgroup) -> Result<T>) -> Result<T> {
     let cgroup = RunCgroup::make()?;
     let mut ender = start_ender(&cgroup)?;
-    let result = attach::attach(cgroup.cgroup(), policy, Existing::Replace)
-        .and_then(|()| run_inside(&cgroup, command));
+    let result = use_it(&cgroup);
     // Its standard input ends here.
     drop(ender.stdin.take());
     ender.wait().context("wait for the end of the cgroup")?;
-    result.map(exit_code)
+    result
+}
+
+/// Gives this process, while it has one thread, a mount and a network namespace
+/// of its own.
+#[expect(unsafe_code, reason = "unshare(2) can take descriptors away")]
+pub(crate) fn isolate() -> rustix::io::Result<()> {
+    // SAFETY: only `UnshareFlags::FILES` takes descriptors away from others.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNS | UnshareFlags::NEWNET) }
 }
 
 fn start_ender(cgroup: &RunCgroup) -> Result<Child> {

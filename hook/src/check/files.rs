@@ -1,0 +1,104 @@
+//! Reading what others wrote: no more than a bound, and never waiting.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// Longest file that is read, in bytes: configuration files are far shorter.
+const LONGEST: u64 = 1 << 20;
+/// How many files of one directory are looked at.
+const MOST: usize = 1000;
+
+/// A file and what is in it, or why that cannot be told.
+#[derive(Clone, Debug)]
+pub struct Contents {
+    /// Where it is.
+    pub path: PathBuf,
+    /// All of it, or the error in words.
+    pub bytes: Result<Vec<u8>, String>,
+}
+
+/// The whole of a file. A pipe of that name is not waited for.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut open = File::options();
+    let file = open.read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(LONGEST + 1).read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > LONGEST {
+        return Err(io::Error::other("longer than 1 MiB"));
+    }
+    Ok(bytes)
+}
+
+/// A file, if there is one.
+pub fn contents(path: &Path) -> Option<Contents> {
+    let bytes = match read(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return None,
+        read => read.map_err(|error| error.to_string()),
+    };
+    Some(Contents {
+        path: path.to_owned(),
+        bytes,
+    })
+}
+
+/// The files of a directory whose names end so, in the order of their names;
+/// none if there is no such directory. A link to nowhere is no file.
+pub fn listed(directory: &Path, suffixes: &[&str]) -> io::Result<Vec<Contents>> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut paths = Vec::new();
+    for entry in entries.take(MOST) {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if suffixes.iter().any(|suffix| name.ends_with(suffix)) {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths.iter().filter_map(|path| contents(path)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    use super::*;
+
+    #[test]
+    fn what_is_no_plain_file_is_not_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name| directory.path().join(name);
+        fs::write(path("long.json"), vec![b' '; (1 << 20) + 1]).unwrap();
+        fs::write(path("short.json"), "{}").unwrap();
+        fs::write(path("other.txt"), "").unwrap();
+        fs::create_dir(path("directory.json")).unwrap();
+        std::os::unix::fs::symlink("nowhere", path("link.json")).unwrap();
+        mknodat(CWD, path("pipe.json"), FileType::Fifo, Mode::RWXU, 0).unwrap();
+
+        let found = listed(directory.path(), &[".json"]).unwrap();
+        let found: Vec<_> = found
+            .into_iter()
+            .map(|file| {
+                let name = file.path.file_name().unwrap().to_str().unwrap().to_owned();
+                (name, file.bytes.map_err(|_| ()))
+            })
+            .collect();
+        let bad = |name: &str| (name.to_owned(), Err(()));
+        assert_eq!(
+            found,
+            [
+                bad("directory.json"),
+                bad("long.json"),
+                bad("pipe.json"),
+                ("short.json".to_owned(), Ok(b"{}".to_vec())),
+            ]
+        );
+    }
+}

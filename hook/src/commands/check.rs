@@ -1,0 +1,62 @@
+//! `check`: what works on this host, and how to mend what does not.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::{configuration, print};
+use crate::check::{self, Finding, Level};
+use crate::config;
+
+/// Prints what was found; answers the exit status.
+pub(super) fn check(named: Option<&Path>, as_json: bool) -> Result<u8> {
+    let origin = named.unwrap_or(Path::new(config::PATH));
+    let findings = check::findings(origin, &configuration(named));
+    let text = match as_json {
+        true => serde_json::to_string_pretty(&json!({
+            "problems": count(&findings, Level::Problem),
+            "notes": count(&findings, Level::Note),
+            "findings": findings,
+        }))?,
+        false => render(&findings),
+    };
+    print(&text)?;
+    Ok(u8::from(count(&findings, Level::Problem) > 0))
+}
+
+/// Tries the programs, for the process that `check` is.
+pub(super) fn probe(cgroup: &Path) -> Result<()> {
+    print(&serde_json::to_string(&check::probe(cgroup)?)?)
+}
+
+fn count(findings: &[Finding], level: Level) -> usize {
+    findings
+        .iter()
+        .filter(|finding| finding.level == level)
+        .count()
+}
+
+/// A line for each finding, one for its remedy, and a summary.
+fn render(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    for finding in findings {
+        let level = match finding.level {
+            Level::Ok => "ok",
+            Level::Note => "note",
+            Level::Problem => "problem",
+        };
+        let _ = writeln!(text, "{level:<8} {}: {}", finding.subject, finding.message);
+        if let Some(remedy) = &finding.remedy {
+            let _ = writeln!(text, "{:<8} remedy: {remedy}", "");
+        }
+    }
+    let _ = write!(
+        text,
+        "{} problem(s), {} note(s)",
+        count(findings, Level::Problem),
+        count(findings, Level::Note)
+    );
+    text
+}
