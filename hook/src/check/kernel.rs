@@ -29,7 +29,7 @@ pub fn findings(is_privileged: bool) -> Vec<Finding> {
         vec![Finding::problem(
             SUBJECT,
             &format!("the programs could not be tried: {error:#}"),
-            "the cgroup of this process must allow cgroups below it",
+            "run oci-bind-hook check on the host itself, in a cgroup that allows others below",
         )]
     })
 }

@@ -40,10 +40,16 @@ pub(crate) fn probe(cgroup: &Path) -> Result<Vec<Finding>> {
     mount("bpf", MOUNT_POINT, "bpf", MountFlags::empty(), None)
         .with_context(|| format!("mount a bpffs of its own at {MOUNT_POINT}"))?;
     let has_ipv6 = network::set_up().context("set up a network of its own")?;
-    let mut sides = vec![Side::ipv4()?];
-    if has_ipv6 {
-        sides.push(Side::ipv6()?);
-    }
+    let sides = match sides(has_ipv6) {
+        Ok(sides) => sides,
+        Err(error) => {
+            return Ok(vec![Finding::problem(
+                SUBJECT,
+                &format!("{error:#}"),
+                OTHERS,
+            )]);
+        }
+    };
     let cgroup = cgroup::of_path(cgroup)?;
     fs::write(cgroup.path().join("cgroup.procs"), "0").context("enter the cgroup")?;
 
@@ -65,6 +71,14 @@ pub(crate) fn probe(cgroup: &Path) -> Result<Vec<Finding>> {
     }
     findings.extend(refusals(&cgroup, has_ipv6)?);
     Ok(findings)
+}
+
+fn sides(has_ipv6: bool) -> Result<Vec<Side>> {
+    let mut sides = vec![Side::ipv4()?];
+    if has_ipv6 {
+        sides.push(Side::ipv6()?);
+    }
+    Ok(sides)
 }
 
 /// Which programs do not load, and why.

@@ -1,0 +1,237 @@
+//! The host itself.
+
+use std::fs::{self, File};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+use oci_bind_hook_tests::container::Container;
+use oci_bind_hook_tests::foreign::EGRESS;
+use oci_bind_hook_tests::harness::skip;
+use oci_bind_hook_tests::hook::V4;
+use oci_bind_hook_tests::net::{CIP4, OTHER6};
+use oci_bind_hook_tests::{bpf, host, process};
+use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
+
+use crate::place::{PROGRAM, Place, Said, note, ok, problem, trial, write};
+
+const BPFFS: &str = "/sys/fs/bpf";
+const CONFIG: &str = "/etc/oci-bind-hook/config.toml";
+
+/// All trials of this file.
+pub fn trials() -> Vec<Trial> {
+    [
+        privileges(),
+        places(),
+        config(),
+        addresses(),
+        syslog(),
+        policies(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn privileges() -> Vec<Trial> {
+    vec![
+        trial("in another user namespace", |place| {
+            let mut check = Command::new("unshare");
+            check.args(["-U", "-r", PROGRAM, "check"]);
+            cannot_tell(place, &check)
+        }),
+        trial("as nobody", |place| {
+            let setpriv = Path::new("/usr/bin/setpriv");
+            if !setpriv.exists() {
+                return Err(skip("there is no setpriv"));
+            }
+            let mut check = Command::new(setpriv);
+            check.args(["--reuid", "65534", "--clear-groups", PROGRAM, "check"]);
+            cannot_tell(place, &check)
+        }),
+    ]
+}
+
+/// It still says what it can.
+fn cannot_tell(place: &Place, check: &Command) -> Result<()> {
+    let said = place.run(&mut place.as_run(check))?;
+    said.has_problem("privileges", &[])?;
+    said.has_problem("kernel", &["cannot tell"])?;
+    said.has_problem("policies", &["cannot tell"])?;
+    said.line("ok", "hooks.d", &["podman reads"]).map(drop)
+}
+
+fn places() -> Vec<Trial> {
+    vec![
+        trial("cgroup2 is not mounted", |place| {
+            let root = host::cgroup_root()?;
+            mount("none", &root, "tmpfs", MountFlags::empty(), None)?;
+            // It cannot enter a cgroup either.
+            let output = process::run(Command::new(PROGRAM).arg("check"), b"");
+            unmount(&root, UnmountFlags::DETACH)?;
+            let said = Said(output?);
+            said.has_problem("cgroup2", &["cgroup v1"])?;
+            place.assert_no_cgroup()
+        }),
+        note(
+            "bpffs is not mounted",
+            |_| {
+                while unmount(BPFFS, UnmountFlags::DETACH).is_ok() {}
+                Ok(())
+            },
+            "bpffs",
+            &["not mounted"],
+        ),
+        problem(
+            "bpffs is read-only",
+            |_| {
+                mount_remount(BPFFS, MountFlags::BIND | MountFlags::RDONLY, "")
+                    .context("remount it")
+            },
+            "bpffs",
+            &["read-only"],
+        ),
+    ]
+}
+
+fn config() -> Vec<Trial> {
+    const SUBJECT: &str = "configuration";
+    vec![
+        ok(
+            "configuration: none",
+            |_| Ok(()),
+            SUBJECT,
+            &["built in", "any address"],
+        ),
+        ok(
+            "configuration: lists",
+            |_| {
+                write(
+                    CONFIG,
+                    "allow = [\"192.0.2.0/24\"]\ndeny = [\"192.0.2.1\", \"192.0.2.2\"]\n",
+                )
+            },
+            SUBJECT,
+            &[CONFIG, "1 network(s) allowed", "2 network(s) denied"],
+        ),
+        note(
+            "configuration: any address",
+            |_| Ok(()),
+            SUBJECT,
+            &["allow is empty"],
+        ),
+        problem(
+            "configuration: an unknown key",
+            |_| write(CONFIG, "frobnicate = 1\n"),
+            SUBJECT,
+            &[CONFIG, ":1", "frobnicate"],
+        ),
+        trial("configuration: named by --config", |place| {
+            write("/etc/other.toml", "allow = 1\n")?;
+            let said = place.check(&["--config", "/etc/other.toml"])?;
+            said.has_problem(SUBJECT, &["/etc/other.toml", "allow"])?;
+            let said = place.check(&["--config", "/etc/missing.toml"])?;
+            said.has_problem(SUBJECT, &["/etc/missing.toml"])
+        }),
+    ]
+}
+
+fn addresses() -> Vec<Trial> {
+    const SUBJECT: &str = "addresses";
+    vec![
+        trial("addresses are listed", |place| {
+            let words = [CIP4.to_string(), OTHER6.to_string()];
+            let said = place.check(&[])?;
+            let words: Vec<_> = words.iter().map(String::as_str).collect();
+            let (line, _) = said.line("ok", SUBJECT, &words)?;
+            ensure!(
+                !line.contains("127.0.0.1") && !line.contains("fe80"),
+                "{line}"
+            );
+            Ok(())
+        }),
+        note(
+            "addresses: a tentative one",
+            |place| place.net.add_tentative("2001:db8::99".parse()?),
+            SUBJECT,
+            &["2001:db8::99", "tentative"],
+        ),
+        note(
+            "addresses: none may be claimed",
+            |_| write(CONFIG, "allow = [\"203.0.113.0/24\"]\n"),
+            SUBJECT,
+            &["lets nobody claim"],
+        ),
+    ]
+}
+
+fn syslog() -> Vec<Trial> {
+    const SUBJECT: &str = "syslog";
+    vec![
+        note(
+            "no syslog",
+            |_| own_dev(),
+            SUBJECT,
+            &["/dev/log", "not recorded"],
+        ),
+        note(
+            "no syslog, and crun",
+            |place| {
+                place.engine("crun")?;
+                own_dev()
+            },
+            SUBJECT,
+            &["/dev/log", "crun"],
+        ),
+        trial("syslog", |place| {
+            own_dev()?;
+            let _daemon = UnixDatagram::bind("/dev/log")?;
+            place
+                .check(&[])?
+                .line("ok", SUBJECT, &["/dev/log"])
+                .map(drop)
+        }),
+    ]
+}
+
+/// An empty /dev, but for what every program opens.
+fn own_dev() -> Result<()> {
+    mount("dev", "/dev", "tmpfs", MountFlags::empty(), None).context("mount a tmpfs at /dev")?;
+    let (mode, null) = (Mode::RUSR | Mode::WUSR, makedev(1, 3));
+    mknodat(CWD, "/dev/null", FileType::CharacterDevice, mode, null).context("make /dev/null")
+}
+
+fn policies() -> Vec<Trial> {
+    const SUBJECT: &str = "policies";
+    vec![
+        trial("policies: a cgroup under one", |place| {
+            let container = Container::new()?;
+            place.hook.attach(&container.cgroup, V4)?;
+            let said = place.check(&[])?;
+            said.line("ok", SUBJECT, &["1 cgroup(s)"])?;
+            said.line("ok", "bpffs", &["pinned"])?;
+            said.ends_with(0)
+        }),
+        trial("policies: a program was taken off", |place| {
+            let container = Container::new()?;
+            place.hook.attach(&container.cgroup, V4.guarded())?;
+            let pins = host::pins()?;
+            let egress = bpf::open_pin(&pins.first().context("no pins")?.join("egress"))?;
+            let cgroup = File::open(container.cgroup.path())?;
+            bpf::detach(egress.as_fd(), cgroup.as_fd(), EGRESS)?;
+            let said = place.check(&[])?;
+            said.has_problem(SUBJECT, &[container.id(), "egress"])
+        }),
+        trial("policies: programs of another version", |place| {
+            place.hook.load()?;
+            fs::create_dir(Path::new(host::PINS).join("0123456789abcdef"))?;
+            place
+                .check(&[])?
+                .has_note(SUBJECT, &["0123456789abcdef", "0 cgroup(s)"])
+        }),
+    ]
+}
