@@ -19,6 +19,9 @@ const PLUGINS: [&str; 3] = [
     "io.containerd.grpc.v1.cri",
     "cri",
 ];
+/// The version of the configuration that came with containerd 2.0, which has
+/// NRI on unless it is told otherwise.
+const NRI_IS_ON: i64 = 3;
 const NRI: &str = "io.containerd.nri.v1.nri";
 /// What a runtime that configuration does not name has.
 const USUAL_RUNTIME: &str = "runc";
@@ -30,6 +33,7 @@ const FOR_ONE: &str = "/container.web-1";
 /// What matters of all files together.
 #[derive(Debug, Default)]
 struct Settings {
+    version: Option<i64>,
     is_cri_off: bool,
     nri_is_off: Option<bool>,
     default_runtime: Option<String>,
@@ -62,6 +66,14 @@ pub fn judge(files: &[Contents], has_injector: bool) -> Vec<Finding> {
             "NRI is disabled, so that its hook injector starts no hook: \
              annotated pods start without a policy",
             "set disable = false in [plugins.'io.containerd.nri.v1.nri'], and restart containerd",
+        ));
+    }
+    let is_old = settings.version.is_some_and(|version| version < NRI_IS_ON);
+    if has_injector && settings.nri_is_off.is_none() && is_old {
+        findings.push(Finding::note(
+            SUBJECT,
+            "disable is not set for NRI: containerd before 2.0 does without it then",
+            "set disable = false in [plugins.'io.containerd.nri.v1.nri']",
         ));
     }
     for (name, patterns) in settings.named_runtimes() {
@@ -107,6 +119,8 @@ impl Settings {
     /// Adds a file: what it says replaces what was said, but for the list of
     /// disabled plugins, which grows.
     fn add(&mut self, file: &Table) {
+        let version = file.get("version").and_then(Value::as_integer);
+        self.version = version.or(self.version);
         let disabled = file.get("disabled_plugins").and_then(Value::as_array);
         let mut disabled = disabled.into_iter().flatten().filter_map(Value::as_str);
         self.is_cri_off |= disabled.any(|plugin| PLUGINS.contains(&plugin));
@@ -151,29 +165,34 @@ impl Settings {
 }
 
 /// Go's `path.Match`, without classes of characters: a pattern that has one is
-/// taken not to match.
+/// taken not to match. A star stops at a slash, so that only the last one can
+/// have been too short.
 fn matches(pattern: &str, key: &str) -> bool {
-    match pattern.chars().next() {
-        None => key.is_empty(),
-        Some('*') => {
-            let end = key.find('/').unwrap_or(key.len());
-            key.char_indices()
-                .map(|(at, _)| at)
-                .chain([key.len()])
-                .take_while(|at| *at <= end)
-                .any(|at| matches(&pattern[1..], &key[at..]))
-        }
-        Some('[' | '\\') => false,
-        Some(first) => {
-            let mut rest = key.chars();
-            let next = rest.next();
-            let fits = match first {
-                '?' => next.is_some_and(|next| next != '/'),
-                _ => next == Some(first),
-            };
-            fits && matches(&pattern[first.len_utf8()..], rest.as_str())
+    let (pattern, key): (Vec<_>, Vec<_>) = (pattern.chars().collect(), key.chars().collect());
+    let (mut at, mut read) = (0, 0);
+    let mut star = None;
+    while at < pattern.len() || read < key.len() {
+        let next = key.get(read);
+        match pattern.get(at) {
+            Some('[' | '\\') => return false,
+            Some('*') => {
+                star = Some((at, read));
+                at += 1;
+            }
+            Some('?') if next.is_some_and(|next| *next != '/') => {
+                (at, read) = (at + 1, read + 1);
+            }
+            Some(wanted) if next == Some(wanted) => (at, read) = (at + 1, read + 1),
+            _ => match star {
+                Some((from, taken)) if key.get(taken).is_some_and(|next| *next != '/') => {
+                    star = Some((from, taken + 1));
+                    (at, read) = (from + 1, taken + 1);
+                }
+                _ => return false,
+            },
         }
     }
+    true
 }
 
 #[cfg(test)]
@@ -205,7 +224,7 @@ mod tests {
         for (texts, wanted) in [
             (vec![], vec![Problem]),
             (vec![format!("{V3}{ALL}")], vec![Ok]),
-            (vec![format!("{v2}{ALL}")], vec![Ok]),
+            (vec![format!("{v2}{ALL}")], vec![Note, Ok]),
             (vec![format!("{v1}{ALL}")], vec![Ok]),
             // Keys for one container have a slash.
             (vec![format!("{V3}{plain}")], vec![Problem]),
@@ -242,6 +261,10 @@ mod tests {
             ("", "", true),
             ("[ab]", "a", false),
             ("*é*", "é", true),
+            ("a.*b*c", "a.bbxbc", true),
+            ("a.*b*c/*", "a.bbxbc/d", true),
+            ("*a/b", "ab/b", false),
+            ("a*", "a", true),
         ] {
             assert_eq!(matches(pattern, key), wanted, "{pattern} {key}");
         }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 /// Longest file that is read, in bytes: configuration files are far shorter.
 const LONGEST: u64 = 1 << 20;
-/// How many files of one directory are looked at.
-const MOST: usize = 1000;
+/// How many files one directory may have: engines read them all at each start.
+const MOST: usize = 200;
 
 /// A file and what is in it, or why that cannot be told.
 #[derive(Clone, Debug)]
@@ -54,11 +54,14 @@ pub fn listed(directory: &Path, suffixes: &[&str]) -> io::Result<Vec<Contents>> 
         entries => entries?,
     };
     let mut paths = Vec::new();
-    for entry in entries.take(MOST) {
+    for entry in entries {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if suffixes.iter().any(|suffix| name.ends_with(suffix)) {
             paths.push(path);
+        }
+        if paths.len() > MOST {
+            return Err(io::Error::other(format!("more than {MOST} files")));
         }
     }
     paths.sort();

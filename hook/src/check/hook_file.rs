@@ -231,6 +231,8 @@ fn is_wider(key: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const INSTALLED: &str = include_str!("../../../config/oci-bind-hook.json");
@@ -329,6 +331,18 @@ mod tests {
         ] {
             let kind = parse(text.as_bytes());
             assert!(matches!(kind, Kind::Theirs), "{text}: {kind:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_change_is_survived(at in 0..INSTALLED.len(), with in ".{0,3}", bytes: Vec<u8>) {
+            let (before, after) = INSTALLED.split_at(at);
+            for text in [format!("{before}{with}{after}").into_bytes(), bytes] {
+                if let Kind::Ours(entry) = parse(&text) {
+                    let _ = (entry.defects(&Binary::Same), entry.widens());
+                }
+            }
         }
     }
 }
