@@ -81,10 +81,7 @@ pub fn problem(
     subject: &'static str,
     words: &'static [&'static str],
 ) -> Trial {
-    trial(name, move |place| {
-        edit(place)?;
-        place.check(&[])?.has_problem(subject, words)
-    })
+    changed(name, edit, move |said| said.has_problem(subject, words))
 }
 
 /// The same for what is no problem, so that `check` ends well.
@@ -94,10 +91,7 @@ pub fn note(
     subject: &'static str,
     words: &'static [&'static str],
 ) -> Trial {
-    trial(name, move |place| {
-        edit(place)?;
-        place.check(&[])?.has_note(subject, words)
-    })
+    changed(name, edit, move |said| said.has_note(subject, words))
 }
 
 /// The same for what is well.
@@ -107,11 +101,20 @@ pub fn ok(
     subject: &'static str,
     words: &'static [&'static str],
 ) -> Trial {
-    trial(name, move |place| {
-        edit(place)?;
-        let said = place.check(&[])?;
+    changed(name, edit, move |said| {
         said.line("ok", subject, words)?;
         said.ends_with(0)
+    })
+}
+
+fn changed(
+    name: impl Into<String>,
+    edit: impl FnOnce(&Place) -> Result<()> + Send + 'static,
+    look: impl FnOnce(&Said) -> Result<()> + Send + 'static,
+) -> Trial {
+    trial(name, move |place| {
+        edit(place)?;
+        look(&place.check(&[])?)
     })
 }
 
