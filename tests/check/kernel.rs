@@ -3,9 +3,14 @@
 
 use std::net::IpAddr;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use libtest_mimic::Trial;
+use oci_bind_hook_tests::container::Container;
 use oci_bind_hook_tests::foreign::{BIND4, CONNECT4, Foreign, Member, Mode, SENDMSG4};
+use oci_bind_hook_tests::hook::V6;
+use oci_bind_hook_tests::net::ANY4;
+use oci_bind_hook_tests::socket::{TCP4, at};
+use rustix::io::Errno;
 
 use crate::place::{Place, problem, trial};
 
@@ -20,10 +25,25 @@ pub fn trials() -> Vec<Trial> {
     vec![
         trial("kernel: what is promised", |place| {
             let said = place.check(&[])?;
-            for name in ["bind", "connect", "send", "loopback", "guard", "refusal"] {
+            for name in ["bind", "connect", "send", "loopback", "guard"] {
                 said.line("ok", SUBJECT, &[&format!("{name}: ")])?;
             }
             Ok(())
+        }),
+        trial("kernel: the errno of a refusal", |place| {
+            let container = Container::new()?;
+            place.hook.attach(&container.cgroup, V6)?;
+            let refused = container.init.socket(TCP4)?.bind(at(ANY4, 0, 0));
+            let said = place.check(&[])?;
+            // From Linux 5.18 on a program can choose.
+            match refused {
+                Err(Errno::ADDRNOTAVAIL) => {
+                    said.line("ok", SUBJECT, &["refusal: ", "EADDRNOTAVAIL"])
+                }
+                Err(Errno::PERM) => said.line("note", SUBJECT, &["refusal: ", "EPERM"]),
+                other => bail!("a bind that it refuses gives {other:?}"),
+            }
+            .map(drop)
         }),
         problem(
             "kernel: an exclusive program above",
