@@ -84,13 +84,13 @@ pub fn check(namespace: Namespace, ipv4: Option<Ipv4Addr>, ipv6: Option<Ipv6Addr
     if wanted.is_empty() {
         return Ok(());
     }
-    match foreign(namespace)? {
-        None => look(&wanted),
-        Some(fd) => look_in(&fd, &wanted).with_context(|| match namespace {
-            Namespace::Own => "this network namespace".to_owned(),
-            Namespace::OfProcess(pid) => format!("network namespace of pid {pid}"),
-        }),
+    if let Namespace::OfProcess(pid) = namespace
+        && let Some(theirs) = foreign(pid)?
+    {
+        return look_in(&theirs, &wanted)
+            .with_context(|| format!("network namespace of pid {pid}"));
     }
+    look(&wanted)
 }
 
 /// Whether a socket can bind to an address.
@@ -133,21 +133,18 @@ pub fn list() -> Result<Vec<(IpAddr, State)>> {
     Ok(all)
 }
 
-/// The network namespace to enter; none when it is our own.
-fn foreign(namespace: Namespace) -> Result<Option<OwnedFd>> {
-    let Namespace::OfProcess(pid) = namespace else {
-        return Ok(None);
-    };
+/// The network namespace of a process; none when it is our own.
+fn foreign(pid: Pid) -> Result<Option<OwnedFd>> {
     let path = format!("/proc/{pid}/ns/net");
     let fd = match rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
         Err(Errno::NOENT | Errno::SRCH) => {
             bail!("pid {pid}: no such process: it ended before its addresses could be looked at")
         }
-        other => other.with_context(|| format!("opening {path}"))?,
+        other => other.with_context(|| format!("open {path}: needs CAP_SYS_PTRACE"))?,
     };
-    let theirs = fstat(&fd).with_context(|| format!("looking at {path}"))?;
+    let theirs = fstat(&fd).with_context(|| format!("look at {path}"))?;
     let own = own();
-    let ours = stat(own).with_context(|| format!("looking at {own}"))?;
+    let ours = stat(own).with_context(|| format!("look at {own}: is proc mounted at /proc?"))?;
     let same = (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino);
     Ok((!same).then_some(fd))
 }
@@ -166,13 +163,13 @@ fn own() -> &'static str {
 fn look_in(namespace: &OwnedFd, wanted: &[IpAddr]) -> Result<()> {
     let entered = || {
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
-            .context("entering it: setns(2) needs CAP_SYS_ADMIN")?;
+            .context("enter it: setns(2) needs CAP_SYS_ADMIN")?;
         look(wanted)
     };
     std::thread::scope(|scope| {
         std::thread::Builder::new()
             .spawn_scoped(scope, entered)
-            .context("starting a thread")?
+            .context("start a thread")?
             .join()
             .map_err(|_| anyhow!("the thread that looked at addresses panicked"))?
     })

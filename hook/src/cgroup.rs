@@ -71,13 +71,13 @@ impl Cgroup {
             Err(Errno::NOENT) => {
                 bail!("cgroup {name}: no such cgroup: it was removed, or never made")
             }
-            other => other.with_context(|| format!("opening cgroup {name}"))?,
+            other => other.with_context(|| format!("open cgroup {name}"))?,
         };
         if !hierarchy::is_cgroup2(fd.as_fd()) {
             bail!("cgroup {name} is not in a cgroup2 file system");
         }
         let id = rustix::fs::fstat(&fd)
-            .with_context(|| format!("looking at cgroup {name}"))?
+            .with_context(|| format!("look at cgroup {name}"))?
             .st_ino;
         if id == hierarchy::ROOT_INODE || choose::is_root(name) {
             bail!(
@@ -137,7 +137,10 @@ pub fn of_path(path: &Path) -> Result<Cgroup> {
     let shown = path.display();
     let plain = |part| matches!(part, Component::RootDir | Component::Normal(_));
     if !path.is_absolute() || !path.components().all(plain) {
-        bail!("cgroup {shown}: not an absolute path without ..");
+        bail!(
+            "cgroup {shown}: not an absolute path without ..: \
+             write one such as /system.slice/web.service"
+        );
     }
     if let Some((hierarchy, name)) = in_file_system(path)? {
         return Cgroup::open(&hierarchy, &name);
@@ -193,7 +196,7 @@ pub fn has_v1() -> Result<bool> {
 ///
 /// There is no cgroup2, or our cgroup lies outside our cgroup namespace.
 pub fn own() -> Result<String> {
-    let text = read(CWD, "/proc/self/cgroup").context("reading /proc/self/cgroup")?;
+    let text = read(CWD, "/proc/self/cgroup").context("read /proc/self/cgroup")?;
     parse_proc(&String::from_utf8_lossy(&text)).context("this process")
 }
 
@@ -249,7 +252,7 @@ fn path_of(pid: Pid, ended: &str) -> Result<String> {
     let path = format!("/proc/{pid}/cgroup");
     let text = match read(CWD, &path) {
         Err(Errno::NOENT | Errno::SRCH) => bail!("pid {pid}: no such process: {ended}"),
-        other => other.with_context(|| format!("reading {path}"))?,
+        other => other.with_context(|| format!("read {path}"))?,
     };
     parse_proc(&String::from_utf8_lossy(&text)).with_context(|| format!("pid {pid}"))
 }

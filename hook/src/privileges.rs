@@ -21,7 +21,8 @@ const INITIAL: u64 = 0xEFFF_FFFD;
 /// If the process is in another user namespace, or /proc is missing.
 pub fn check() -> Result<()> {
     let path = "/proc/self/ns/user";
-    let namespace = fs::metadata(path).with_context(|| format!("look at {path}"))?;
+    let namespace =
+        fs::metadata(path).with_context(|| format!("look at {path}: is proc mounted at /proc?"))?;
     if namespace.st_ino() != INITIAL {
         bail!("a rootless engine, or another user namespace: attaching eBPF programs {REMEDY}");
     }

@@ -127,13 +127,13 @@ fn check_id(id: &str) -> Result<()> {
 }
 
 fn check_pid(pid: Option<i32>) -> Result<Pid> {
-    match pid {
-        None => bail!("container state has no pid: the runtime must give that of its init"),
-        Some(raw @ ..=0) => {
-            bail!("container state has pid {raw}: the runtime must give that of its init")
-        }
-        Some(raw) => Pid::from_raw(raw).context("container state has a bad pid"),
-    }
+    let raw = pid.context("container state has no pid: the runtime must give that of its init")?;
+    (raw > 0)
+        .then(|| Pid::from_raw(raw))
+        .flatten()
+        .with_context(|| {
+            format!("container state has pid {raw}: the runtime must give that of its init")
+        })
 }
 
 /// What the type of oci-spec loses: whether there is a status, and keys that

@@ -24,7 +24,7 @@ const BUFFER: usize = 32 * 1024;
 /// `struct ifaddrmsg`, in bytes.
 const HEADER: usize = 8;
 
-const MALFORMED: &str = "listing addresses: malformed reply from the kernel";
+const MALFORMED: &str = "list addresses: malformed reply from the kernel";
 
 /// The addresses of the calling thread's network namespace that bear on the
 /// wanted ones; all, if none is wanted in particular. It stops early once all
@@ -33,14 +33,14 @@ pub(super) fn addresses(wanted: &[IpAddr]) -> Result<Vec<Found>> {
     let mut buffer = Vec::with_capacity(BUFFER);
     for sequence in 1..=TRIES {
         // A dump that was not read to its end makes the next one EBUSY.
-        let socket = Socket::new(NETLINK_ROUTE).context("opening a netlink socket")?;
+        let socket = Socket::new(NETLINK_ROUTE).context("open a netlink socket")?;
         let sent = socket.send_to(&request(wanted, sequence), &SocketAddr::new(0, 0), 0);
-        sent.context("asking for addresses over netlink")?;
+        sent.context("ask for addresses over netlink")?;
         if let Some(found) = replies(&socket, &mut buffer, sequence, wanted)? {
             return Ok(found);
         }
     }
-    bail!("listing addresses: they changed {TRIES} times while the kernel listed them: retry");
+    bail!("list addresses: they changed {TRIES} times while the kernel listed them: retry");
 }
 
 /// A request for the addresses of the wanted families.
@@ -77,10 +77,10 @@ fn replies(
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             // Its queue overflowed.
             Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => return Ok(None),
-            other => other.context("reading addresses over netlink")?,
+            other => other.context("read addresses over netlink")?,
         };
         if length > buffer.len() {
-            bail!("listing addresses: a reply of {length} bytes was truncated");
+            bail!("list addresses: a reply of {length} bytes was truncated");
         }
         if sender.port_number() != 0 {
             continue; // Not from the kernel.
@@ -175,7 +175,7 @@ fn failed(code: i32) -> Result<()> {
         return Ok(());
     }
     let error = std::io::Error::from_raw_os_error(code.saturating_neg());
-    Err(anyhow!(error).context("listing addresses over netlink"))
+    Err(anyhow!(error).context("list addresses over netlink"))
 }
 
 /// The address of one RTM_NEWADDR message; none when it has none of IPv4 or

@@ -236,7 +236,7 @@ fn errors_and_malformed_replies_are_reported() {
         (message(NLMSG_ERROR, 0, SEQUENCE, &[]), "malformed"),
         (
             message(NLMSG_ERROR, 0, SEQUENCE, &i32::MIN.to_ne_bytes()),
-            "listing addresses",
+            "list addresses",
         ),
         (message(libc::RTM_NEWADDR, 0, SEQUENCE, &[]), "malformed"),
         (whole[..whole.len() - 1].to_vec(), "malformed"),

@@ -74,7 +74,10 @@ pub fn choose(path: &str, id: &str) -> Result<String> {
     if let Some(other) = path.rsplit('/').find_map(full_id)
         && other != id
     {
-        bail!("cgroup {path} belongs to container {other}, the state says {id}");
+        bail!(
+            "cgroup {path} belongs to container {other}, the state is of {id}: \
+             the runtime must give the pid of that container's init"
+        );
     }
     Ok(path.to_owned())
 }

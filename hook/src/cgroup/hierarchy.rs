@@ -64,7 +64,7 @@ impl Hierarchy {
     pub fn open(mount: Mount) -> Result<Self> {
         let point = mount.point.display();
         let fd = rustix::fs::open(&mount.point, DIRECTORY, Mode::empty())
-            .with_context(|| format!("opening the cgroup2 mount at {point}"))?;
+            .with_context(|| format!("open the cgroup2 mount at {point}"))?;
         if !is_cgroup2(fd.as_fd()) {
             bail!("the cgroup2 mount at {point} is hidden by another mount: unmount that one");
         }
@@ -135,7 +135,7 @@ pub(super) fn is_cgroup2(fd: BorrowedFd<'_>) -> bool {
 /// The text of /proc/self/mountinfo. Bytes that are not UTF-8, in the names of
 /// other mounts, do no harm.
 pub(super) fn mountinfo() -> Result<String> {
-    let bytes = super::read(CWD, "/proc/self/mountinfo").context("reading /proc/self/mountinfo")?;
+    let bytes = super::read(CWD, "/proc/self/mountinfo").context("read /proc/self/mountinfo")?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

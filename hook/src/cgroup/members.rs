@@ -90,8 +90,7 @@ impl Scan {
                  use a cgroup of type domain"
             ),
             Err(error) => {
-                return Err(error)
-                    .with_context(|| format!("reading cgroup.procs of cgroup {name}"));
+                return Err(error).with_context(|| format!("read cgroup.procs of cgroup {name}"));
             }
         };
         for member in members
@@ -192,7 +191,7 @@ fn stat(pid: i32) -> Result<Option<Stat>> {
             parse(&text).with_context(|| format!("{path} is malformed"))?,
         )),
         Err(Errno::NOENT | Errno::SRCH) => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("reading {path}")),
+        Err(error) => Err(error).with_context(|| format!("read {path}")),
     }
 }
 

@@ -195,7 +195,7 @@ fn what_is_no_cgroup_is_refused() {
             "cgroup relative: not an absolute path",
         ),
         (Path::new("/a/../b"), "cgroup /a/../b: not an absolute path"),
-        (&file, "opening cgroup"),
+        (&file, "open cgroup"),
     ] {
         let message = refusal(of_path(path));
         assert!(message.starts_with(wanted), "{message}");

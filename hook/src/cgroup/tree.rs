@@ -27,7 +27,7 @@ pub fn walk(
     path: &Path,
     mut visit: impl FnMut(&Path, BorrowedFd<'_>) -> Result<()>,
 ) -> Result<()> {
-    let failed = |path: &Path| format!("reading cgroup {}", path.display());
+    let failed = |path: &Path| format!("read cgroup {}", path.display());
     let device = rustix::fs::fstat(top).with_context(|| failed(path))?.st_dev;
     let mut pending = vec![children(top).with_context(|| failed(path))?];
     let mut path = path.to_owned();

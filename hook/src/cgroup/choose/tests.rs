@@ -121,7 +121,7 @@ fn cgroups_that_are_refused() {
             OTHER,
             "belongs to container 3b1e0c",
         ),
-        (fixture!("docker-cgroupfs"), "web", "the state says web"),
+        (fixture!("docker-cgroupfs"), "web", "the state is of web"),
         (
             fixture!("podman-crun"),
             OTHER,
