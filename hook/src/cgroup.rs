@@ -148,7 +148,7 @@ pub fn of_path(path: &Path) -> Result<Cgroup> {
     let tidy: PathBuf = path.components().collect();
     let name = tidy
         .to_str()
-        .with_context(|| format!("cgroup {shown}: not utf-8"))?;
+        .with_context(|| format!("cgroup {shown}: not utf-8: give it a name that is"))?;
     Cgroup::open(&Hierarchy::find()?, name)
 }
 
@@ -165,10 +165,10 @@ fn in_file_system(path: &Path) -> Result<Option<(Hierarchy, String)>> {
     let mount = &hierarchy.mount;
     let below = real.strip_prefix(&mount.point)?;
     let name = Path::new(&mount.root).join(below);
-    let name = name
-        .into_os_string()
-        .into_string()
-        .map_err(|name| anyhow::anyhow!("cgroup {}: not utf-8", Path::new(&name).display()))?;
+    let name = name.into_os_string().into_string().map_err(|name| {
+        let shown = Path::new(&name).display();
+        anyhow::anyhow!("cgroup {shown}: not utf-8: give it a name that is")
+    })?;
     Ok(Some((hierarchy, name)))
 }
 

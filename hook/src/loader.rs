@@ -86,7 +86,12 @@ fn load_program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program> {
         _ => bail!("program {name} of the eBPF object is of an unknown type"),
     }
     .map_err(explain)
-    .with_context(|| format!("load program {name} into the kernel"))?;
+    .with_context(|| {
+        format!(
+            "load program {name} into the kernel: needs Linux 5.10 or later, \
+             CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"
+        )
+    })?;
     Ok(program)
 }
 
@@ -122,13 +127,18 @@ fn explain(error: ProgramError) -> anyhow::Error {
         return error.into();
     };
     let log = verifier_log.to_string();
-    let complaint: Vec<_> = log
+    let mut complaint: Vec<_> = log
         .lines()
         .filter(|line| !line.is_empty())
         .take_while(|line| !line.starts_with("verification time") && !line.starts_with("processed"))
         .collect();
-    let complaint = complaint.iter().rev().take(2).rev().copied();
-    let complaint = complaint.collect::<Vec<_>>().join(": ");
+    // Nothing was verified.
+    if complaint.is_empty() {
+        return io_error.into();
+    }
+    let complaint = complaint
+        .split_off(complaint.len().saturating_sub(2))
+        .join(": ");
     anyhow::Error::new(io_error).context(format!("the verifier says {complaint:?}"))
 }
 

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 
 /// The remedy wherever the kernel refuses for lack of privileges.
 pub const REMEDY: &str = "needs CAP_BPF and CAP_NET_ADMIN in the initial user namespace: \
-    run the engine as root";
+    run the engine, or this command, as root";
 
 /// Inode number of the initial user namespace: `PROC_USER_INIT_INO`.
 const INITIAL: u64 = 0xEFFF_FFFD;

@@ -194,7 +194,12 @@ impl Programs {
     /// If there is no such pin, or it cannot be opened.
     pub fn counters(&self) -> Result<OwnedFd> {
         let path = self.directory.join(COUNTERS_PIN);
-        open_pin(&path)?.with_context(|| format!("open {}: no such pin", path.display()))
+        open_pin(&path)?.with_context(|| {
+            format!(
+                "open {}: no such pin: remove what is beside it, and load makes all anew",
+                path.display()
+            )
+        })
     }
 
     /// The name of the version: the hash of its object.
@@ -228,7 +233,7 @@ impl Programs {
         cgroup: BorrowedFd<'_>,
     ) -> Result<bool> {
         let attached = bpf::attached(cgroup, program.attach_type)
-            .with_context(|| format!("list the {} programs of the cgroup", program.name))?;
+            .with_context(|| format!("list the {} programs: {REMEDY}", program.name))?;
         if attached.is_empty() {
             return Ok(false);
         }

@@ -16,6 +16,7 @@ use serde::Serialize;
 use crate::bpf;
 use crate::bpffs;
 use crate::cgroup;
+use crate::privileges::REMEDY;
 use crate::programs::{PROGRAMS, Program, Programs, VERSION};
 
 pub use policy::Policy;
@@ -193,7 +194,9 @@ impl Version {
         let policy = policy.filter(|policy| layout(policy) == abi::flag::LAYOUT);
         let mut attached = Vec::new();
         for ((program, _), own) in self.programs.iter().zip(&self.ids) {
-            if bpf::attached(fd, program.attach_type)?.contains(own) {
+            let ids = bpf::attached(fd, program.attach_type)
+                .with_context(|| format!("list the {} programs: {REMEDY}", program.name))?;
+            if ids.contains(own) {
                 attached.push(program.name);
             }
         }

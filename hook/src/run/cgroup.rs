@@ -7,7 +7,7 @@ use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
+use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -35,7 +35,13 @@ impl RunCgroup {
             let path = parent.join(name(attempt));
             match fs::create_dir(&path) {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
-                made => made.with_context(|| format!("make cgroup {}", path.display()))?,
+                made => made.with_context(|| {
+                    format!(
+                        "make cgroup {}: needs root, and room for it in cgroup.max.descendants \
+                         and cgroup.max.depth",
+                        path.display()
+                    )
+                })?,
             }
             if let Some(lock) = lock(&path)? {
                 let cgroup = cgroup::of_path(&path)?;
@@ -70,7 +76,7 @@ impl RunCgroup {
 /// If a process survives, or the cgroup cannot be removed.
 pub(crate) fn end_run(path: &Path) -> Result<()> {
     let mut nothing = Vec::new();
-    std::io::stdin()
+    io::stdin()
         .read_to_end(&mut nothing)
         .context("wait for the end of the run")?;
     kill_all(path)?;
@@ -146,10 +152,13 @@ fn kill_all(path: &Path) -> Result<()> {
         opened => opened.with_context(|| format!("open {}", events.display()))?,
     };
     let start = Instant::now();
-    while is_populated(&mut events)? {
+    while is_populated(&mut events)
+        .with_context(|| format!("read cgroup.events of cgroup {}", path.display()))?
+    {
         ensure!(
             start.elapsed() < PATIENCE,
-            "cgroup {} still has processes {} s after they were killed",
+            "cgroup {} still has processes {} s after they were killed: \
+             oci-bind-hook unload removes it once they are gone",
             path.display(),
             PATIENCE.as_secs()
         );
@@ -179,7 +188,7 @@ fn kill_each(path: &Path) -> Result<()> {
 
 /// A cgroup that another process has removed meanwhile was empty: its files say
 /// ENODEV.
-fn is_populated(events: &mut File) -> Result<bool> {
+fn is_populated(events: &mut File) -> io::Result<bool> {
     let mut text = String::new();
     let read = events
         .seek(SeekFrom::Start(0))
@@ -187,7 +196,7 @@ fn is_populated(events: &mut File) -> Result<bool> {
     match read {
         Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(false),
         read => {
-            read.context("read cgroup.events")?;
+            read?;
             Ok(text.lines().any(|line| line == "populated 1"))
         }
     }

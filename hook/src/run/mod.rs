@@ -50,8 +50,11 @@ fn with_cgroup<T>(use_it: impl FnOnce(&RunCgroup) -> Result<T>) -> Result<T> {
     let result = use_it(&cgroup);
     // Its standard input ends here.
     drop(ender.stdin.take());
-    ender.wait().context("wait for the end of the cgroup")?;
-    result
+    let ended = ender.wait().context("wait for the end of the cgroup");
+    // Why the command could not be started comes first.
+    let result = result?;
+    ended?;
+    Ok(result)
 }
 
 /// Gives this process, while it has one thread, a mount and a network namespace
