@@ -12,9 +12,8 @@ use oci_bind_hook_tests::container::Container;
 use oci_bind_hook_tests::hook::{BOTH, Hook, Policy};
 use oci_bind_hook_tests::process::Output;
 use oci_bind_hook_tests::{harness, host};
-use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
+use rustix::mount::{MountFlags, UnmountFlags, mount_remount, unmount};
 
 use crate::kills::time;
 
@@ -50,12 +49,12 @@ pub fn trials() -> Vec<Trial> {
             })
         }),
         harness::unpinned("no syslog", |hook| {
-            own_dev()?;
+            host::own_dev()?;
             starts(hook)?;
             refused_for_an_address(hook)
         }),
         harness::unpinned("a syslog that does not read", |hook| {
-            own_dev()?;
+            host::own_dev()?;
             let _daemon = stuffed()?;
             ensure!(time(|| starts(hook))? < PROMPT, "it waited for syslog");
             ensure!(
@@ -65,7 +64,7 @@ pub fn trials() -> Vec<Trial> {
             Ok(())
         }),
         harness::unpinned("a syslog socket without a daemon", |hook| {
-            own_dev()?;
+            host::own_dev()?;
             drop(UnixDatagram::bind(LOG)?);
             starts(hook)?;
             refused_for_an_address(hook)
@@ -162,20 +161,6 @@ fn unmount_all(point: &str) -> Result<()> {
             Err(errno) => return Err(errno).with_context(|| format!("unmount {point}")),
         }
     }
-}
-
-/// An empty /dev, but for what every program opens.
-fn own_dev() -> Result<()> {
-    mount("dev", "/dev", "tmpfs", MountFlags::empty(), None).context("mount a tmpfs at /dev")?;
-    let mode = Mode::RUSR | Mode::WUSR;
-    mknodat(
-        CWD,
-        "/dev/null",
-        FileType::CharacterDevice,
-        mode,
-        makedev(1, 3),
-    )
-    .context("make /dev/null")
 }
 
 /// A syslog socket whose queue is full.

@@ -63,7 +63,7 @@ pub fn trials() -> Vec<Trial> {
         }),
         with_surroundings("working directory that is gone", |hook| {
             let create_runtime = hook.command("create-runtime");
-            shell(
+            process::shell(
                 &create_runtime,
                 "directory=$(mktemp -d) && cd \"$directory\" && rmdir \"$directory\" && exec \"$0\" \"$@\"",
             )
@@ -123,14 +123,5 @@ fn assert_silent(output: &Output) -> Result<()> {
 
 /// `command` with descriptors closed as the shell's `redirections` say.
 fn closed(command: &Command, redirections: &str) -> Command {
-    shell(command, &format!("exec \"$0\" \"$@\" {redirections}"))
-}
-
-fn shell(command: &Command, script: &str) -> Command {
-    let mut shell = Command::new("sh");
-    shell
-        .args(["-c", script])
-        .arg(command.get_program())
-        .args(command.get_args());
-    shell
+    process::shell(command, &format!("exec \"$0\" \"$@\" {redirections}"))
 }

@@ -71,14 +71,8 @@ fn main() -> ExitCode {
         let trials = names.entry(row.id).or_default();
         trials.push(row.trial.name().to_owned());
     }
-    if std::env::var_os("SEMANTICS").is_some_and(|what| what == "write") {
-        return match semantics::write(&names) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("error: {error:#}");
-                ExitCode::FAILURE
-            }
-        };
+    if let Some(status) = harness::written("SEMANTICS", || semantics::write(&names)) {
+        return status;
     }
     harness::main(|| {
         let mut trials: Vec<_> = rows.into_iter().map(|row| row.trial).collect();

@@ -26,16 +26,20 @@ pub struct Container {
 impl Container {
     /// A container in the network namespace of the calling thread.
     pub fn new() -> Result<Self> {
-        Self::make(Cgroup::named)
+        Self::make(fresh_id(), Cgroup::named)
     }
 
     /// The same, with its cgroup below another one.
     pub fn below(parent: &Cgroup) -> Result<Self> {
-        Self::make(|name| parent.child(name))
+        Self::with_id(fresh_id(), parent)
     }
 
-    fn make(cgroup: impl FnOnce(&str) -> Result<Cgroup>) -> Result<Self> {
-        let id = fresh_id();
+    /// The same, with an id that is known before.
+    pub fn with_id(id: String, parent: &Cgroup) -> Result<Self> {
+        Self::make(id, |name| parent.child(name))
+    }
+
+    fn make(id: String, cgroup: impl FnOnce(&str) -> Result<Cgroup>) -> Result<Self> {
         let cgroup = cgroup(&format!("libpod-{id}.scope"))?;
         Ok(Self {
             init: Agent::new(&cgroup)?,

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
@@ -137,6 +138,15 @@ impl Foreign {
                 EXIT,
             ],
         )
+    }
+
+    /// One that is pinned.
+    pub fn pinned(attach_type: u32, pin: &Path) -> Result<Self> {
+        let program = bpf::open_pin(pin)?;
+        Ok(Self {
+            program,
+            attach_type,
+        })
     }
 
     fn load(attach_type: u32, program: &[Instruction]) -> Result<Self> {

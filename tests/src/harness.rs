@@ -34,6 +34,19 @@ fn run(arguments: Arguments, trials: impl FnOnce() -> Vec<Trial>) -> ExitCode {
     libtest_mimic::run(&arguments, trials()).exit_code()
 }
 
+/// Writes a generated document instead of running trials, if the environment
+/// has `VARIABLE=write`.
+pub fn written(variable: &str, write: impl FnOnce() -> Result<()>) -> Option<ExitCode> {
+    std::env::var_os(variable).filter(|what| what == "write")?;
+    Some(match write() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    })
+}
+
 /// A trial; an error that [`skip`] made counts as ignored.
 pub fn trial(name: impl Into<String>, test: impl FnOnce() -> Result<()> + Send + 'static) -> Trial {
     Trial::ignorable_test(name, move || match test() {

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use std::{fs, io};
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_change};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -57,6 +58,21 @@ pub fn raise_descriptors() -> Result<u64> {
 /// a mount namespace of its own, and the processes that it starts.
 pub fn replace(file: &Path, by: &Path) -> Result<()> {
     mount_bind(by, file).with_context(|| format!("mount something at {}", file.display()))
+}
+
+/// Gives the calling thread, which has a mount namespace of its own, an empty
+/// /dev, but for what every program opens.
+pub fn own_dev() -> Result<()> {
+    mount("dev", "/dev", "tmpfs", MountFlags::empty(), None).context("mount a tmpfs at /dev")?;
+    let mode = Mode::RUSR | Mode::WUSR;
+    mknodat(
+        CWD,
+        "/dev/null",
+        FileType::CharacterDevice,
+        mode,
+        makedev(1, 3),
+    )
+    .context("make /dev/null")
 }
 
 /// The directories of pins that exist now.

@@ -68,6 +68,16 @@ pub fn run(command: &mut Command, input: &[u8]) -> Result<Output> {
     })
 }
 
+/// `command` as a shell script runs it, in which it is `"$0" "$@"`.
+pub fn shell(command: &Command, script: &str) -> Command {
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", script])
+        .arg(command.get_program())
+        .args(command.get_args());
+    shell
+}
+
 /// A started command; killed and reaped when dropped.
 #[derive(Debug)]
 pub struct Running {
