@@ -1,0 +1,79 @@
+//! Command lines that are not understood, and commands of no kind.
+
+use oci_bind_hook_tests::process;
+
+use crate::row::{Area, BAD_COMMAND_LINE, Row};
+
+pub const AREA: Area = Area {
+    title: "Command line",
+    status: BAD_COMMAND_LINE,
+    rows: &[
+        Row {
+            cause: "The command does not exist.",
+            message: "error: unrecognized subcommand 'stop'",
+            remedy: "`oci-bind-hook --help` lists the commands.",
+            test: |scene| scene.say("stop", &[]),
+        },
+        Row {
+            cause: "The option does not exist.",
+            message: "error: unexpected argument '--force' found",
+            remedy: "The command's `--help` lists its options.",
+            test: |scene| scene.say("load", &["--force"]),
+        },
+        Row {
+            cause: "No address is given.",
+            message: "error: the following required arguments were not provided: <--ipv4 \
+                <ADDRESS>|--ipv6 <ADDRESS>>",
+            remedy: "Give `--ipv4`, `--ipv6` or both.",
+            test: |scene| scene.say("run", &["--guard", "on", "--", "true"]),
+        },
+        Row {
+            cause: "The address is not one, or not one that a socket can have.",
+            message: "error: invalid value '192.0.2' for '--ipv4 <ADDRESS>': \"192.0.2\" is not an \
+                IPv4 address: write one unicast address such as 192.0.2.10",
+            remedy: "See [Annotations](#annotations) for what else is refused, and why.",
+            test: |scene| scene.say("run", &["--ipv4", "192.0.2", "--", "true"]),
+        },
+        Row {
+            cause: "No command is given.",
+            message: "error: the following required arguments were not provided: <COMMAND>...",
+            remedy: "Write the command behind `--`.",
+            test: |scene| scene.say("run", &["--ipv4", "192.0.2.10"]),
+        },
+        Row {
+            cause: "No cgroup is named.",
+            message: "error: the following required arguments were not provided: <--pid \
+                <PID>|--cgroup <PATH>>",
+            remedy: "Name one by its path, or by a process that is in it.",
+            test: |scene| scene.say("detach", &[]),
+        },
+        Row {
+            cause: "Two cgroups are named.",
+            message: "error: the argument '--pid <PID>' cannot be used with '--cgroup <PATH>'",
+            remedy: "Name one.",
+            test: |scene| scene.say("detach", &["--pid", "1", "--cgroup", "/web"]),
+        },
+        Row {
+            cause: "The process id is none.",
+            message: "error: invalid value 'web' for '--pid <PID>': write a process id, a number \
+                above 0",
+            remedy: "Write the number that `ps` shows, as the host sees it.",
+            test: |scene| scene.say("detach", &["--pid", "web"]),
+        },
+        Row {
+            cause: "`status` is asked for two things at once.",
+            message: "error: the argument '--json' cannot be used with '--watch'",
+            remedy: "Call `status --json` again and again, or watch the table.",
+            test: |scene| scene.say("status", &["--json", "--watch"]),
+        },
+        Row {
+            cause: "An option lacks its value.",
+            message: "error: a value is required for '--config <FILE>' but none was supplied",
+            remedy: "Write the value behind the option.",
+            test: |scene| {
+                let mut command = std::process::Command::new(scene.hook.binary());
+                process::run(command.arg("--config"), b"")
+            },
+        },
+    ],
+};

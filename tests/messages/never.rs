@@ -1,0 +1,148 @@
+//! Texts in the sources that no test can bring about.
+
+use std::path::Path;
+
+/// A text, and why it is not seen.
+#[derive(Debug)]
+pub struct Unseen {
+    file: &'static str,
+    /// The text, or its beginning.
+    pub text: &'static str,
+    /// Why.
+    pub reason: &'static str,
+}
+
+impl Unseen {
+    /// Whether this is about that text.
+    pub fn is_about(&self, file: &Path, text: &str) -> bool {
+        file == Path::new(self.file) && text.starts_with(self.text)
+    }
+}
+
+const fn unseen(file: &'static str, text: &'static str, reason: &'static str) -> Unseen {
+    Unseen { file, text, reason }
+}
+
+const BUILD: &str = "The embedded object is not the one that was built with the program.";
+const KERNEL: &str = "The kernel refuses what it always grants.";
+const REPLY: &str = "The kernel's list of addresses is not as rtnetlink(7) has it.";
+const RACE: &str = "It went away between two steps that nothing comes between.";
+const CHECKED: &str = "What is read before has refused it already.";
+
+/// Messages of broken kernels and of mistakes in the program.
+pub const NEVER: &[Unseen] = &[
+    unseen("loader.rs", "the eBPF object has no program", BUILD),
+    unseen(
+        "loader.rs",
+        "program {name} of the eBPF object is of an unknown type",
+        BUILD,
+    ),
+    unseen("loader.rs", "the eBPF object has no map", BUILD),
+    unseen(
+        "loader.rs",
+        "pin map {name} at {}",
+        "The programs have just been pinned beside it.",
+    ),
+    unseen(
+        "loader.rs",
+        "move the pins to {}",
+        "They have just been made beside it.",
+    ),
+    unseen("programs.rs", "open the programs just pinned", RACE),
+    unseen("programs.rs", "ask for the id of program {}", KERNEL),
+    unseen("status.rs", "ask for the ids of the programs", KERNEL),
+    unseen("status.rs", "ask for the size of a map's values", KERNEL),
+    unseen("attach.rs", "detach {} from cgroup {}", KERNEL),
+    unseen("bpffs.rs", "lock {DIRECTORY}", KERNEL),
+    unseen("bpffs.rs", "lock {MOUNT_POINT}", KERNEL),
+    unseen("bpffs.rs", "stat the locked directory", KERNEL),
+    unseen("bpffs.rs", "stat {DIRECTORY}", KERNEL),
+    unseen(
+        "cgroup.rs",
+        "cgroup {name} is not in a cgroup2 file system",
+        CHECKED,
+    ),
+    unseen(
+        "addresses.rs",
+        "start a thread",
+        "There is no memory for one more thread.",
+    ),
+    unseen(
+        "addresses.rs",
+        "the thread that looked at addresses panicked",
+        "A bug: report it.",
+    ),
+    unseen(
+        "addresses/dump.rs",
+        "list addresses: malformed reply",
+        REPLY,
+    ),
+    unseen(
+        "addresses/dump.rs",
+        "list addresses: a reply of {length} bytes",
+        REPLY,
+    ),
+    unseen("addresses/dump.rs", "list addresses over netlink", KERNEL),
+    unseen(
+        "addresses/dump.rs",
+        "ask for addresses over netlink",
+        KERNEL,
+    ),
+    unseen("addresses/dump.rs", "read addresses over netlink", KERNEL),
+    unseen(
+        "addresses/dump.rs",
+        "list addresses: they changed {TRIES} times",
+        "Addresses come and go without a pause.",
+    ),
+    unseen(
+        "run/signals.rs",
+        "catch signals",
+        "There were more descriptors a moment ago.",
+    ),
+    unseen("run/signals.rs", "wait for the command", KERNEL),
+    unseen("run/cgroup.rs", "lock cgroup {}", KERNEL),
+    unseen("run/cgroup.rs", "wait for the end of cgroup {}", KERNEL),
+    unseen("run/mod.rs", "wait for the end of the cgroup", KERNEL),
+    unseen("run/mod.rs", "no command", CHECKED),
+    unseen("commands/attach.rs", "no cgroup is named", CHECKED),
+    unseen("policy.rs", "no address to assign", CHECKED),
+    unseen(
+        "config.rs",
+        "{BUILT_IN_ORIGIN} lacks {key}",
+        "A bug: report it.",
+    ),
+];
+
+const SYNTAX: &str = "what is looked for in other programs' text";
+
+/// Texts that are no messages, and that nobody reads.
+pub const NOT_SAID: &[Unseen] = &[
+    unseen(
+        "btf.rs",
+        "",
+        "the loader does without the type information, and says nothing",
+    ),
+    unseen(
+        "state.rs",
+        "an object of strings",
+        "oci-spec refuses that first",
+    ),
+    unseen("loader.rs", "verification time", SYNTAX),
+    unseen("run/cgroup.rs", "populated 1", SYNTAX),
+    unseen(
+        "run/cgroup.rs",
+        "the loop has no end",
+        "why code cannot be reached",
+    ),
+    unseen(
+        "policy.rs",
+        "a plan has no more ports than a policy",
+        "why code cannot be reached",
+    ),
+    unseen("policy.rs", "no address", "there is no such plan"),
+    unseen(
+        "config.rs",
+        "built-in configuration",
+        "where an error of it would be",
+    ),
+];

@@ -1,0 +1,85 @@
+//! What successful commands say on standard output, and should be heeded.
+
+use std::fs;
+
+use anyhow::Context;
+use oci_bind_hook_tests::foreign::{BIND4, EGRESS, Foreign, Mode};
+use oci_bind_hook_tests::hook::V4;
+use oci_bind_hook_tests::host;
+
+use crate::row::{Area, Row};
+
+pub const AREA: Area = Area {
+    title: "Notices",
+    status: 0,
+    rows: &[
+        Row {
+            cause: "`status`: nothing is under a policy.",
+            message: "no cgroup is under a policy",
+            remedy: "None is needed. If a container should be there, see the engine's hooks.d.",
+            test: |scene| scene.say("status", &[]),
+        },
+        Row {
+            cause: "`status`: somebody took a program off the cgroup.",
+            message: "/CGROUP: NOT PROTECTED: egress was taken off: restart the container, or attach \
+                the policy again",
+            remedy: "Find out who: another tool that manages BPF programs, or an attacker with \
+                root. Calls that the program decided are now the host's.",
+            test: |scene| {
+                let container = scene.container()?;
+                scene.hook.attach(&container.cgroup, V4.guarded())?;
+                let pins = host::pins()?.pop().context("no pins")?;
+                Foreign::pinned(EGRESS, &pins.join("egress"))?.detach(&container.cgroup)?;
+                scene.say("status", &[])
+            },
+        },
+        Row {
+            cause: "`status`: a command was killed while it attached.",
+            message: "/CGROUP: it has programs but no policy, and is refused everything: attach one, \
+                or detach",
+            remedy: "Attach again, or detach. A container that the hook was killed for has not \
+                started.",
+            test: |scene| {
+                let cgroup = scene.cgroup()?;
+                scene.hook.load()?;
+                let pins = host::pins()?.pop().context("no pins")?;
+                Foreign::pinned(BIND4, &pins.join("bind4"))?.attach(&cgroup, Mode::Multi)?;
+                scene.say("status", &[])
+            },
+        },
+        Row {
+            cause: "`status`: the cgroup was put under its policy before an upgrade.",
+            message: "/CGROUP: it runs the programs of another version, VERSION, until it is started \
+                again",
+            remedy: "None is needed: it keeps what it started with.",
+            test: |scene| {
+                let cgroup = scene.cgroup()?;
+                scene.hook.attach(&cgroup, V4)?;
+                let pins = host::pins()?.pop().context("no pins")?;
+                let older = pins.with_file_name("0123456789abcdef");
+                fs::rename(&pins, &older)?;
+                scene.say("status", &[])
+            },
+        },
+        Row {
+            cause: "`unload`: the programs are in use.",
+            message: "kept /sys/fs/bpf/oci-bind-hook/VERSION: 1 cgroup(s) use it",
+            remedy: "`status` shows by whom. Containers that have ended may leave an empty cgroup; \
+                it counts until the engine removes it.",
+            test: |scene| {
+                let cgroup = scene.cgroup()?;
+                scene.hook.attach(&cgroup, V4)?;
+                scene.say("unload", &[])
+            },
+        },
+        Row {
+            cause: "`detach`: there was nothing to take off.",
+            message: "cgroup /CGROUP is under no policy",
+            remedy: "None is needed.",
+            test: |scene| {
+                let cgroup = scene.cgroup()?;
+                scene.say("detach", &["--cgroup", &cgroup.path().to_string_lossy()])
+            },
+        },
+    ],
+};
