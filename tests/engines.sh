@@ -258,6 +258,31 @@ podman_refuses_bad_value() {
   mentions "$output" 192.0.2.300
 }
 
+# The block `podman refused` of docs/EXAMPLES.md, which EXAMPLES=write writes
+# anew.
+podman_is_documented() {
+  local document=$ENGINE_REPO/docs/EXAMPLES.md made runtime
+  runtime=$(engine info --format 'podman {{.Version.Version}}, {{.Host.OCIRuntime.Name}}')
+  [[ $runtime == 'podman 4.3.'*', runc' ]] || skip "podman 4.3 with runc is shown, not $runtime"
+  is_refused io.oci-bind-hook.ipv4 --network host "$(annotate4 192.0.2)"
+  made="# podman run --network host --annotation io.oci-bind-hook.ipv4=192.0.2 nginx
+$(sed -E 's/[0-9a-f]{64}/ID/' <<<"$output")"
+  if [ "${EXAMPLES:-}" = write ]; then
+    example "$document" "$made" >"$ENGINE_DIR/examples.md"
+    cat "$ENGINE_DIR/examples.md" >"$document"
+  fi
+  is "$document" "$(example "$document" "$made" | diff "$document" -)" ''
+}
+
+# The document with that text in the block.
+example() {
+  made=$2 awk '
+    skipped && /^```$/ { print ENVIRON["made"]; skipped = 0 }
+    !skipped { print }
+    /^```/ && found { skipped = 1; found = 0 }
+    /^<!-- example: podman refused -->$/ { found = 1 }' "$1"
+}
+
 podman_refuses_misspelt_key() {
   is_refused io.oci-bind-hook.ipv5 --network host "$(annotate4 $CIP4)" \
     --annotation "io.oci-bind-hook.ipv5=$CIP6"
@@ -413,6 +438,7 @@ t 'podman: exec is under the policy' podman_exec
 t 'podman: restart keeps the policy' podman_restart
 t 'podman: without annotations nothing changes' podman_without_annotations
 t 'podman: a bad value stops the start, says why, leaves nothing' podman_refuses_bad_value
+t 'podman: what it says then is in docs/EXAMPLES.md' podman_is_documented
 t 'podman: a misspelt key does' podman_refuses_misspelt_key
 t 'podman: an address that the host has not does' podman_refuses_foreign_address
 t 'podman: a private network works with its own address' podman_private_network
