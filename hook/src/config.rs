@@ -1,8 +1,6 @@
 //! The host's configuration: which addresses may be claimed, and defaults.
 
 use std::fmt;
-use std::fs;
-use std::io::ErrorKind;
 use std::marker::PhantomData;
 use std::net::IpAddr;
 use std::path::Path;
@@ -16,6 +14,7 @@ use toml::de::DeTable;
 
 use crate::request::{Guard, Loopback, one_line, parse_decimal, quote};
 
+mod file;
 #[cfg(test)]
 mod tests;
 
@@ -55,17 +54,12 @@ pub struct Defaults {
 ///
 /// # Errors
 ///
-/// When the file exists but cannot be read (a symbolic link to nowhere counts
-/// as existing), and as [`parse`] does.
+/// When the file exists but cannot be read, is no regular file, or could be
+/// changed or replaced by others than root and the caller ([`crate::trust`]),
+/// and as [`parse`] does.
 pub fn load(path: &Path, required: bool) -> Result<Config> {
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == ErrorKind::NotFound && !required && !path.is_symlink() => {
-            return parse(BUILT_IN, BUILT_IN_ORIGIN);
-        }
-        Err(error) => {
-            return Err(error).with_context(|| format!("read configuration {path:?}"));
-        }
+    let Some(bytes) = file::read(path, required)? else {
+        return parse(BUILT_IN, BUILT_IN_ORIGIN);
     };
     let origin = one_line(&path.to_string_lossy());
     match str::from_utf8(&bytes) {

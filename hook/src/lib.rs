@@ -26,6 +26,7 @@ pub mod request;
 mod run;
 pub mod state;
 pub mod status;
+pub mod trust;
 
 use clap::Parser as _;
 use std::process::ExitCode;

@@ -12,6 +12,7 @@ mod manifest;
 mod privileges;
 mod refusal;
 mod states;
+mod trust;
 
 use std::process::ExitCode;
 
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
             addresses::trials(),
             cgroups::trials(),
             config::trials(),
+            trust::trials(),
             accepted::trials(),
             cdi::trials(),
             manifest::trials(),
