@@ -107,7 +107,10 @@ impl<'a> Change<'a> {
     fn attach(&mut self, program: Program, fd: BorrowedFd<'a>) -> Result<()> {
         let target = self.cgroup.fd();
         match bpf::attach(fd, target, program.attach_type) {
-            Ok(()) => self.attached.push((program, fd)),
+            Ok(()) => {
+                log::debug!("attached {} to cgroup {}", program.name, self.cgroup.name());
+                self.attached.push((program, fd));
+            }
             // `__cgroup_bpf_attach` refuses the same program twice.
             Err(error)
                 if error.raw_os_error() == Some(libc::EINVAL)
@@ -162,8 +165,12 @@ fn detach_version(cgroup: &Cgroup, programs: &Programs) -> Result<bool> {
 }
 
 fn detach_one(cgroup: &Cgroup, program: Program, fd: BorrowedFd<'_>) -> Result<bool> {
-    bpf::detach(fd, cgroup.fd(), program.attach_type)
-        .with_context(|| format!("detach {} from cgroup {}", program.name, cgroup.name()))
+    let found = bpf::detach(fd, cgroup.fd(), program.attach_type)
+        .with_context(|| format!("detach {} from cgroup {}", program.name, cgroup.name()))?;
+    if found {
+        log::debug!("detached {} from cgroup {}", program.name, cgroup.name());
+    }
+    Ok(found)
 }
 
 fn explain(error: io::Error, program: Program, cgroup: &Cgroup) -> anyhow::Error {

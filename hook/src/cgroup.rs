@@ -111,6 +111,13 @@ impl AsFd for Cgroup {
 pub fn of_container(id: &str, pid: Pid) -> Result<Cgroup> {
     let path = path_of(pid, "the container ended before the hook ran")?;
     let name = choose(&path, id).with_context(|| format!("pid {pid}"))?;
+    log::debug!(
+        "pid {pid} is in cgroup {path}; chosen is {name}, {}",
+        match choose::names(&name, id) {
+            true => "the outermost one that is named after the container",
+            false => "its own, since none above is named after the container",
+        }
+    );
     checked(&name, pid, Kin::Descendants)
 }
 

@@ -28,6 +28,8 @@ const BUILT_IN_ORIGIN: &str = "built-in configuration";
 /// What the administrator of the host decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
+    /// Where it is from, as messages name it: a file, or the built-in one.
+    pub origin: String,
     /// Networks a container may claim an address of; empty for any.
     pub allow: Vec<IpNet>,
     /// Networks it may never claim an address of; stronger than `allow`.
@@ -35,6 +37,8 @@ pub struct Config {
     /// Whether an address must be configured in the container's network
     /// namespace.
     pub require_local_address: bool,
+    /// Whether the steps to a decision are logged.
+    pub debug: bool,
     /// What a request gets for the keys it lacks.
     pub defaults: Defaults,
 }
@@ -81,6 +85,7 @@ pub fn parse(text: &str, origin: &str) -> Result<Config> {
     let file = Raw::parse(text, origin)?;
     let built_in = Raw::parse(BUILT_IN, BUILT_IN_ORIGIN)?;
     Ok(Config {
+        origin: origin.to_owned(),
         allow: networks(either(file.allow, built_in.allow, "allow")?),
         deny: networks(either(file.deny, built_in.deny, "deny")?),
         require_local_address: either(
@@ -88,6 +93,7 @@ pub fn parse(text: &str, origin: &str) -> Result<Config> {
             built_in.require_local_address,
             "require-local-address",
         )?,
+        debug: either(file.debug, built_in.debug, "debug")?,
         defaults: Defaults {
             loopback: either(
                 file.defaults.loopback,
@@ -120,6 +126,7 @@ struct Raw {
     allow: Option<Vec<Written<Network>>>,
     deny: Option<Vec<Written<Network>>>,
     require_local_address: Option<bool>,
+    debug: Option<bool>,
     #[serde(default)]
     defaults: RawDefaults,
 }

@@ -30,34 +30,34 @@ pub mod trust;
 
 use clap::Parser as _;
 use std::process::ExitCode;
+use std::time::Instant;
 
-/// A failed command: why, and which container it was about.
+/// A failed command: why, and its exit status.
 #[derive(Debug)]
 struct Failure {
     error: anyhow::Error,
-    container: Option<String>,
     status: u8,
 }
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        Self {
-            error,
-            container: None,
-            status: 1,
-        }
+        Self { error, status: 1 }
     }
 }
 
 /// Runs the command line; the one place that reports and chooses the exit
 /// status.
 pub fn main() -> ExitCode {
+    let start = Instant::now();
     let cli = cli::Cli::parse();
-    match commands::execute(cli) {
-        Ok(status) => status.into(),
-        Err(failure) => {
-            report::error(&failure.error, failure.container.as_deref());
-            failure.status.into()
-        }
-    }
+    report::start();
+    let status = commands::execute(cli).unwrap_or_else(|failure| {
+        report::error(&failure.error);
+        failure.status
+    });
+    log::debug!(
+        "exit status {status} after {} ms",
+        start.elapsed().as_millis()
+    );
+    status.into()
 }

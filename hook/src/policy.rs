@@ -109,14 +109,22 @@ pub(crate) fn may_claim(address: IpAddr, config: &Config) -> Result<()> {
 }
 
 impl Display for Plan {
-    /// The addresses, as a sentence has them.
+    /// The addresses, as a sentence has them, and what goes with them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.ipv4, self.ipv6) {
             (Some(ipv4), Some(ipv6)) => write!(f, "{ipv4} and {ipv6}"),
             (Some(ipv4), None) => ipv4.fmt(f),
             (None, Some(ipv6)) => ipv6.fmt(f),
             (None, None) => f.write_str("no address"),
+        }?;
+        write!(f, " (loopback {}, guard {}", self.loopback, self.guard)?;
+        if !self.ports.as_slice().is_empty() {
+            write!(f, ", ports {}", self.ports)?;
         }
+        if !self.exempt.as_slice().is_empty() {
+            write!(f, ", exempt {}", self.exempt)?;
+        }
+        f.write_str(")")
     }
 }
 

@@ -120,6 +120,7 @@ impl Programs {
             && let Some(mut found) = Self::open_own()?
         {
             found._lock = Some(lock);
+            log::debug!("opened the programs pinned in {}", directory().display());
             return Ok(found);
         }
         let lock = bpffs::lock_or_make()?;
@@ -127,6 +128,7 @@ impl Programs {
             Some(found) => found,
             None => {
                 loader::load(&directory())?;
+                log::debug!("loaded the programs, pinned in {}", directory().display());
                 Self::open_own()?.context("open the programs just pinned")?
             }
         };

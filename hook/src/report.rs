@@ -1,61 +1,117 @@
-//! What the user reads: one line on standard error, and the same line in
-//! syslog, since some runtimes throw a hook's standard error away.
+//! What the user reads: one line on standard error when something fails, and
+//! what was decided, failures too, in syslog, since some runtimes throw a
+//! hook's standard error away.
+//!
+//! The macros of the crate `log` write to syslog: `error` for failures, `info`
+//! for each decision, `debug` for the steps to it, if the configuration asks
+//! for them.
 
+use std::borrow::Cow;
 use std::io::Write as _;
-use std::os::unix::net::UnixDatagram;
-use std::time::Duration;
-use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use log::{LevelFilter, Log, Metadata, Record};
+
+mod syslog;
+
+pub(crate) use syslog::SOCKET;
+use syslog::Syslog;
 
 /// Tag in syslog, and the name in front of a line on standard error.
 pub const NAME: &str = "oci-bind-hook";
 
-/// Where the C library looks for the daemon (`_PATH_LOG`).
-pub(crate) const SOCKET: &str = "/dev/log";
-/// A daemon that does not read may not keep a container waiting.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// The longest message in bytes: with what syslog has in front of it, a
+/// datagram has at most the 1024 bytes that RFC 3164 (section 4.1) lets every
+/// daemon take.
+const LONGEST: usize = 960;
+/// How much of a longer message is kept of its end, where the remedy is.
+const END: usize = 320;
+const ELLIPSIS: &str = " ... ";
+
+/// The container that this process is about.
+static CONTAINER: OnceLock<String> = OnceLock::new();
+static REPORT: Report = Report(Mutex::new(None));
+
+/// Has the macros of `log` write to syslog, without debug messages.
+pub fn start() {
+    // There is one logger in a process, and this is called once.
+    let _ = log::set_logger(&REPORT);
+    log::set_max_level(LevelFilter::Info);
+}
+
+/// Writes debug messages too, from now on.
+pub fn debug() {
+    log::set_max_level(LevelFilter::Debug);
+}
+
+/// Puts the id of a container in front of every line from now on.
+pub fn about(container: &str) {
+    // A process is about one container.
+    let _ = CONTAINER.set(container.to_owned());
+}
 
 /// Reports a failure on standard error and in syslog.
-pub fn error(error: &anyhow::Error, container: Option<&str>) {
-    let message = one_line(&format!("{error:#}"), container);
+pub fn error(error: &anyhow::Error) {
+    let message = format!("{error:#}");
     // Standard error may be closed; there is nobody else to tell.
-    let _ = writeln!(std::io::stderr(), "{NAME}: {message}");
-    if let Some(mut logger) = logger() {
-        let _ = logger.err(message);
-    }
+    let _ = writeln!(std::io::stderr(), "{NAME}: {}", about_container(&message));
+    log::error!("{message}");
 }
 
-/// Records a decision in syslog.
-pub fn info(message: &str, container: Option<&str>) {
-    if let Some(mut logger) = logger() {
-        let _ = logger.info(one_line(message, container));
-    }
+fn about_container(message: &str) -> String {
+    line(message, CONTAINER.get().map(String::as_str))
 }
 
-/// The message with the container's id in front, as one line whatever is in it.
-fn one_line(message: &str, container: Option<&str>) -> String {
-    let line = match container {
-        Some(id) => format!("container {id}: {message}"),
-        None => message.to_owned(),
+/// The message with the container's id in front, as one line of bounded length
+/// whatever is in it.
+fn line(message: &str, container: Option<&str>) -> String {
+    let text = match container {
+        Some(id) => Cow::Owned(format!("container {id}: {message}")),
+        None => Cow::Borrowed(message),
     };
-    line.split(char::is_control)
+    let line = text
+        .split(char::is_control)
         .map(str::trim)
         .filter(|part| !part.is_empty())
         .collect::<Vec<_>>()
-        .join(" ")
+        .join(" ");
+    shorten(line)
 }
 
-/// No daemon is no error.
-fn logger() -> Option<Logger<LoggerBackend, Formatter3164>> {
-    let socket = UnixDatagram::unbound().ok()?;
-    socket.set_write_timeout(Some(PATIENCE)).ok()?;
-    socket.connect(SOCKET).ok()?;
-    let formatter = Formatter3164 {
-        facility: Facility::LOG_DAEMON,
-        hostname: None,
-        process: NAME.to_owned(),
-        pid: std::process::id(),
-    };
-    Some(Logger::new(LoggerBackend::Unix(socket), formatter))
+/// Leaves out the middle of a line that is too long.
+fn shorten(line: String) -> String {
+    if line.len() <= LONGEST {
+        return line;
+    }
+    let mut start = LONGEST - ELLIPSIS.len() - END;
+    while !line.is_char_boundary(start) {
+        start -= 1;
+    }
+    let mut end = line.len() - END;
+    while !line.is_char_boundary(end) {
+        end += 1;
+    }
+    [&line[..start], ELLIPSIS, &line[end..]].concat()
+}
+
+/// Messages of this program go to syslog, those of its libraries nowhere.
+struct Report(Mutex<Option<Syslog>>);
+
+impl Log for Report {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with(env!("CARGO_CRATE_NAME"))
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            let line = about_container(&record.args().to_string());
+            let mut syslog = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let syslog = syslog.get_or_insert_with(Syslog::connect);
+            syslog.send(record.level(), &line);
+        }
+    }
+
+    fn flush(&self) {}
 }
 
 #[cfg(test)]
@@ -64,11 +120,28 @@ mod tests {
 
     #[test]
     fn joins_lines() {
-        assert_eq!(one_line("a\n  b\u{1b}[31m\tc\n", None), "a b [31m c");
+        assert_eq!(line("a\n  b\u{1b}[31m\tc\n", None), "a b [31m c");
     }
 
     #[test]
     fn names_the_container() {
-        assert_eq!(one_line("a", Some("web")), "container web: a");
+        assert_eq!(line("a", Some("web")), "container web: a");
+    }
+
+    #[test]
+    fn keeps_what_fits() {
+        let longest = "a".repeat(LONGEST);
+        assert_eq!(line(&longest, None), longest);
+    }
+
+    #[test]
+    fn keeps_the_ends_of_what_does_not() {
+        for filler in ["b", "ü", "語", "🦀"] {
+            let cut = line(&format!("a{}c", filler.repeat(LONGEST)), None);
+            assert!(cut.len() <= LONGEST, "{cut}");
+            assert!(cut.len() > LONGEST - 2 * filler.len(), "{cut}");
+            assert!(cut.starts_with('a') && cut.ends_with('c'), "{cut}");
+            assert!(cut.contains(&format!("{filler} ... {filler}")), "{cut}");
+        }
     }
 }

@@ -14,7 +14,6 @@ use oci_bind_hook_tests::harness::skip;
 use oci_bind_hook_tests::hook::V4;
 use oci_bind_hook_tests::net::{CIP4, OTHER6};
 use oci_bind_hook_tests::{bpf, host, process};
-use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 
 use crate::place::{PROGRAM, Place, Said, note, ok, problem, trial, write};
@@ -174,7 +173,7 @@ fn syslog() -> Vec<Trial> {
     vec![
         note(
             "no syslog",
-            |_| own_dev(),
+            |_| host::own_dev(),
             SUBJECT,
             &["/dev/log", "not recorded"],
         ),
@@ -182,13 +181,13 @@ fn syslog() -> Vec<Trial> {
             "no syslog, and crun",
             |place| {
                 place.engine("crun")?;
-                own_dev()
+                host::own_dev()
             },
             SUBJECT,
             &["/dev/log", "crun"],
         ),
         trial("syslog", |place| {
-            own_dev()?;
+            host::own_dev()?;
             let _daemon = UnixDatagram::bind("/dev/log")?;
             place
                 .check(&[])?
@@ -196,13 +195,6 @@ fn syslog() -> Vec<Trial> {
                 .map(drop)
         }),
     ]
-}
-
-/// An empty /dev, but for what every program opens.
-fn own_dev() -> Result<()> {
-    mount("dev", "/dev", "tmpfs", MountFlags::empty(), None).context("mount a tmpfs at /dev")?;
-    let (mode, null) = (Mode::RUSR | Mode::WUSR, makedev(1, 3));
-    mknodat(CWD, "/dev/null", FileType::CharacterDevice, mode, null).context("make /dev/null")
 }
 
 fn policies() -> Vec<Trial> {

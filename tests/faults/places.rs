@@ -11,6 +11,7 @@ use libtest_mimic::Trial;
 use oci_bind_hook_tests::container::Container;
 use oci_bind_hook_tests::hook::{BOTH, Hook, Policy};
 use oci_bind_hook_tests::process::Output;
+use oci_bind_hook_tests::syslog::{SOCKET, stuffed};
 use oci_bind_hook_tests::{harness, host};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount_remount, unmount};
@@ -20,7 +21,6 @@ use crate::kills::time;
 /// A policy that needs the calls alone.
 const POLICY: Policy = BOTH;
 const BPFFS: &str = "/sys/fs/bpf";
-const LOG: &str = "/dev/log";
 /// How long the hook may take, loading the programs and waiting for syslog
 /// included.
 const PROMPT: Duration = Duration::from_secs(10);
@@ -65,7 +65,7 @@ pub fn trials() -> Vec<Trial> {
         }),
         harness::unpinned("a syslog socket without a daemon", |hook| {
             host::own_dev()?;
-            drop(UnixDatagram::bind(LOG)?);
+            drop(UnixDatagram::bind(SOCKET)?);
             starts(hook)?;
             refused_for_an_address(hook)
         }),
@@ -161,14 +161,4 @@ fn unmount_all(point: &str) -> Result<()> {
             Err(errno) => return Err(errno).with_context(|| format!("unmount {point}")),
         }
     }
-}
-
-/// A syslog socket whose queue is full.
-fn stuffed() -> Result<UnixDatagram> {
-    let daemon = UnixDatagram::bind(LOG).context("bind /dev/log")?;
-    let writer = UnixDatagram::unbound()?;
-    writer.set_nonblocking(true)?;
-    writer.connect(LOG)?;
-    while writer.send(b"<30>bind-test: filler").is_ok() {}
-    Ok(daemon)
 }

@@ -1,6 +1,6 @@
 //! What `create-runtime` does with input that is bad, and with input that is
 //! only unusual. Whatever it refuses, it says why in one line and leaves the
-//! cgroup as it was.
+//! cgroup as it was. And what is logged of it.
 
 mod accepted;
 mod addresses;
@@ -8,6 +8,7 @@ mod annotations;
 mod cdi;
 mod cgroups;
 mod config;
+mod logging;
 mod manifest;
 mod privileges;
 mod refusal;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
             cgroups::trials(),
             config::trials(),
             trust::trials(),
+            logging::trials(),
             accepted::trials(),
             cdi::trials(),
             manifest::trials(),

@@ -23,4 +23,5 @@ pub mod reach;
 mod routes;
 pub mod socket;
 pub mod sys;
+pub mod syslog;
 pub mod uring;

@@ -82,6 +82,13 @@ pub fn choose(path: &str, id: &str) -> Result<String> {
     Ok(path.to_owned())
 }
 
+/// Whether a cgroup is the one that an engine made for the container.
+pub(super) fn names(path: &str, id: &str) -> bool {
+    path.rsplit('/')
+        .next()
+        .is_some_and(|name| carries(name, id))
+}
+
 /// The engine and the id of the container that a cgroup is of, as far as its
 /// path tells.
 pub fn container(path: &str) -> Option<(Option<&'static str>, &str)> {

@@ -2,37 +2,41 @@
 
 use anyhow::{Context as _, Result};
 use oci_bind_hook_ebpf::abi;
-use std::path::Path;
 
 use super::{decide, print};
 use crate::addresses::Namespace;
 use crate::attach::{self, Existing};
 use crate::cgroup::{self, Cgroup};
 use crate::cli::Target;
+use crate::config::Config;
 use crate::report;
 use crate::request::Request;
 
-pub(super) fn attach(target: &Target, request: &Request, config: Option<&Path>) -> Result<()> {
+pub(super) fn attach(target: &Target, request: &Request, config: &Config) -> Result<()> {
     let namespace = target.pid.map_or(Namespace::Own, Namespace::OfProcess);
     let plan = decide(request, config, namespace)?;
     let cgroup = find(target)?;
     attach::attach(&cgroup, &abi::Policy::from(&plan), Existing::Replace)?;
-    report::info(&format!("cgroup {} uses {plan}", cgroup.name()), None);
+    log::info!("cgroup {} uses {plan}", cgroup.name());
     Ok(())
 }
 
 pub(super) fn detach(target: &Target) -> Result<()> {
     let cgroup = find(target)?;
     if attach::detach(&cgroup)? {
-        report::info(&format!("cgroup {} is free again", cgroup.name()), None);
+        log::info!("cgroup {} is free again", cgroup.name());
         return Ok(());
     }
     print(&format!("cgroup {} is under no policy", cgroup.name()))
 }
 
 fn find(target: &Target) -> Result<Cgroup> {
-    match (target.pid, target.cgroup.as_deref()) {
+    let cgroup = match (target.pid, target.cgroup.as_deref()) {
         (Some(pid), _) => cgroup::of_process(pid),
         (None, path) => cgroup::of_path(path.context("no cgroup is named")?),
+    }?;
+    if let Some((_, container)) = cgroup::container(cgroup.name()) {
+        report::about(container);
     }
+    Ok(cgroup)
 }

@@ -6,15 +6,16 @@ use serde::Serialize;
 use std::path::Path;
 
 use super::{decide, print};
-use crate::Failure;
 use crate::addresses::Namespace;
 use crate::annotations;
 use crate::attach::{self, Existing};
 use crate::cgroup;
+use crate::config::Config;
 use crate::policy::Plan;
 use crate::privileges;
 use crate::programs::PROGRAMS;
 use crate::report;
+use crate::request::quote;
 use crate::state::{self, Container};
 
 /// What `--dry-run` prints.
@@ -26,22 +27,19 @@ struct DryRun<'a> {
     programs: Vec<&'static str>,
 }
 
-pub(super) fn create_runtime(config: Option<&Path>, dry_run: bool) -> Result<(), Failure> {
+/// Errors of the configuration are those of containers that ask for something.
+pub(super) fn create_runtime(config: Result<Config>, dry_run: bool) -> Result<()> {
     let container = state::read(std::io::stdin().lock())?;
-    protect(&container, config, dry_run).map_err(|error| Failure {
-        container: Some(container.id.clone()),
-        ..error.into()
-    })
-}
-
-fn protect(container: &Container, config: Option<&Path>, dry_run: bool) -> Result<()> {
+    report::about(&container.id);
+    log_annotations(&container);
     let Some(request) = annotations::parse(&container.annotations)? else {
+        log::debug!("nothing to do: no annotation asks for an address in this container");
         return Ok(());
     };
     if !dry_run {
         privileges::check()?;
     }
-    let plan = decide(&request, config, Namespace::OfProcess(container.pid))?;
+    let plan = decide(&request, &config?, Namespace::OfProcess(container.pid))?;
     let cgroup = cgroup::of_container(&container.id, container.pid)?;
     let policy = abi::Policy::from(&plan);
     if dry_run {
@@ -55,9 +53,14 @@ fn protect(container: &Container, config: Option<&Path>, dry_run: bool) -> Resul
         return print(&serde_json::to_string_pretty(&dry_run)?);
     }
     attach::attach(&cgroup, &policy, Existing::Refuse)?;
-    report::info(
-        &format!("uses {plan} in cgroup {}", cgroup.name()),
-        Some(&container.id),
-    );
+    log::info!("uses {plan} in cgroup {}", cgroup.name());
     Ok(())
+}
+
+fn log_annotations(container: &Container) {
+    for (key, value) in &container.annotations {
+        if key.starts_with(annotations::PREFIX) {
+            log::debug!("annotation {} is {}", quote(key), quote(value));
+        }
+    }
 }

@@ -8,7 +8,6 @@ mod pins;
 mod status;
 
 use anyhow::{Context as _, Result};
-use oci_bind_hook_ebpf::abi;
 use std::io::Write as _;
 use std::path::Path;
 
@@ -17,6 +16,7 @@ use crate::addresses::{self, Namespace};
 use crate::cli::{Cli, Command};
 use crate::config::{self, Config};
 use crate::policy::{self, Plan};
+use crate::report;
 use crate::request::Request;
 use crate::run;
 
@@ -25,18 +25,24 @@ const NOT_STARTED: u8 = 125;
 
 /// Carries out the command line; answers the exit status.
 pub(crate) fn execute(cli: Cli) -> Result<u8, Failure> {
-    let config = cli.config.as_deref();
+    // Commands that decide nothing go on without a configuration.
+    let named = cli.config.as_deref();
+    let config = configuration(named);
+    if config.as_ref().is_ok_and(|config| config.debug) {
+        report::debug();
+    }
     match cli.command {
         Command::CreateRuntime { dry_run } => create_runtime::create_runtime(config, dry_run)?,
         Command::Run { policy, command } => {
-            return decide(&policy.into(), config, Namespace::Own)
-                .and_then(|plan| run::run(&abi::Policy::from(&plan), &command))
+            return config
+                .and_then(|config| decide(&policy.into(), &config, Namespace::Own))
+                .and_then(|plan| run::run(&plan, &command))
                 .map_err(|error| Failure {
                     status: NOT_STARTED,
                     ..error.into()
                 });
         }
-        Command::Attach { target, policy } => attach::attach(&target, &policy.into(), config)?,
+        Command::Attach { target, policy } => attach::attach(&target, &policy.into(), &config?)?,
         Command::Detach { target } => attach::detach(&target)?,
         Command::Load => pins::load()?,
         Command::Unload => pins::unload()?,
@@ -46,7 +52,7 @@ pub(crate) fn execute(cli: Cli) -> Result<u8, Failure> {
             watch,
         } => status::status(container.as_deref(), json, watch)?,
         Command::Cdi => cdi::cdi()?,
-        Command::Check { json } => return Ok(check::check(config, json)?),
+        Command::Check { json } => return Ok(check::check(named, &config, json)?),
         Command::Probe { cgroup } => check::probe(&cgroup)?,
         Command::EndRun { cgroup } => run::end_run(&cgroup)?,
     }
@@ -55,8 +61,15 @@ pub(crate) fn execute(cli: Cli) -> Result<u8, Failure> {
 
 /// The plan for a request, checked against the configuration and the addresses
 /// of the network namespace.
-fn decide(request: &Request, config: Option<&Path>, namespace: Namespace) -> Result<Plan> {
-    let plan = policy::decide(request, &configuration(config)?)?;
+fn decide(request: &Request, config: &Config, namespace: Namespace) -> Result<Plan> {
+    log::debug!(
+        "configuration {}: allow {:?}, deny {:?}, require-local-address {}",
+        config.origin,
+        config.allow,
+        config.deny,
+        config.require_local_address
+    );
+    let plan = policy::decide(request, config)?;
     if plan.require_local_address {
         addresses::check(namespace, plan.ipv4, plan.ipv6)?;
     }

@@ -18,16 +18,18 @@ fn the_built_in_names_every_key() {
     assert_eq!(
         config,
         Config {
+            origin: "empty".to_owned(),
             allow: vec![],
             deny: vec![],
             require_local_address: true,
+            debug: false,
             defaults: Defaults {
                 loopback: Loopback::Auto,
                 guard: Guard::On,
             },
         }
     );
-    assert_eq!(parse(BUILT_IN, "test.toml").unwrap(), config);
+    assert_eq!(parse(BUILT_IN, "empty").unwrap(), config);
 }
 
 #[test]
@@ -36,6 +38,7 @@ fn keys_that_are_given_replace_the_built_in() {
         "allow = [\"192.0.2.0/24\", \"2001:db8:1::/64\"]\n\
          deny = [\"192.0.2.1\", \"2001:db8:1::1\"]\n\
          require-local-address = false\n\
+         debug = true\n\
          defaults.guard = \"off\"\n",
         "test.toml",
     )
@@ -43,6 +46,7 @@ fn keys_that_are_given_replace_the_built_in() {
     assert_eq!(config.allow, [net("192.0.2.0/24"), net("2001:db8:1::/64")]);
     assert_eq!(config.deny, [net("192.0.2.1/32"), net("2001:db8:1::1/128")]);
     assert!(!config.require_local_address);
+    assert!(config.debug);
     assert_eq!(config.defaults.guard, Guard::Off);
     assert_eq!(config.defaults.loopback, Loopback::Auto);
 }
@@ -77,6 +81,7 @@ fn errors_name_line_and_key() {
             "[defaults]\nipv4 = \"x\"",
             "test.toml:2: key defaults.ipv4: unknown field",
         ),
+        ("debug = \"on\"", "test.toml:1: key debug: invalid type"),
         ("defaults = 1", "test.toml:1: key defaults: invalid type"),
         ("\n[other]\n", "test.toml:2: key other: unknown field"),
         ("deny = []\ndeny = []", "test.toml:2: duplicate key"),
@@ -122,7 +127,10 @@ fn everything_is_a_network() {
 fn a_missing_file_is_the_default_unless_required() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("config.toml");
-    assert_eq!(load(&path, false).unwrap(), parse("", "empty").unwrap());
+    assert_eq!(
+        load(&path, false).unwrap(),
+        parse("", BUILT_IN_ORIGIN).unwrap()
+    );
     let error = format!("{:#}", load(&path, true).unwrap_err());
     assert!(error.starts_with("read configuration"), "{error}");
 }

@@ -20,17 +20,18 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use crate::attach::{self, Existing};
+use crate::policy::Plan;
 use cgroup::RunCgroup;
 
-/// Runs `command` under `policy`; answers its exit status, 128+N for signal N.
+/// Runs `command` under the policy of `plan`; answers its exit status, 128+N for signal N.
 ///
 /// # Errors
 ///
 /// If the command could not be started.
-pub(crate) fn run(policy: &Policy, command: &[OsString]) -> Result<u8> {
+pub(crate) fn run(plan: &Plan, command: &[OsString]) -> Result<u8> {
     with_cgroup(|cgroup| {
-        attach::attach(cgroup.cgroup(), policy, Existing::Replace)?;
-        run_inside(cgroup, command).map(exit_code)
+        attach::attach(cgroup.cgroup(), &Policy::from(plan), Existing::Replace)?;
+        run_inside(cgroup, plan, command).map(exit_code)
     })
 }
 
@@ -77,8 +78,10 @@ fn start_ender(cgroup: &RunCgroup) -> Result<Child> {
         .context("start the process that clears the cgroup away")
 }
 
-fn run_inside(cgroup: &RunCgroup, command: &[OsString]) -> Result<ExitStatus> {
+fn run_inside(cgroup: &RunCgroup, plan: &Plan, command: &[OsString]) -> Result<ExitStatus> {
     let (program, arguments) = command.split_first().context("no command")?;
+    let name = cgroup.cgroup().name();
+    log::info!("cgroup {name} uses {plan}, to run {}", program.display());
     let mut signals = signals::Signals::catch()?;
     let mut start = Command::new(program);
     start.args(arguments);
