@@ -1,13 +1,25 @@
 //! The file system in which the programs are pinned.
+//!
+//! Whoever can put something in place of a pin chooses the programs of the
+//! containers to come, and whoever can open the directory can keep its lock.
+//! bpffs is mode 1777 unless it is mounted with another one, so any user may
+//! have made a directory in it: hence pins are taken from, and locks on, what
+//! belongs to root alone.
 
-use anyhow::{Context as _, Result};
-use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, mkdirat, openat, statfs};
+use anyhow::{Context as _, Result, bail};
+use rustix::fs::{
+    CWD, FlockOperation, Mode, OFlags, Stat, flock, fstat, lstat, mkdirat, openat, stat, statfs,
+};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
+use rustix::process::geteuid;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use crate::privileges::REMEDY;
+use crate::trust::judge;
 
 /// Where bpffs is mounted by convention; systemd mounts it there.
 pub const MOUNT_POINT: &str = "/sys/fs/bpf";
@@ -15,8 +27,14 @@ pub const MOUNT_POINT: &str = "/sys/fs/bpf";
 /// object.
 pub const DIRECTORY: &str = "/sys/fs/bpf/oci-bind-hook";
 
+/// How it is mounted, for root alone.
+const MOUNT: &str = "mount -t bpf -o mode=0700 bpf /sys/fs/bpf";
+
 /// `BPF_FS_MAGIC`, include/uapi/linux/magic.h
 const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
+
+/// How long another process may take to mount the file system.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The directory of pins, locked against others of this program. The lock ends
 /// with the value.
@@ -30,7 +48,7 @@ pub struct Lock {
 ///
 /// # Errors
 ///
-/// If the directory cannot be opened.
+/// If the directory cannot be opened, or others could change what is in it.
 pub fn lock_shared() -> Result<Option<Lock>> {
     lock(FlockOperation::LockShared)
 }
@@ -39,7 +57,7 @@ pub fn lock_shared() -> Result<Option<Lock>> {
 ///
 /// # Errors
 ///
-/// If the directory cannot be opened.
+/// As for [`lock_shared`].
 pub fn lock_exclusive() -> Result<Option<Lock>> {
     lock(FlockOperation::LockExclusive)
 }
@@ -49,7 +67,8 @@ pub fn lock_exclusive() -> Result<Option<Lock>> {
 ///
 /// # Errors
 ///
-/// If bpffs is not mounted and cannot be, or the directory cannot be made.
+/// If bpffs is not mounted and cannot be, or the directory cannot be made, and
+/// as for [`lock_shared`].
 pub fn lock_or_make() -> Result<Lock> {
     mount_if_missing()?;
     loop {
@@ -63,21 +82,56 @@ pub fn lock_or_make() -> Result<Lock> {
     }
 }
 
+/// Refuses a directory of pins that others could change.
+///
+/// # Errors
+///
+/// If it does not belong to root or the caller, if its group or others may
+/// write to it, or if it cannot be looked at; that there is none is no error.
+pub fn check(directory: &Path) -> Result<()> {
+    match lstat(directory) {
+        Err(Errno::NOENT) => Ok(()),
+        found => check_found(
+            directory,
+            &found.with_context(|| format!("look at {}", directory.display()))?,
+        ),
+    }
+}
+
+fn check_found(directory: &Path, found: &Stat) -> Result<()> {
+    let name = directory.display();
+    match judge(found, geteuid().as_raw()) {
+        Ok(()) => Ok(()),
+        Err(distrust) if directory == Path::new(MOUNT_POINT) => bail!(
+            "{name}, where the programs are pinned, {distrust}: \
+             chown root {name}; chmod 0700 {name}"
+        ),
+        Err(distrust) => bail!(
+            "{name}, where the programs are pinned, {distrust}: \
+             remove it, rm -r {name}, and mount bpffs with mode=0700"
+        ),
+    }
+}
+
 /// Waits for the lock. A directory that was removed while we waited is not the
 /// one that the next process will lock, so that is the same as none.
 fn lock(operation: FlockOperation) -> Result<Option<Lock>> {
+    check(Path::new(MOUNT_POINT))?;
     loop {
         let directory = match open_directory(Path::new(DIRECTORY)) {
             Err(Errno::NOENT) => return Ok(None),
             Err(error @ (Errno::ACCESS | Errno::PERM)) => {
                 return Err(error).with_context(|| format!("open {DIRECTORY}: {REMEDY}"));
             }
+            // A symbolic link, which O_DIRECTORY takes for no directory.
+            Err(Errno::NOTDIR) => bail!("{DIRECTORY} is not a directory: remove it"),
             opened => opened.with_context(|| format!("open {DIRECTORY}"))?,
         };
+        let opened = fstat(&directory).with_context(|| format!("look at {DIRECTORY}"))?;
+        check_found(Path::new(DIRECTORY), &opened)?;
         flock(&directory, operation).with_context(|| format!("lock {DIRECTORY}"))?;
-        let locked = rustix::fs::fstat(&directory).context("stat the locked directory")?;
-        match rustix::fs::stat(DIRECTORY) {
-            Ok(now) if (now.st_dev, now.st_ino) == (locked.st_dev, locked.st_ino) => {
+        match stat(DIRECTORY) {
+            Ok(now) if (now.st_dev, now.st_ino) == (opened.st_dev, opened.st_ino) => {
                 return Ok(Some(Lock {
                     _directory: directory,
                 }));
@@ -98,7 +152,7 @@ fn mount_if_missing() -> Result<()> {
     }
     let below = open_directory(Path::new(MOUNT_POINT))
         .with_context(|| format!("open {MOUNT_POINT}: is sysfs mounted at /sys?"))?;
-    flock(&below, FlockOperation::LockExclusive).with_context(|| format!("lock {MOUNT_POINT}"))?;
+    lock_mount_point(&below)?;
     if is_mounted()? {
         return Ok(());
     }
@@ -106,9 +160,25 @@ fn mount_if_missing() -> Result<()> {
     mount("bpf", MOUNT_POINT, "bpf", flags, Some(c"mode=0700")).with_context(|| {
         format!(
             "mount bpffs at {MOUNT_POINT}: mount it on the host, \
-             mount -t bpf bpf {MOUNT_POINT}, or run as root"
+             {MOUNT}, or run as root"
         )
     })
+}
+
+/// Any user can have the lock of a directory of sysfs, and keep it.
+fn lock_mount_point(below: &OwnedFd) -> Result<()> {
+    const PAUSE: Duration = Duration::from_millis(20);
+    let start = Instant::now();
+    loop {
+        match flock(below, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) if start.elapsed() < PATIENCE => sleep(PAUSE),
+            Err(Errno::WOULDBLOCK) => bail!(
+                "another process has kept {MOUNT_POINT} locked, where bpffs is not mounted: \
+                 mount it at boot, {MOUNT}"
+            ),
+            locked => return locked.with_context(|| format!("lock {MOUNT_POINT}")),
+        }
+    }
 }
 
 /// Whether bpffs is mounted at [`MOUNT_POINT`].
@@ -126,7 +196,7 @@ fn open_directory(path: &Path) -> rustix::io::Result<OwnedFd> {
     openat(
         CWD,
         path,
-        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
         Mode::empty(),
     )
 }

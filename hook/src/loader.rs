@@ -8,8 +8,9 @@ use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use oci_bind_hook_ebpf::abi::{
     COUNTERS_MAP, HAS_SET_RETVAL, POLICY_MAP, V6ONLY_BIT, V6ONLY_UNKNOWN,
 };
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 use crate::btf;
@@ -97,7 +98,11 @@ fn load_program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program> {
 
 /// Loads each program and pins it, and the maps, in a new directory.
 fn pin_all(ebpf: &mut Ebpf, directory: &Path) -> Result<()> {
-    fs::create_dir(directory).with_context(|| format!("make {}", directory.display()))?;
+    // Whatever the engine's umask.
+    DirBuilder::new()
+        .mode(0o700)
+        .create(directory)
+        .with_context(|| format!("make {}", directory.display()))?;
     for program in PROGRAMS {
         let name = program.name;
         let pin = directory.join(name);

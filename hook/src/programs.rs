@@ -145,6 +145,7 @@ impl Programs {
     /// The programs pinned in `directory`, or `None` if there are none. Another
     /// version may lack some of ours; what it has besides is not known here.
     fn open(directory: &Path) -> Result<Option<Self>> {
+        bpffs::check(directory)?;
         let Some(policy) = open_pin(&directory.join(POLICY_PIN))? else {
             return Ok(None);
         };

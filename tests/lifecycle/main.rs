@@ -8,6 +8,7 @@ mod rollback;
 mod run;
 mod run_end;
 mod status;
+mod trust;
 mod upgrade;
 mod watch;
 
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
             run::trials(),
             run_end::trials(),
             status::trials(),
+            trust::trials(),
             upgrade::trials(),
             watch::trials(),
         ]
