@@ -39,7 +39,7 @@ const CONTAINER_TYPE: [&str; 2] = [
 ///
 /// On a key under [`PREFIX`] that is unknown, has a bad value or contradicts an
 /// earlier one; on keys for one container of a pod when this container has no
-/// name; and on keys that apply here without an address to apply them to.
+/// name, two names or two types; and on keys that apply here without an address to apply them to.
 pub fn parse(annotations: &[(String, String)]) -> Result<Option<Request>> {
     let keys = Keys::collect(annotations)?;
     let own = keys.own(annotations)?;
@@ -100,26 +100,18 @@ impl<'a> Keys<'a> {
 
     /// The keys for the container that has these annotations.
     fn own(&self, annotations: &[(String, String)]) -> Result<&Request> {
-        if self.containers.is_empty() || is_sandbox(annotations) {
+        if self.containers.is_empty()
+            || agreed(annotations, CONTAINER_TYPE, "types")? == Some("sandbox")
+        {
             return Ok(&self.none);
         }
-        let mut names = values(annotations, CONTAINER_NAME);
-        let Some(name) = names.next() else {
+        let Some(name) = agreed(annotations, CONTAINER_NAME, "names")? else {
             bail!(
                 "annotations KEY/container.NAME are set but this container has no name: \
                  CRI-O and containerd tell it, other engines do not: \
                  write {PREFIX}KEY alone, for each container"
             );
         };
-        if let Some(other) = names.find(|other| *other != name) {
-            bail!(
-                "this container has two names, {} and {}: {} and {} must agree",
-                quote(name),
-                quote(other),
-                CONTAINER_NAME[0],
-                CONTAINER_NAME[1]
-            );
-        }
         Ok(self.containers.get(name).unwrap_or(&self.none))
     }
 }
@@ -180,17 +172,28 @@ fn merge(own: &Request, bare: &Request) -> Request {
     }
 }
 
-fn is_sandbox(annotations: &[(String, String)]) -> bool {
-    values(annotations, CONTAINER_TYPE).any(|kind| kind == "sandbox")
-}
-
-/// The values of either key, in the order of the annotations.
-fn values<'a>(
+/// The value of either key: one that the engine writes, and one that it knows
+/// nothing of and takes over from whoever made the pod, so both must agree.
+fn agreed<'a>(
     annotations: &'a [(String, String)],
     keys: [&'static str; 2],
-) -> impl Iterator<Item = &'a str> {
-    annotations
+    what: &str,
+) -> Result<Option<&'a str>> {
+    let mut values = annotations
         .iter()
-        .filter(move |(key, _)| keys.contains(&key.as_str()))
-        .map(|(_, value)| value.as_str())
+        .filter(|(key, _)| keys.contains(&key.as_str()))
+        .map(|(_, value)| value.as_str());
+    let first = values.next();
+    if let Some(first) = first
+        && let Some(other) = values.find(|other| *other != first)
+    {
+        bail!(
+            "this container has two {what}, {} and {}: {} and {} must agree",
+            quote(first),
+            quote(other),
+            keys[0],
+            keys[1]
+        );
+    }
+    Ok(first)
 }

@@ -97,6 +97,26 @@ pub fn trials() -> Vec<Trial> {
                 Ok(container.state(&[(key.as_str(), "192.0.2.10")]).to_string())
             },
         ),
+        refused(
+            "a container of a pod that also says it is the pod's sandbox",
+            &[
+                "container-type",
+                "ContainerType",
+                "\"container\"",
+                "\"sandbox\"",
+            ],
+            |container| {
+                let key = format!("{PREFIX}ipv4/container.web");
+                Ok(container
+                    .state(&[
+                        ("io.kubernetes.container.name", "web"),
+                        ("io.kubernetes.cri-o.ContainerType", "container"),
+                        ("io.kubernetes.cri.container-type", "sandbox"),
+                        (key.as_str(), "192.0.2.10"),
+                    ])
+                    .to_string())
+            },
+        ),
     ]);
     trials
 }

@@ -188,6 +188,8 @@ fn a_key_for_one_container_needs_a_name_to_compare() {
     assert!(error(&[own, kind]).contains("has no name"));
     let other_name = ("io.kubernetes.cri.container-name", "db");
     assert!(error(&[own, WEB, other_name]).contains("two names"));
+    let other_type = ("io.kubernetes.cri.container-type", "sandbox");
+    assert!(error(&[own, WEB, kind, other_type]).contains("two types"));
 }
 
 proptest! {
