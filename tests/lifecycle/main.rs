@@ -9,6 +9,7 @@ mod run;
 mod run_end;
 mod status;
 mod trust;
+mod undefended;
 mod upgrade;
 mod watch;
 
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
             run_end::trials(),
             status::trials(),
             trust::trials(),
+            undefended::trials(),
             upgrade::trials(),
             watch::trials(),
         ]

@@ -44,6 +44,32 @@ pub(crate) fn unshare_descriptors() -> Result<()> {
     check(closed.try_into().unwrap_or(-1))
 }
 
+/// sendto(2) of a whole frame, by the interface with this index (packet(7)).
+pub fn send_frame(socket: BorrowedFd<'_>, link: u32, frame: &[u8]) -> Result<()> {
+    let to = libc::sockaddr_ll {
+        sll_family: libc::AF_PACKET.try_into().map_err(Error::other)?,
+        sll_protocol: 0,
+        sll_ifindex: link.try_into().map_err(Error::other)?,
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 0,
+        sll_addr: [0; 8],
+    };
+    // SAFETY: the kernel reads the frame and the address, which outlive the
+    // call, for their sizes.
+    let sent = unsafe {
+        libc::sendto(
+            socket.as_raw_fd(),
+            frame.as_ptr().cast(),
+            frame.len(),
+            0,
+            (&raw const to).cast(),
+            size_of_length(&to),
+        )
+    };
+    check(sent.try_into().unwrap_or(-1))
+}
+
 /// setsockopt(2) with an `int`.
 pub fn set_option(socket: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> Result<()> {
     // SAFETY: the kernel reads four bytes at `value`, which outlives the call.
