@@ -28,7 +28,7 @@ pub const MOUNT_POINT: &str = "/sys/fs/bpf";
 pub const DIRECTORY: &str = "/sys/fs/bpf/oci-bind-hook";
 
 /// How it is mounted, for root alone.
-const MOUNT: &str = "mount -t bpf -o mode=0700 bpf /sys/fs/bpf";
+pub(crate) const MOUNT: &str = "mount -t bpf -o mode=0700 bpf /sys/fs/bpf";
 
 /// `BPF_FS_MAGIC`, include/uapi/linux/magic.h
 const BPF_FS_MAGIC: u64 = 0xcafe_4a11;

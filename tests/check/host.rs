@@ -16,7 +16,7 @@ use oci_bind_hook_tests::net::{CIP4, OTHER6};
 use oci_bind_hook_tests::{bpf, host, process};
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 
-use crate::place::{PROGRAM, Place, Said, note, ok, problem, trial, write};
+use crate::place::{PROGRAM, Place, Said, chmod, note, ok, problem, trial, write};
 
 const BPFFS: &str = "/sys/fs/bpf";
 const CONFIG: &str = "/etc/oci-bind-hook/config.toml";
@@ -93,6 +93,21 @@ fn places() -> Vec<Trial> {
             },
             "bpffs",
             &["read-only"],
+        ),
+        problem(
+            "bpffs in which all may rename",
+            |_| chmod(BPFFS, 0o777),
+            "bpffs",
+            &[BPFFS, "can be changed by others"],
+        ),
+        problem(
+            "pins that all may replace",
+            |place| {
+                place.hook.load()?;
+                chmod(host::PINS, 0o777)
+            },
+            "bpffs",
+            &[host::PINS, "can be changed by others"],
         ),
     ]
 }

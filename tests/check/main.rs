@@ -2,6 +2,7 @@
 //! of one that is set up well.
 
 mod engines;
+mod example;
 mod hooks_d;
 mod host;
 mod kernel;
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
             hooks_d::trials(),
             engines::trials(),
             leaves::trials(),
+            example::trials(),
         ]
         .into_iter()
         .flatten()

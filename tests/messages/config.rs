@@ -1,11 +1,15 @@
 //! Configuration files that cannot be read or understood.
 
 use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, lchown, symlink};
+use std::path::Path;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use oci_bind_hook_tests::hook::V4;
 use oci_bind_hook_tests::process::{self, Output};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use tempfile::TempDir;
 
 use crate::row::{Area, Row};
 use crate::scene::Scene;
@@ -18,15 +22,63 @@ pub const AREA: Area = Area {
     rows: &[
         Row {
             cause: "The file that the command line names does not exist.",
-            message: "container ID: read configuration \"/no-such.toml\": No such file or directory \
+            message: "container ID: read configuration /no-such.toml: No such file or directory \
                 (os error 2)",
             remedy: "Correct `--config`, in the hooks.d file too. Without the option, a missing \
                 file means the defaults.",
+            test: |scene| create_under(scene, Path::new("/no-such.toml")),
+        },
+        Row {
+            cause: "The file is something else than a file.",
+            message: "container ID: configuration FILE is not a regular file",
+            remedy: "Write the configuration into a file, or remove what is there for the default.",
             test: |scene| {
-                let mut hook = Command::new(scene.hook.binary());
-                hook.args(["--config", "/no-such.toml", "create-runtime"]);
-                let state = scene.container()?.state_with(V4).to_string();
-                process::run(&mut hook, state.as_bytes())
+                let config = scene.hook.config();
+                fs::remove_file(config)?;
+                mknodat(CWD, config, FileType::Fifo, Mode::RUSR, 0)?;
+                create(scene)
+            },
+        },
+        Row {
+            cause: "The file is far longer than a configuration.",
+            message: "container ID: configuration FILE is longer than 1048576 bytes: write a \
+                shorter one",
+            remedy: "Networks can be joined: a shorter prefix covers more addresses.",
+            test: |scene| with(scene, &[b'#'; 1024 * 1024 + 1]),
+        },
+        Row {
+            cause: "Others than root can write to the file.",
+            message: "container ID: configuration FILE can be changed by others: its owner is uid \
+                0, its mode 0666: chown root FILE; chmod go-w FILE",
+            remedy: "See what it says before you trust it again.",
+            test: |scene| {
+                set_mode(scene.hook.config(), 0o666)?;
+                create(scene)
+            },
+        },
+        Row {
+            cause: "Others than root can replace the file, since they can write to a directory \
+                that leads to it.",
+            message: "container ID: configuration DIR/FILE: directory DIR can be changed by \
+                others: its owner is uid 0, its mode 0777: chown root DIR; chmod go-w DIR",
+            remedy: "See what the file says before you trust it again.",
+            test: |scene| {
+                let directory = directory(scene)?;
+                set_mode(directory.path(), 0o777)?;
+                create_under(scene, &directory.path().join("FILE"))
+            },
+        },
+        Row {
+            cause: "Others than root can replace a link that leads to the file.",
+            message: "container ID: configuration DIR/LINK: link DIR/LINK can be changed by \
+                others: its owner is uid 65534, its mode 0777: chown -h root DIR/LINK",
+            remedy: "See where it leads before you trust it again.",
+            test: |scene| {
+                let directory = directory(scene)?;
+                let link = directory.path().join("LINK");
+                symlink("FILE", &link)?;
+                lchown(&link, Some(NOBODY), Some(NOBODY))?;
+                create_under(scene, &link)
             },
         },
         Row {
@@ -44,7 +96,7 @@ pub const AREA: Area = Area {
         Row {
             cause: "A key is unknown.",
             message: "container ID: FILE:1: key denied: unknown field `denied`, expected one of \
-                `allow`, `deny`, `require-local-address`, `defaults`",
+                `allow`, `deny`, `require-local-address`, `debug`, `defaults`",
             remedy: KEYS,
             test: |scene| with(scene, b"denied = []\n"),
         },
@@ -99,11 +151,39 @@ pub const AREA: Area = Area {
     ],
 };
 
+/// Nobody, by the number that every Linux has for it.
+const NOBODY: u32 = 65534;
+
 /// `create-runtime` under a configuration of these bytes.
 fn with(scene: &Scene, config: &[u8]) -> Result<Output> {
-    let container = scene.container()?;
     fs::write(scene.hook.config(), config)?;
-    scene
-        .hook
-        .create_runtime(container.state_with(V4).to_string().as_bytes())
+    create(scene)
+}
+
+/// `create-runtime` under the configuration as it is.
+fn create(scene: &Scene) -> Result<Output> {
+    create_under(scene, scene.hook.config())
+}
+
+/// `create-runtime` under the configuration at this path.
+fn create_under(scene: &Scene, config: &Path) -> Result<Output> {
+    let mut hook = Command::new(scene.hook.binary());
+    hook.arg("--config").arg(config).arg("create-runtime");
+    let state = scene.container()?.state_with(V4).to_string();
+    process::run(&mut hook, state.as_bytes())
+}
+
+/// A directory `DIR` with a configuration `FILE` in it.
+fn directory(scene: &Scene) -> Result<TempDir> {
+    let directory = tempfile::tempdir()?;
+    scene.name(&directory.path().to_string_lossy(), "DIR");
+    let config = directory.path().join("FILE");
+    fs::write(&config, "")?;
+    set_mode(&config, 0o644)?;
+    Ok(directory)
+}
+
+fn set_mode(path: &Path, mode: u32) -> Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        .with_context(|| format!("change the mode of {}", path.display()))
 }

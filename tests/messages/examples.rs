@@ -33,10 +33,11 @@ const EXAMPLES: &[Example] = &[
     ("attach refused", show::attach_refused),
     ("run refused", show::run_refused),
     ("syslog", log::syslog),
+    ("debug", log::debug),
 ];
 
-/// Those that tests/engines.sh makes.
-const ELSEWHERE: &[&str] = &["podman refused"];
+/// Those that tests/engines.sh and tests/check make.
+const ELSEWHERE: &[&str] = &["podman refused", "check"];
 
 /// A trial for each example, and those of the document as a whole.
 pub fn trials() -> Vec<Trial> {

@@ -1,7 +1,7 @@
 //! The bpffs and the pins there, where they are missing or not what they should
 //! be.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use oci_bind_hook_tests::hook::V4;
 use oci_bind_hook_tests::host::PINS;
 use oci_bind_hook_tests::process;
+use rustix::fs::{FlockOperation, flock};
 use rustix::mount::{MountFlags, mount, mount_remount};
 
 use crate::programs::{ROOT, load, version};
@@ -44,8 +45,8 @@ pub const AREA: Area = Area {
         },
         Row {
             cause: "bpffs is not mounted, and the command may not mount it.",
-            message: "mount bpffs at /sys/fs/bpf: mount it on the host, mount -t bpf bpf \
-                /sys/fs/bpf, or run as root: Operation not permitted (os error 1)",
+            message: "mount bpffs at /sys/fs/bpf: mount it on the host, mount -t bpf -o \
+                mode=0700 bpf /sys/fs/bpf, or run as root: Operation not permitted (os error 1)",
             remedy: "systemd mounts it at boot. Elsewhere add it to /etc/fstab.",
             test: |scene| {
                 mount("none", BPFFS, "tmpfs", MountFlags::empty(), None)?;
@@ -73,6 +74,40 @@ pub const AREA: Area = Area {
             },
         },
         Row {
+            cause: "bpffs is not mounted, and somebody keeps its place locked.",
+            message: "another process has kept /sys/fs/bpf locked, where bpffs is not mounted: \
+                mount it at boot, mount -t bpf -o mode=0700 bpf /sys/fs/bpf",
+            remedy: "Any user can do so while bpffs is not mounted. `lslocks` shows who it is.",
+            test: |scene| {
+                mount("none", BPFFS, "tmpfs", MountFlags::empty(), None)?;
+                let place = File::open(BPFFS)?;
+                flock(&place, FlockOperation::LockExclusive)?;
+                process::run(&mut load(scene), b"")
+            },
+        },
+        Row {
+            cause: "Others than root can rename what is in bpffs.",
+            message: "/sys/fs/bpf, where the programs are pinned, can be changed by others: its \
+                owner is uid 0, its mode 0777: chown root /sys/fs/bpf; chmod 0700 /sys/fs/bpf",
+            remedy: "See what is in it: `ls -l /sys/fs/bpf`.",
+            test: |scene| {
+                fs::set_permissions(BPFFS, fs::Permissions::from_mode(0o777))?;
+                process::run(&mut load(scene), b"")
+            },
+        },
+        Row {
+            cause: "Others than root can put other programs in the place of the pins.",
+            message: "/sys/fs/bpf/oci-bind-hook, where the programs are pinned, can be changed by \
+                others: its owner is uid 0, its mode 0777: remove it, rm -r \
+                /sys/fs/bpf/oci-bind-hook, and mount bpffs with mode=0700",
+            remedy: "Containers that run keep their programs. Ask who made the directory.",
+            test: |scene| {
+                fs::create_dir(PINS)?;
+                fs::set_permissions(PINS, fs::Permissions::from_mode(0o777))?;
+                process::run(&mut load(scene), b"")
+            },
+        },
+        Row {
             cause: "The directory of pins may not be opened.",
             message: "open /sys/fs/bpf/oci-bind-hook: needs CAP_BPF and CAP_NET_ADMIN in the initial \
                 user namespace: run the engine, or this command, as root: Permission denied (os \
@@ -86,7 +121,7 @@ pub const AREA: Area = Area {
         },
         Row {
             cause: "What should be the directory of pins is something else.",
-            message: "open /sys/fs/bpf/oci-bind-hook: Not a directory (os error 20)",
+            message: "/sys/fs/bpf/oci-bind-hook is not a directory: remove it",
             remedy: "Remove it, and ask who made it.",
             test: |scene| {
                 symlink("/etc/hostname", PINS)?;

@@ -52,7 +52,7 @@ pub const AREA: Area = Area {
         },
         Row {
             cause: "The command may not open the programs that are loaded.",
-            message: "open /sys/fs/bpf/oci-bind-hook/VERSION/bind4: needs CAP_BPF and CAP_NET_ADMIN \
+            message: "open /sys/fs/bpf/oci-bind-hook/VERSION/policy: needs CAP_BPF and CAP_NET_ADMIN \
                 in the initial user namespace: run the engine, or this command, as root: \
                 Permission denied (os error 13)",
             remedy: ROOT,

@@ -7,11 +7,12 @@ use std::path::Path;
 use anyhow::{Error, Result};
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
+use rustix::process::geteuid;
 use rustix::thread::{CapabilitySet, capabilities};
 
 use super::Finding;
 use crate::addresses::{self, State};
-use crate::bpffs::{self, MOUNT_POINT};
+use crate::bpffs::{self, DIRECTORY, MOUNT, MOUNT_POINT};
 use crate::cgroup;
 use crate::config::Config;
 use crate::policy::may_claim;
@@ -84,7 +85,14 @@ pub fn cgroup2() -> Finding {
 /// Where programs are pinned.
 pub fn bpffs() -> Finding {
     const SUBJECT: &str = "bpffs";
-    const MOUNT: &str = "mount -t bpf bpf /sys/fs/bpf";
+    // Others cannot look, and have been told so.
+    if geteuid().is_root() {
+        for directory in [MOUNT_POINT, DIRECTORY] {
+            if let Err(error) = bpffs::check(Path::new(directory)) {
+                return Finding::problem(SUBJECT, &format!("{error:#}"), MOUNT);
+            }
+        }
+    }
     let is_pinned = programs::directory().exists();
     match bpffs::is_mounted() {
         Err(error) => Finding::problem(SUBJECT, &format!("{error:#}"), MOUNT),
