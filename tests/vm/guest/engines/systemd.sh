@@ -13,18 +13,23 @@ clean_systemd() {
   done
 }
 
-# unit NAME COMMAND [LINE...]: systemd runs ExecStartPre in the unit's cgroup,
-# where `attach` attaches, or below it; + is with root's rights. SIGKILL, since
-# the server is not made to end.
+# unit NAME COMMAND [LINE...]: a unit, and beside it the drop-in of
+# docs/SYSTEMD.md: systemd runs ExecStartPre in the unit's cgroup, where `attach`
+# attaches, or below it; + is with root's rights. SIGKILL, since the server is not
+# made to end.
 unit() {
-  local name=$1 command=$2 policy="--ipv4 $CIP4 --ipv6 $CIP6"
+  local name=$1 command=$2
   shift 2
   cat >"$UNITS/$name.service" <<END
 [Service]
 Type=exec
-ExecStartPre=+/usr/sbin/oci-bind-hook attach --cgroup /system.slice/%n $policy
 ExecStart=$command
 KillSignal=SIGKILL
+END
+  mkdir -p "$UNITS/$name.service.d"
+  cat >"$UNITS/$name.service.d/address.conf" <<END
+[Service]
+ExecStartPre=+/usr/sbin/oci-bind-hook attach --cgroup /system.slice/%n --ipv4 $CIP4 --ipv6 $CIP6
 END
   printf '%s\n' "$@" >>"$UNITS/$name.service"
   systemctl daemon-reload
@@ -47,6 +52,7 @@ unit_serves() {
   server_unit "$@"
   systemctl start unit-server
   serves
+  mentions "$(journal)" "cgroup /system.slice/unit-server.service uses $CIP4 and $CIP6"
 }
 
 unit_plain() {
@@ -82,11 +88,22 @@ unit_for_a_user() {
 
 unit_refused() {
   server_unit
-  sed -i "s/$CIP4/$AWAY4/" "$UNITS/unit-server.service"
+  sed -i "s/$CIP4/$AWAY4/" "$UNITS/unit-server.service.d/address.conf"
   systemctl daemon-reload
   ! systemctl start unit-server || fail 'it started'
   mentions "$(journal)" $AWAY4
   is 'the address' "$(dial $CIP4 tcp)" refused
+}
+
+# Until the first container, nobody waits for the verifier.
+loads_at_boot() {
+  oci-bind-hook unload
+  [ ! -e /sys/fs/bpf/oci-bind-hook ] || fail 'pins are left'
+  systemctl start oci-bind-hook
+  [ -n "$(ls /sys/fs/bpf/oci-bind-hook)" ] || fail 'nothing is pinned'
+  systemctl stop oci-bind-hook
+  [ ! -e /sys/fs/bpf/oci-bind-hook ] || fail 'pins are left'
+  oci-bind-hook load
 }
 
 test_systemd() {
@@ -95,5 +112,6 @@ test_systemd() {
   try 'systemd: restarts and reloads keep it' unit_restarts
   try 'systemd: a unit that comes back is under it again' unit_comes_back
   try 'systemd: a unit with a user and a delegated cgroup' unit_for_a_user
+  try 'systemd: oci-bind-hook.service loads, and unloads what is unused' loads_at_boot
   try "systemd: a unit whose address is missing does not start" unit_refused
 }
