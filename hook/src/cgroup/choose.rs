@@ -28,10 +28,12 @@ const FULL_ID: usize = 64;
 ///
 /// # Errors
 ///
-/// There is no such line (pure cgroup v1), the cgroup is deleted, or it lies
-/// outside our cgroup namespace.
+/// There is no such line (pure cgroup v1), the cgroup is deleted, it lies
+/// outside our cgroup namespace, or the path is not one that the kernel writes.
 pub fn parse_proc(text: &str) -> Result<String> {
-    let Some(path) = text.lines().find_map(|line| line.strip_prefix("0::")) else {
+    // Not by `lines`: the name of a cgroup may end in a carriage return.
+    let mut lines = text.split('\n');
+    let Some(path) = lines.find_map(|line| line.strip_prefix("0::")) else {
         bail!(
             "not in the cgroup2 hierarchy: pure cgroup v1 has nothing to attach to: \
              boot with systemd.unified_cgroup_hierarchy=1, or mount cgroup2"
@@ -40,14 +42,19 @@ pub fn parse_proc(text: &str) -> Result<String> {
     if let Some(path) = path.strip_suffix(" (deleted)") {
         bail!("cgroup {path} is deleted: the container has ended");
     }
-    if path == "/.." || path.starts_with("/../") {
+    if path.split('/').any(|component| component == "..") {
         bail!(
             "cgroup {path} is outside this process's cgroup namespace: \
              run in the host's cgroup namespace"
         );
     }
-    if !path.starts_with('/') {
-        bail!("cgroup path {path:?} is not absolute");
+    // Two names of one cgroup would not compare.
+    let is_plain = |below: &str| {
+        let mut components = below.split('/');
+        below.is_empty() || components.all(|component| !matches!(component, "" | "."))
+    };
+    if !path.strip_prefix('/').is_some_and(is_plain) {
+        bail!("cgroup path {path:?} is not absolute and plain: report this as a bug");
     }
     Ok(path.to_owned())
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// Where nearly every host mounts cgroup2, the unified place first.
 pub(super) const USUAL_POINTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
@@ -101,15 +101,19 @@ fn unescape(text: &str) -> OsString {
 /// do not match those in /proc/PID/cgroup.
 fn all(mountinfo: &str) -> Vec<Mount> {
     let lines: Vec<Line<'_>> = mountinfo.lines().filter_map(line).collect();
-    let outside = |root: &str| root == "/.." || root.starts_with("/../");
     lines
         .iter()
-        .filter(|line| line.kind == "cgroup2" && !outside(line.root) && !hidden(&lines, line))
+        .filter(|line| line.kind == "cgroup2" && !hidden(&lines, line))
         .map(|line| Mount {
             point: unescape(line.point).into(),
             root: unescape(line.root).to_string_lossy().into_owned(),
         })
+        .filter(|mount| is_plain(&mount.point) && is_plain(Path::new(&mount.root)))
         .collect()
+}
+
+fn is_plain(path: &Path) -> bool {
+    path.is_absolute() && !path.components().any(|part| part == Component::ParentDir)
 }
 
 /// The cgroup2 mount to use, out of the text of /proc/self/mountinfo: one that
@@ -252,17 +256,49 @@ mod tests {
         assert_eq!(parse(text).unwrap().point, Path::new("/mnt/cg"));
     }
 
+    #[test]
+    fn paths_that_the_kernel_does_not_write_are_left_out() {
+        for (root, point) in [
+            ("a", "/mnt"),
+            ("/", "mnt"),
+            ("/..", "/mnt"),
+            ("/a/..", "/mnt"),
+            ("/\\056\\056", "/mnt"),
+            ("/", "/mnt/.."),
+        ] {
+            let text = format!("30 20 0:30 {root} {point} rw - cgroup2 cgroup2 rw\n");
+            assert_eq!(parse(&text), None, "{text}");
+        }
+    }
+
+    /// As the kernel does.
+    fn mangle(path: &str) -> String {
+        let mut mangled = String::new();
+        for c in path.chars() {
+            match c {
+                ' ' | '\t' | '\n' | '\\' | '#' => mangled.push_str(&format!("\\{:03o}", c as u32)),
+                other => mangled.push(other),
+            }
+        }
+        mangled
+    }
+
     proptest! {
         #[test]
         fn unescape_undoes_mangle(path in "[a-z/ \t\n\\\\#é]{0,40}") {
-            let mut mangled = String::new();
-            for c in path.chars() {
-                match c {
-                    ' ' | '\t' | '\n' | '\\' | '#' => mangled.push_str(&format!("\\{:03o}", c as u32)),
-                    other => mangled.push(other),
-                }
-            }
-            prop_assert_eq!(unescape(&mangled), OsString::from(path));
+            prop_assert_eq!(unescape(&mangle(&path)), OsString::from(path));
+        }
+
+        #[test]
+        fn a_mount_is_what_the_kernel_wrote(
+            root in "/[a-z \t\n\r\\\\#é-]{0,10}", point in "(/[a-z \t\n\r\\\\#é-]{1,10}){1,3}"
+        ) {
+            let text = format!(
+                "30 20 0:30 {} {} rw,nosuid shared:9 - cgroup2 cgroup2 rw\n",
+                mangle(&root),
+                mangle(&point)
+            );
+            prop_assert_eq!(parse(&text), Some(Mount { point: point.into(), root }));
         }
 
         #[test]

@@ -190,7 +190,37 @@ fn containment_goes_by_components() {
     assert!(!contains("/a/b", "/a"));
 }
 
+#[test]
+fn paths_that_the_kernel_does_not_write_are_refused() {
+    // Two names of one cgroup would not compare.
+    for path in ["", "a", "//", "/a/", "/a//b", "/.", "/./a", "/a/."] {
+        let error = parse_proc(&format!("0::{path}\n")).unwrap_err();
+        assert!(
+            error.to_string().contains("is not absolute and plain"),
+            "{error}"
+        );
+    }
+    for path in ["/..", "/../a", "/a/..", "/a/../b"] {
+        let error = parse_proc(&format!("0::{path}\n")).unwrap_err();
+        assert!(error.to_string().contains("cgroup namespace"), "{error}");
+    }
+}
+
+#[test]
+fn a_name_may_end_in_a_carriage_return() {
+    assert_eq!(parse_proc("0::/a\r\n").unwrap(), "/a\r");
+}
+
 proptest! {
+    #[test]
+    fn a_path_is_what_the_kernel_wrote(
+        path in "(/[^/\n]{0,11}[^/\n.]){0,4}", before in "([1-9]:[a-z]{1,5}:/[a-z]{0,5}\n){0,3}"
+    ) {
+        prop_assume!(!path.ends_with(" (deleted)"));
+        let path = if path.is_empty() { "/" } else { &path };
+        prop_assert_eq!(parse_proc(&format!("{before}0::{path}\n")).unwrap(), path);
+    }
+
     #[test]
     fn the_choice_is_on_the_path_and_never_the_root(
         path in "(/[a-z0-9.-]{1,12}){0,6}",
