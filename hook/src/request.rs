@@ -11,7 +11,7 @@ use anyhow::{Error, Result, bail};
 
 mod ports;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use ports::{ExemptPort, ExemptPorts, PortMapping, PortMappings, Protocol};
 

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::request::{Guard, Loopback};
+use crate::request::{Guard, Loopback, tests as requests};
 
 fn pairs(annotations: &[(&str, &str)]) -> Vec<(String, String)> {
     annotations
@@ -192,7 +192,35 @@ fn a_key_for_one_container_needs_a_name_to_compare() {
     assert!(error(&[own, WEB, kind, other_type]).contains("two types"));
 }
 
+/// A request as annotations; `scope` comes after each key.
+fn printed(request: &Request, scope: &str) -> Vec<(String, String)> {
+    [
+        ("ipv4", request.ipv4.map(|value| value.to_string())),
+        ("ipv6", request.ipv6.map(|value| value.to_string())),
+        ("loopback", request.loopback.map(|value| value.to_string())),
+        ("ports", request.ports.as_ref().map(ToString::to_string)),
+        ("exempt", request.exempt.as_ref().map(ToString::to_string)),
+        ("guard", request.guard.map(|value| value.to_string())),
+    ]
+    .into_iter()
+    .filter_map(|(key, value)| Some((format!("{PREFIX}{key}{scope}"), value?)))
+    .collect()
+}
+
 proptest! {
+    #[test]
+    fn a_request_is_what_was_written(
+        own in requests::request(), other in requests::request(), name in "[a-z0-9.-]{1,20}"
+    ) {
+        let parsed = parse(&printed(&own, "")).unwrap();
+        prop_assert_eq!(parsed.as_ref(), Some(&own));
+
+        let mut annotations = printed(&own, &format!("/container.{name}"));
+        annotations.extend(printed(&other, "/container.-other-"));
+        annotations.push((WEB.0.to_owned(), name));
+        prop_assert_eq!(parse(&annotations).unwrap(), Some(own));
+    }
+
     #[test]
     fn nothing_panics_and_errors_are_one_line(
         annotations in proptest::collection::vec(

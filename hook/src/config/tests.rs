@@ -3,6 +3,7 @@ use std::fs;
 use proptest::prelude::*;
 
 use super::*;
+use crate::request::tests as requests;
 
 fn error(text: &str) -> String {
     format!("{:#}", parse(text, "test.toml").unwrap_err())
@@ -171,6 +172,20 @@ fn the_hooks_d_entry_matches_every_key_of_ours() {
     );
 }
 
+/// A network that can be written: IPv4 as IPv4.
+fn network() -> impl Strategy<Value = IpNet> {
+    prop_oneof![
+        (any::<u32>(), 0_u8..=32).prop_map(|(bits, length)| {
+            IpNet::new(IpAddr::V4(bits.into()), length).unwrap().trunc()
+        }),
+        (any::<u128>(), 0_u8..=128).prop_map(|(bits, length)| {
+            IpNet::new(IpAddr::V6((bits | 1 << 127).into()), length)
+                .unwrap()
+                .trunc()
+        }),
+    ]
+}
+
 proptest! {
     #[test]
     fn nothing_panics_and_errors_are_one_line(
@@ -184,6 +199,38 @@ proptest! {
             prop_assert!(error.starts_with("test.toml:"), "{}", error);
             prop_assert!(!error.contains(char::is_control));
         }
+    }
+
+    #[test]
+    fn a_configuration_is_what_was_written(
+        allow in proptest::collection::vec(network(), 0..4),
+        deny in proptest::collection::vec(network(), 0..4),
+        require_local_address in any::<bool>(),
+        request in requests::request(),
+    ) {
+        let config = Config {
+            allow,
+            deny,
+            require_local_address,
+            defaults: Defaults {
+                loopback: request.loopback.unwrap_or(Loopback::Auto),
+                guard: request.guard.unwrap_or(Guard::On),
+            },
+        };
+        let list = |networks: &[IpNet]| {
+            let items = networks.iter().map(|network| format!("\"{network}\""));
+            items.collect::<Vec<_>>().join(", ")
+        };
+        let text = format!(
+            "allow = [{}]\ndeny = [{}]\nrequire-local-address = {}\n\
+             [defaults]\nloopback = \"{}\"\nguard = \"{}\"\n",
+            list(&config.allow),
+            list(&config.deny),
+            config.require_local_address,
+            config.defaults.loopback,
+            config.defaults.guard,
+        );
+        prop_assert_eq!(parse(&text, "test.toml").unwrap(), config);
     }
 
     #[test]

@@ -193,6 +193,68 @@ fn near_value() -> impl Strategy<Value = String> {
     ]
 }
 
+/// Any request that a container can make, the ports it moves below 1000, and
+/// those that it exempts above.
+pub(crate) fn request() -> impl Strategy<Value = Request> {
+    let ipv4 = (prop_oneof![1_u8..=126, 128_u8..=223], any::<[u8; 3]>())
+        .prop_map(|(first, [a, b, c])| Ipv4Addr::new(first, a, b, c));
+    let ipv6 = any::<u128>().prop_map(|bits| Ipv6Addr::from_bits(bits >> 3 | 1 << 125));
+    (
+        prop_oneof![
+            ipv4.clone().prop_map(|ipv4| (Some(ipv4), None)),
+            ipv6.clone().prop_map(|ipv6| (None, Some(ipv6))),
+            (ipv4, ipv6).prop_map(|(ipv4, ipv6)| (Some(ipv4), Some(ipv6))),
+        ],
+        prop::option::of(loopback()),
+        prop::option::of(ports()),
+        prop::option::of(exempt()),
+        prop::option::of(prop_oneof![Just(Guard::On), Just(Guard::Off)]),
+    )
+        .prop_map(|((ipv4, ipv6), loopback, ports, exempt, guard)| Request {
+            ipv4,
+            ipv6,
+            loopback,
+            ports,
+            exempt,
+            guard,
+        })
+}
+
+fn loopback() -> impl Strategy<Value = Loopback> {
+    prop_oneof![
+        Just(Loopback::Auto),
+        Just(Loopback::Host),
+        Just(Loopback::Private(None)),
+        (0x7f00_0002_u32..=0x7fff_fffe)
+            .prop_map(|bits| Loopback::Private(Some(Ipv4Addr::from_bits(bits)))),
+    ]
+}
+
+fn ports() -> impl Strategy<Value = PortMappings> {
+    let target = prop_oneof![
+        (1_u16..).prop_map(|both| vec![(both, "")]),
+        (1_u16..).prop_map(|tcp| vec![(tcp, "/tcp")]),
+        (1_u16.., 1_u16..).prop_map(|(tcp, udp)| vec![(udp, "/udp"), (tcp, "/tcp")]),
+    ];
+    proptest::collection::btree_map(1_u16..1000, target, 1..6).prop_map(|ports| {
+        let items = ports.iter().flat_map(|(asked, actual)| {
+            actual
+                .iter()
+                .map(move |(actual, protocol)| format!("{asked}:{actual}{protocol}"))
+        });
+        items.collect::<Vec<_>>().join(",").parse().unwrap()
+    })
+}
+
+fn exempt() -> impl Strategy<Value = ExemptPorts> {
+    proptest::collection::vec((1000_u16.., protocol()), 1..6).prop_map(|ports| {
+        let items = ports
+            .iter()
+            .map(|(port, protocol)| format!("{port}{protocol}"));
+        items.collect::<Vec<_>>().join(",").parse().unwrap()
+    })
+}
+
 proptest! {
     #[test]
     fn accepted_ipv4_is_unicast(value in near_value()) {
@@ -243,11 +305,24 @@ proptest! {
     }
 
     #[test]
-    fn loopback_reads_what_it_writes(tail in any::<[u8; 3]>()) {
-        let address = Ipv4Addr::new(127, tail[0], tail[1], tail[2]);
-        if let Ok(loopback) = address.to_string().parse::<Loopback>() {
-            prop_assert_eq!(loopback, Loopback::Private(Some(address)));
+    fn values_read_what_they_write(request in request()) {
+        if let Some(ipv4) = request.ipv4 {
+            prop_assert_eq!(parse_ipv4(&ipv4.to_string(), AllowLoopback::No).unwrap(), ipv4);
+        }
+        if let Some(ipv6) = request.ipv6 {
+            prop_assert_eq!(parse_ipv6(&ipv6.to_string(), AllowLoopback::No).unwrap(), ipv6);
+        }
+        if let Some(loopback) = request.loopback {
             prop_assert_eq!(loopback.to_string().parse::<Loopback>().unwrap(), loopback);
+        }
+        if let Some(guard) = request.guard {
+            prop_assert_eq!(guard.to_string().parse::<Guard>().unwrap(), guard);
+        }
+        if let Some(ports) = request.ports {
+            prop_assert_eq!(ports.to_string().parse::<PortMappings>().unwrap(), ports);
+        }
+        if let Some(exempt) = request.exempt {
+            prop_assert_eq!(exempt.to_string().parse::<ExemptPorts>().unwrap(), exempt);
         }
     }
 

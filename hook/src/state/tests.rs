@@ -262,6 +262,15 @@ proptest! {
     }
 
     #[test]
+    fn an_id_is_what_was_written(id in "[A-Za-z0-9_+.-]{1,255}", pid in 1..i32::MAX) {
+        prop_assume!(id != "." && id != "..");
+        let json = serde_json::json!({"id": id, "pid": pid, "status": "created"});
+        let container = parse(json.to_string().as_bytes()).unwrap();
+        prop_assert_eq!(container.id, id);
+        prop_assert_eq!(container.pid.as_raw_nonzero().get(), pid);
+    }
+
+    #[test]
     fn accepted_annotations_are_kept(
         pairs in proptest::collection::vec((any::<String>(), any::<String>()), 0..5)
     ) {

@@ -94,9 +94,37 @@ mod tests {
     use super::*;
     use crate::config;
     use crate::policy::decide;
-    use crate::request::Request;
+    use crate::request::{PortMapping, Request, tests as requests};
+
+    /// The request that says what is shown.
+    fn request(shown: &Policy) -> Request {
+        let list = |items: &[String]| (!items.is_empty()).then(|| items.join(","));
+        Request {
+            ipv4: shown.ipv4,
+            ipv6: shown.ipv6,
+            loopback: Some(shown.loopback.parse().unwrap()),
+            guard: Some(shown.guard.parse().unwrap()),
+            ports: list(&shown.ports).map(|list| list.parse().unwrap()),
+            exempt: list(&shown.exempt).map(|list| list.parse().unwrap()),
+        }
+    }
 
     proptest! {
+        /// But for a port that is moved to itself, which is not shown.
+        #[test]
+        fn what_is_shown_can_be_written(written in requests::request()) {
+            let config = config::parse("", "test.toml").unwrap();
+            let plan = decide(&written, &config).unwrap();
+            let policy = abi::Policy::from(&plan);
+            let shown = Policy::from(&policy);
+            let again = decide(&request(&shown), &config).unwrap();
+            let stays = |mapping: &PortMapping| mapping.asked == mapping.actual;
+            if !plan.ports.as_slice().iter().any(stays) {
+                prop_assert_eq!(abi::Policy::from(&again), policy);
+            }
+            prop_assert_eq!(Policy::from(&abi::Policy::from(&again)), shown);
+        }
+
         #[test]
         fn a_plan_comes_back_as_it_was(
             v4 in any::<[u8; 4]>(),
