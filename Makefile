@@ -26,7 +26,7 @@ binary = $(target)/release/oci-bind-hook
 # Every shell script, those without a suffix by name.
 scripts = .ci/run $(shell find ebpf tests packaging -name '*.sh' 2>/dev/null)
 
-.PHONY: build demo test test-engines test-faults test-kernels bench lint lint-format lint-clippy lint-doc lint-shell ebpf ebpf-check install uninstall clean help
+.PHONY: build demo test test-engines test-faults test-kernels fuzz bench lint lint-format lint-clippy lint-doc lint-shell ebpf ebpf-check install uninstall clean help
 .DEFAULT_GOAL := build
 
 build: ## build the release binary
@@ -40,6 +40,10 @@ test: ## run every test (root)
 
 test-faults: build ## kill the hook, starve it and wear it out, at length (root)
 	OCI_BIND_HOOK=$(abspath $(binary)) FAULTS=long $(CARGO) test --locked --package oci-bind-hook-tests --test faults
+
+# FUZZ_SECONDS is how long in all, 60 unless told.
+fuzz: ## look for input that breaks a parser or a decision
+	tests/fuzz/run.sh
 
 # FILTER selects tests, ENGINES engines, SYSTEMS systems: see the script.
 test-engines: ## run engines on Debian stable and sid, in virtual machines (root)

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs what the demo, the tests and the lints need from the distribution.
-# Usage: tests/setup.sh [demo|test|lint|vm]...     (demo if nothing is said)
+# Usage: tests/setup.sh [demo|test|lint|fuzz|vm]...     (demo if nothing is said)
 # Does nothing, and takes no time, when everything is there.
 set -euo pipefail
 
@@ -14,12 +14,14 @@ packages_for() {
     # The programs that run under the hook as they are; see tests/programs.
     test) packages_for demo; grep -v '^#' "$(dirname "$0")/programs/packages" ;;
     lint) echo shellcheck gcc libc6-dev ;;
+    # libFuzzer is C++.
+    fuzz) echo g++ libc6-dev ;;
     # Virtual machines with Debian's kernels and systems; see tests/vm.
     vm)
       echo qemu-system-x86 debian-archive-keyring cpio kmod xz-utils zstd busybox-static iproute2 gcc libc6-dev
       echo mmdebstrap squashfs-tools e2fsprogs
       ;;
-    *) die "unknown purpose $1: use demo, test, lint or vm" ;;
+    *) die "unknown purpose $1: use demo, test, lint, fuzz or vm" ;;
   esac
 }
 
@@ -28,6 +30,7 @@ commands_for() {
   case $1 in
     demo | test) echo podman runc busybox ip ss pgrep cc ;;
     lint) echo shellcheck cc ;;
+    fuzz) echo c++ ;;
     # What the machines boot comes from Debian's archive.
     vm) echo apt-get ;;
   esac

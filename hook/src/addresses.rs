@@ -4,7 +4,7 @@
 //! (EADDRNOTAVAIL), in the middle of somebody else's program. It is better said
 //! before the container starts.
 
-mod dump;
+pub mod dump;
 #[cfg(test)]
 mod tests;
 
@@ -32,7 +32,7 @@ pub enum Namespace {
 
 /// An address that the kernel lists: one RTM_NEWADDR message, rtnetlink(7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Found {
+pub struct Found {
     /// The local end, not the peer's.
     address: IpAddr,
     /// Length of the prefix in bits.

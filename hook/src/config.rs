@@ -80,7 +80,8 @@ pub fn load(path: &Path, required: bool) -> Result<Config> {
 /// # Errors
 ///
 /// On text that is not TOML, unknown keys and bad values, in one line that
-/// starts with `origin` and the line number and names the key.
+/// starts with `origin` and the line number and names the key. A key of more
+/// than 80 parts has no line: toml does not tell it.
 pub fn parse(text: &str, origin: &str) -> Result<Config> {
     let file = Raw::parse(text, origin)?;
     let built_in = Raw::parse(BUILT_IN, BUILT_IN_ORIGIN)?;

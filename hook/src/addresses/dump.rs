@@ -91,7 +91,7 @@ fn replies(
 }
 
 /// The replies so far.
-pub(super) struct Dump<'a> {
+pub struct Dump<'a> {
     sequence: u32,
     wanted: &'a [IpAddr],
     found: Vec<Found>,
@@ -101,6 +101,7 @@ pub(super) struct Dump<'a> {
 }
 
 impl<'a> Dump<'a> {
+    /// For the replies to the request with this number, about these addresses.
     pub fn new(sequence: u32, wanted: &'a [IpAddr]) -> Self {
         Self {
             sequence,
@@ -126,6 +127,10 @@ impl<'a> Dump<'a> {
     }
 
     /// Takes in one datagram: a sequence of messages.
+    ///
+    /// # Errors
+    ///
+    /// It is malformed, or the kernel reports an error.
     pub fn read(&mut self, mut datagram: &[u8]) -> Result<()> {
         while !datagram.is_empty() && !self.done {
             let message = NetlinkBuffer::new_checked(datagram).context(MALFORMED)?;

@@ -206,9 +206,12 @@ proptest! {
         allow in proptest::collection::vec(network(), 0..4),
         deny in proptest::collection::vec(network(), 0..4),
         require_local_address in any::<bool>(),
+        debug in any::<bool>(),
         request in requests::request(),
     ) {
         let config = Config {
+            origin: "test.toml".to_owned(),
+            debug,
             allow,
             deny,
             require_local_address,
@@ -223,7 +226,7 @@ proptest! {
         };
         let text = format!(
             "allow = [{}]\ndeny = [{}]\nrequire-local-address = {}\n\
-             [defaults]\nloopback = \"{}\"\nguard = \"{}\"\n",
+             debug = {debug}\n[defaults]\nloopback = \"{}\"\nguard = \"{}\"\n",
             list(&config.allow),
             list(&config.deny),
             config.require_local_address,

@@ -1,0 +1,54 @@
+//! A network in which servers are looked up.
+
+use std::cell::{Cell, RefCell};
+
+use arbitrary::{Result, Unstructured};
+use oci_bind_hook_ebpf::abi::Policy;
+use oci_bind_hook_ebpf::address::{Family, V6, mapped};
+use oci_bind_hook_ebpf::loopback::Found;
+use oci_bind_hook_ebpf::port::Port;
+
+use super::policy::Says as _;
+
+/// Says of up to three lookups what it was told to, and remembers where a
+/// server of the cgroup itself was found.
+pub struct Network<'a> {
+    policy: &'a Policy,
+    answers: [Found; 3],
+    asked: Cell<usize>,
+    own: RefCell<Vec<(V6, Port)>>,
+}
+
+impl<'a> Network<'a> {
+    pub fn any(policy: &'a Policy, input: &mut Unstructured<'_>) -> Result<Self> {
+        let mut answers = [Found::Nobody; 3];
+        for answer in &mut answers {
+            *answer = *input.choose(&[Found::Nobody, Found::Own, Found::Other])?;
+        }
+        Ok(Self {
+            policy,
+            answers,
+            asked: Cell::new(0),
+            own: RefCell::default(),
+        })
+    }
+
+    /// Nobody else's address is looked up.
+    pub fn find(&self, address: Family, port: Port) -> Found {
+        let at = address.to_v6();
+        let private = self.policy.private().map(mapped);
+        assert!(self.policy.owns(at) || private == Some(at), "{address:?}");
+        let answer = self.answers[self.asked.replace(self.asked.get() + 1)];
+        if answer == Found::Own {
+            self.own.borrow_mut().push((at, port));
+        }
+        answer
+    }
+
+    /// Whether a call to loopback may go there: to a server of the cgroup, or
+    /// to the private loopback, where the kernel says that there is none.
+    pub fn may_lead_to(&self, address: V6, port: Port) -> bool {
+        self.own.borrow().contains(&(address, port))
+            || self.policy.private().map(mapped) == Some(address)
+    }
+}

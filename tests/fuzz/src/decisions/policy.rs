@@ -1,0 +1,150 @@
+//! Policies, addresses and ports; and what a policy says, told by other means
+//! than the programs'.
+
+use arbitrary::{Result, Unstructured};
+use oci_bind_hook_ebpf::abi::{PORT_RULES, Policy, flag, protocol};
+use oci_bind_hook_ebpf::address::{Family, Kind, V4, V6, kind4, kind6, mapped};
+use oci_bind_hook_ebpf::port::Port;
+
+/// Any policy, that of a cgroup nobody has written yet included.
+pub fn any(input: &mut Unstructured<'_>) -> Result<Policy> {
+    let mut policy = Policy {
+        flags: input.arbitrary()?,
+        ipv4: own4(input.arbitrary()?),
+        ipv6: own6(input.arbitrary()?),
+        loopback: u32::from_ne_bytes([127, 128, 2, 10]),
+        ..Policy::default()
+    };
+    for _ in 0..input.int_in_range(0..=PORT_RULES)? {
+        let protocols = input.int_in_range(1..=protocol::TCP | protocol::UDP)?;
+        let asked = near_port(input)?.max(1);
+        // False when there is no room, and then it changes nothing.
+        let _ = policy.set_port(protocols, asked, near_port(input)?);
+    }
+    Ok(policy)
+}
+
+/// The address, or another if a policy cannot have it.
+fn own4(address: V4) -> V4 {
+    match kind4(address) {
+        Kind::Unicast => address,
+        _ => u32::from_ne_bytes([192, 0, 2, 10]),
+    }
+}
+
+fn own6(address: V6) -> V6 {
+    match (Family::of(address), kind6(&address)) {
+        (Family::V6(_), Kind::Unicast) => address,
+        _ => [u32::from_ne_bytes([0x20, 1, 0xd, 0xb8]), 0, 0, 1],
+    }
+}
+
+/// One of a few ports, so that rules are met, or any.
+pub fn near_port(input: &mut Unstructured<'_>) -> Result<Port> {
+    match input.int_in_range(0..=40)? {
+        40 => input.arbitrary(),
+        port => Ok(port),
+    }
+}
+
+/// A protocol with ports, or any number.
+pub fn any_protocol(input: &mut Unstructured<'_>) -> Result<u32> {
+    let known = [6, 17, 136, 262];
+    match input.int_in_range(0..=known.len())? {
+        4 => input.arbitrary(),
+        index => Ok(known[index]),
+    }
+}
+
+/// An IPv4 address: one that is treated apart, or any.
+pub fn any4(policy: &Policy, input: &mut Unstructured<'_>) -> Result<V4> {
+    Ok(match input.int_in_range(0..=6)? {
+        0 => policy.ipv4,
+        1 => policy.loopback,
+        2 => 0,
+        3 => u32::from_ne_bytes([127, 0, 0, input.arbitrary()?]),
+        4 => u32::from_ne_bytes([input.int_in_range(224..=239)?, 0, 0, input.arbitrary()?]),
+        _ => input.arbitrary()?,
+    })
+}
+
+/// An IPv6 address that is not IPv4-mapped: one that is treated apart, or any.
+pub fn any6(policy: &Policy, input: &mut Unstructured<'_>) -> Result<V6> {
+    let words: V6 = input.arbitrary()?;
+    let address = match input.int_in_range(0..=6)? {
+        0 => policy.ipv6,
+        1 => [0; 4],
+        2 => [0, 0, 0, u32::from_ne_bytes([0, 0, 0, 1])],
+        3 => [
+            u32::from_ne_bytes([0xfe, 0x80, 0, 0]),
+            0,
+            words[2],
+            words[3],
+        ],
+        4 => [u32::from_ne_bytes([0xff, 2, 0, 0]), 0, words[2], words[3]],
+        _ => words,
+    };
+    Ok(match Family::of(address) {
+        Family::V4(_) => [1, 0, 0, 0],
+        Family::V6(address) => address,
+    })
+}
+
+/// An address of either family, IPv4 ones IPv4-mapped.
+pub fn any_address(policy: &Policy, input: &mut Unstructured<'_>) -> Result<V6> {
+    Ok(if input.arbitrary()? {
+        mapped(any4(policy, input)?)
+    } else {
+        any6(policy, input)?
+    })
+}
+
+/// What a policy says.
+pub trait Says {
+    /// Whether it was written.
+    fn is_written(&self) -> bool;
+    /// The IPv4 address, as a program may have it.
+    fn own4(&self) -> Option<V4>;
+    /// The IPv6 address.
+    fn own6(&self) -> Option<V6>;
+    /// The private loopback address.
+    fn private(&self) -> Option<V4>;
+    /// Whether this is an assigned address; IPv4 ones IPv4-mapped.
+    fn owns(&self, address: V6) -> bool;
+    /// The port that a socket of the protocol gets for this one; none if it is
+    /// left alone.
+    fn moved(&self, number: u32, asked: Port) -> Option<Port>;
+}
+
+impl Says for Policy {
+    fn is_written(&self) -> bool {
+        self.flags & flag::ACTIVE != 0
+    }
+
+    fn own4(&self) -> Option<V4> {
+        (self.flags & flag::IPV4 != 0).then_some(self.ipv4)
+    }
+
+    fn own6(&self) -> Option<V6> {
+        (self.flags & flag::IPV6 != 0).then_some(self.ipv6)
+    }
+
+    fn private(&self) -> Option<V4> {
+        (self.flags & flag::LOOPBACK_PRIVATE != 0).then_some(self.loopback)
+    }
+
+    fn owns(&self, address: V6) -> bool {
+        self.own6() == Some(address) || self.own4().map(mapped) == Some(address)
+    }
+
+    fn moved(&self, number: u32, asked: Port) -> Option<Port> {
+        let rules = &self.port_rules;
+        let rule = rules.iter().find(|rule| asked != 0 && rule.asked == asked);
+        let actual = match (rule, number) {
+            (Some(rule), 6 | 262) => rule.tcp,
+            (Some(rule), 17 | 136) => rule.udp,
+            _ => return Some(asked),
+        };
+        (actual != 0).then_some(actual)
+    }
+}

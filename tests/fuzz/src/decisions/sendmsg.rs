@@ -1,0 +1,103 @@
+//! sendto(2) and sendmsg(2): no datagram leaves from the address of somebody
+//! else, nor reaches the host's loopback when it is hidden.
+
+use arbitrary::{Result, Unstructured};
+use oci_bind_hook_ebpf::abi::{Cause, Policy};
+use oci_bind_hook_ebpf::address::{Family, Kind, V4, V6, mapped};
+use oci_bind_hook_ebpf::sendmsg::{Datagram, sendmsg4, sendmsg6};
+use oci_bind_hook_ebpf::verdict::{Action, Path, Verdict};
+
+use super::connect::local;
+use super::network::Network;
+use super::policy::{Says as _, any_protocol, any4, any6, near_port};
+
+/// One datagram, IPv4 addresses IPv4-mapped.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    destination: V6,
+    source: V6,
+    datagram: Datagram,
+}
+
+pub fn check(policy: &Policy, input: &mut Unstructured<'_>) -> Result<()> {
+    let datagram = Datagram {
+        local: local(policy, near_port(input)?.into(), input)?,
+        protocol: any_protocol(input)?,
+        port: near_port(input)?,
+        is_connected: input.arbitrary()?,
+    };
+    let network = Network::any(policy, input)?;
+    let (to, from) = (any4(policy, input)?, any4(policy, input)?);
+    let verdict = sendmsg4(policy, to, from, datagram, |at, port| {
+        network.find(at, port)
+    });
+    let sent = Sent {
+        destination: mapped(to),
+        source: mapped(from),
+        datagram,
+    };
+    hold(policy, sent, &network, &verdict.map(widen));
+
+    let network = Network::any(policy, input)?;
+    let (destination, source) = (any6(policy, input)?, any6(policy, input)?);
+    let verdict = sendmsg6(policy, destination, source, datagram, |at, port| {
+        network.find(at, port)
+    });
+    let sent = Sent {
+        destination,
+        source,
+        datagram,
+    };
+    hold(policy, sent, &network, &verdict);
+    Ok(())
+}
+
+fn widen(path: Path<V4>) -> Path<V6> {
+    Path {
+        is_moved: path.is_moved,
+        source: mapped(path.source),
+        is_redirected: path.is_redirected,
+        destination: mapped(path.destination),
+        port: path.port,
+    }
+}
+
+fn hold(policy: &Policy, sent: Sent, network: &Network<'_>, verdict: &Verdict<Path<V6>>) {
+    if !policy.is_written() {
+        assert_eq!(
+            (verdict.action, verdict.cause),
+            (Action::Deny, Cause::NoPolicy)
+        );
+        return;
+    }
+    let destination = Family::of(sent.destination);
+    let own = match destination {
+        Family::V4(_) => policy.own4().map(mapped),
+        Family::V6(_) => policy.own6(),
+    };
+    let to_loopback = matches!(destination.kind(), Kind::Loopback | Kind::Unspecified);
+    let local = Family::of(sent.datagram.local.address).kind();
+    let is_named = Family::of(sent.source).kind() == Kind::Unicast;
+    let to_link = matches!(destination, Family::V6(_)) && destination.kind() == Kind::LinkLocal;
+    let path = verdict.rewrite;
+    let holds = match verdict.action {
+        Action::Pass => {
+            let is_fixed = sent.datagram.is_connected || policy.private().is_none();
+            let is_kept = to_loopback || local == Kind::Loopback || to_link && own.is_some();
+            (!to_loopback || is_fixed) && (own == Some(sent.source) || !is_named && is_kept)
+        }
+        Action::Deny => match verdict.cause {
+            Cause::Refused => to_loopback && policy.private().is_some(),
+            _ => own.is_none(),
+        },
+        Action::Rewrite if path.is_redirected => {
+            let is_loopback = Family::of(path.source).kind() == Kind::Loopback;
+            to_loopback
+                && network.may_lead_to(path.destination, path.port)
+                && (path.is_moved || !is_named || own == Some(sent.source))
+                && (is_loopback || path.source == path.destination)
+        }
+        Action::Rewrite => path.is_moved && own == Some(path.source),
+    };
+    assert!(holds, "{sent:?}: {verdict:?} under {policy:?}");
+}
