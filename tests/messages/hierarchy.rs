@@ -150,7 +150,7 @@ pub const AREA: Area = Area {
         },
         Row {
             cause: "/proc/PID/cgroup has a path that does not begin with a slash.",
-            message: "pid PID: cgroup path \"web\" is not absolute",
+            message: "pid PID: cgroup path \"web\" is not absolute and plain: report this as a bug",
             remedy: TELL_US,
             test: |scene| {
                 let container = scene.container()?;
