@@ -11,12 +11,11 @@ use oci_bind_hook_tests::cgroup::{Cgroup, wait_empty};
 use oci_bind_hook_tests::harness::{self, skip, trial};
 use oci_bind_hook_tests::hook::{Hook, V4, inside};
 use oci_bind_hook_tests::net::{ANY4, ANY6, CIP4, Net};
-use oci_bind_hook_tests::process::{self, Running};
+use oci_bind_hook_tests::process::{self, PATIENCE, Running};
 use oci_bind_hook_tests::reach;
 
 const PORT: u16 = 8080;
 const WILDCARD: &str = "0.0.0.0:8080";
-const PATIENCE: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
     harness::main(|| {
