@@ -28,7 +28,6 @@ build() {
     --features libfuzzer --target "$HOST" --target-dir "$OUT"
 }
 
-# A run without new coverage would be one of random input: it fails.
 fuzz() {
   local corpus=$OUT/corpus/$target found=$OUT/found/$target status=0
   local seeds=tests/fuzz/seeds/$target words=tests/fuzz/dictionaries/$target
@@ -43,10 +42,12 @@ fuzz() {
     artifact=$(sed -n 's/.*Test unit written to //p' "$OUT/$target.log")
     fail "again: FUZZ_TARGET=$target $FUZZER $artifact"
   fi
+  # Without it libFuzzer takes any input at random, and does not mind.
+  grep -q ' cov: [1-9]' "$OUT/$target.log" || fail "what is fuzzed is not instrumented for coverage"
 }
 
 after_each() {
-  awk -v target="$target" '/ cov: / { edges = $4 } /number_of_executed_units/ { runs = $2 }
+  awk '/ cov: / { edges = $4 } /number_of_executed_units/ { runs = $2 }
     END { printf "  %d runs, %d edges\n", runs, edges }' "$OUT/$target.log"
 }
 
