@@ -16,7 +16,7 @@ set -euo pipefail
 filter=${1:-}
 read -r -a series <<<"${KERNELS:-5.10 6.1 6.12 newest}"
 tests=${TESTS:-scenarios input lifecycle breakers faults}
-patience=${PATIENCE:-1200}
+patience=${PATIENCE:-2400}
 # Not in the cache, which other checkouts use too.
 out=$(target_directory)/vm/kernels
 payload=$(mktemp -d)
