@@ -26,7 +26,7 @@ binary = $(target)/release/oci-bind-hook
 # Every shell script, those without a suffix by name.
 scripts = .ci/run $(shell find ebpf tests packaging -name '*.sh' 2>/dev/null)
 
-.PHONY: build demo test test-engines test-faults test-kernels fuzz bench lint lint-format lint-clippy lint-doc lint-shell ebpf ebpf-check install uninstall clean help
+.PHONY: build demo test test-engines test-faults test-kernels test-packages fuzz deb rpm bench lint lint-format lint-clippy lint-doc lint-shell ebpf ebpf-check install uninstall clean help
 .DEFAULT_GOAL := build
 
 build: ## build the release binary
@@ -52,6 +52,15 @@ test-engines: ## run engines on Debian stable and sid, in virtual machines (root
 # FILTER selects trials, KERNELS kernels: see the script.
 test-kernels: ## run the scenarios on older and newer kernels, in virtual machines (root)
 	tests/vm/kernels.sh $(if $(FILTER),'$(FILTER)')
+
+deb: ## build the Debian package, into target/packages
+	packaging/deb/build.sh $(target)/packages
+
+rpm: ## build the RPM packages, into target/packages
+	packaging/rpm/build.sh $(target)/packages
+
+test-packages: ## build, compare, install, upgrade and remove the packages (root)
+	tests/packages.sh $(if $(FILTER),'$(FILTER)')
 
 bench: build ## measure what a container start costs (root)
 	OCI_BIND_HOOK=$(abspath $(binary)) $(CARGO) bench --locked --package oci-bind-hook-tests

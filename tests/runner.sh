@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # The runner of the test scripts, which source this file:
 #
-#   t NAME FUNCTION    runs one test: `ok - NAME`, `not ok - NAME` with what it
+#   t NAME FUNCTION... runs one test: `ok - NAME`, `not ok - NAME` with what it
 #                      said, or `skipped - NAME: why`
 #   counts             ends the script with `N passed, N failed, N skipped`
 #
@@ -14,14 +14,15 @@ only=()
 
 # The test is a subshell of its own, which the first failing command ends.
 t() {
-  local name=$1 function=$2 status=0 log
+  local name=$1 status=0 log
+  shift
   is_wanted "$name" || return 0
   log=$(mktemp)
   # errexit is off below any `if`, `!`, `&&` or `||`: so none of them here.
   set +e
   (
     set -e
-    "$function"
+    "$@"
   ) >"$log" 2>&1 </dev/null
   status=$?
   set -e

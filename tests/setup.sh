@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs what the demo, the tests and the lints need from the distribution.
-# Usage: tests/setup.sh [demo|test|lint|fuzz|vm]...     (demo if nothing is said)
+# Usage: tests/setup.sh [demo|test|lint|fuzz|vm|packages]...     (demo if nothing is said)
 # Does nothing, and takes no time, when everything is there.
 set -euo pipefail
 
@@ -21,7 +21,9 @@ packages_for() {
       echo qemu-system-x86 debian-archive-keyring cpio kmod xz-utils zstd busybox-static iproute2 gcc libc6-dev
       echo mmdebstrap squashfs-tools e2fsprogs
       ;;
-    *) die "unknown purpose $1: use demo, test, lint, fuzz or vm" ;;
+    # What makes packages, and what looks at them.
+    packages) echo debhelper rpm lintian rpmlint python3-minimal gcc libc6-dev ;;
+    *) die "unknown purpose $1: use demo, test, lint, fuzz, vm or packages" ;;
   esac
 }
 
@@ -33,6 +35,7 @@ commands_for() {
     fuzz) echo c++ ;;
     # What the machines boot comes from Debian's archive.
     vm) echo apt-get ;;
+    packages) echo dpkg-buildpackage dh rpmbuild lintian rpmlint python3 cc ;;
   esac
 }
 

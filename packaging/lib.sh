@@ -1,0 +1,21 @@
+# shellcheck shell=bash
+# What the scripts that make packages share.
+set -euo pipefail
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+die() { echo "${0##*/}: $*" >&2; exit 1; }
+
+# What the workspace calls itself.
+version() { sed -n 's/^version = "\(.*\)"$/\1/p' "$ROOT/Cargo.toml" | head -n 1; }
+
+# Times in packages are those of the last commit, so that a second build is the
+# same as the first.
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git -C "$ROOT" log -1 --format=%ct)}
+export SOURCE_DATE_EPOCH
+
+need() {
+  local command
+  for command in "$@"; do
+    command -v "$command" >/dev/null || die "no $command: run tests/setup.sh packages"
+  done
+}

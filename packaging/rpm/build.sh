@@ -1,0 +1,27 @@
+#!/bin/bash
+# Builds the RPM packages, source and binary, from the work tree, as `make rpm`
+# does.
+# Usage: packaging/rpm/build.sh OUT        a directory, made if it is missing
+# Prints their paths. The same commit gives the same bytes.
+set -euo pipefail
+# shellcheck source=packaging/lib.sh
+. "$(dirname "$0")/../lib.sh"
+
+need rpmbuild cargo
+out=$1
+# A source package has this path in it: another one would give other bytes.
+work=${TMPDIR:-/tmp}/oci-bind-hook-rpmbuild
+mkdir "$work" || die "another build is under way, or was killed: then remove $work"
+trap 'rm -rf "$work"' EXIT
+
+"$ROOT/packaging/tarball.sh" "$work/SOURCES" >/dev/null
+# --nodeps: Rust comes from rustup as often as from a package.
+rpmbuild -ba --nodeps --define "_topdir $work" --define '_buildhost localhost' \
+  --define 'use_source_date_epoch_as_buildtime 1' --define 'clamp_mtime_to_source_date_epoch 1' \
+  "$ROOT/packaging/rpm/oci-bind-hook.spec" >"$work/log" 2>&1 ||
+  { tail -n 50 "$work/log" >&2; die 'the build failed'; }
+mkdir -p "$out"
+find "$work" -name '*.rpm' | while read -r package; do
+  cp "$package" "$out/"
+  echo "$out/$(basename "$package")"
+done

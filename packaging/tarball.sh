@@ -1,0 +1,18 @@
+#!/bin/bash
+# Makes the source tarball with all crates: what packaging/source.sh makes, so
+# that it builds without a network. The same commit gives the same bytes.
+# Usage: packaging/tarball.sh OUT          a directory, made if it is missing
+# Prints its path.
+set -euo pipefail
+# shellcheck source=packaging/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+need cargo tar gzip
+out=$1 name=oci-bind-hook-$(version)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+"$ROOT/packaging/source.sh" "$work/$name"
+mkdir -p "$out"
+tar --create --directory "$work" --sort=name --owner=0 --group=0 --numeric-owner \
+  --mode=u+rw,go=rX --mtime="@$SOURCE_DATE_EPOCH" "$name" | gzip --no-name >"$out/$name.tar.gz"
+echo "$out/$name.tar.gz"
