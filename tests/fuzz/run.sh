@@ -31,8 +31,9 @@ build() {
 fuzz() {
   local corpus=$OUT/corpus/$target found=$OUT/found/$target status=0
   local seeds=tests/fuzz/seeds/$target words=tests/fuzz/dictionaries/$target
-  local options=("-max_total_time=$share" -timeout=10 -rss_limit_mb=1024
-    "-artifact_prefix=$found/" -print_final_stats=1)
+  # The profile of values tells how near a comparison was.
+  local options=("-max_total_time=$share" -use_value_profile=1 -timeout=10
+    -rss_limit_mb=1024 "-artifact_prefix=$found/" -print_final_stats=1)
   mkdir -p "$corpus" "$found"
   [ ! -e "$words" ] || options+=("-dict=$words")
   [ ! -e "$seeds" ] || options+=("$seeds")
