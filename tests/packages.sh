@@ -175,7 +175,8 @@ begin() {
   case $kind in
     deb) mkdir "$R/packages" && cp "$WORK"/deb/*.deb "$WORK"/next-deb/*.deb "$R/packages/" ;;
   esac
-  FILE=$(echo "$WORK/$kind"/*[4_].$kind) NEXT=$(echo "$WORK/next-$kind"/*[4_].$kind)
+  # Without the source package.
+  FILE=$(echo "$WORK/$kind"/*64.$kind) NEXT=$(echo "$WORK/next-$kind"/*64.$kind)
   "${kind}_install" "$FILE"
 }
 

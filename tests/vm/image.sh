@@ -14,19 +14,17 @@ PACKAGES='systemd systemd-sysv dbus mount procps iproute2 jq bpftool busybox-sta
   buildah docker.io docker-cli containerd criu libcriu2'
 
 make_image() {
-  local suite=$1 image=$2 work sources
+  local suite=$1 image=$2 work
   say "making an image of Debian $suite"
   work=$(mktemp --directory --tmpdir="$CACHE")
   # shellcheck disable=SC2064 # the directory of now
   trap "rm -rf '$work'" EXIT
-  mapfile -t sources < <(sources_of "$suite")
   # shellcheck disable=SC2086 # a list of plain words
-  mmdebstrap --mode=root --variant=apt --format=directory \
+  bootstrap "$suite" "$work/root" "$work/log" --variant=apt --format=directory \
     --aptopt='Acquire::Languages "none"' --aptopt='APT::Install-Recommends "false"' \
     --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
     --dpkgopt='path-exclude=/usr/share/doc/*' \
-    --include="$(printf '%s,' $PACKAGES)" "$suite" "$work/root" "${sources[@]}" >"$work/log" 2>&1 ||
-    { cat "$work/log" >&2; die "could not make an image of Debian $suite"; }
+    --include="$(printf '%s,' $PACKAGES)"
   mksquashfs "$work/root" "$work/image" -comp zstd -Xcompression-level 3 -noappend -quiet -no-progress >>"$work/log" 2>&1
   mkdir -p "$CACHE/images"
   rm -f "$CACHE/images/$suite-"*

@@ -63,6 +63,15 @@ update_lists() {
   touch "$CACHE/apt/updated"
 }
 
+# bootstrap SUITE TARGET LOG OPTION...: a system of that suite, by mmdebstrap.
+bootstrap() {
+  local suite=$1 target=$2 log=$3 sources
+  shift 3
+  mapfile -t sources < <(sources_of "$suite")
+  mmdebstrap --mode=root "$@" "$suite" "$target" "${sources[@]}" >"$log" 2>&1 ||
+    { cat "$log" >&2; die "could not make a system of Debian $suite"; }
+}
+
 # Where cargo puts what it builds.
 target_directory() {
   cargo metadata --format-version 1 --no-deps --offline |

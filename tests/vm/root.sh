@@ -7,15 +7,12 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 make_root() {
-  local suite=$1 root=$2 work sources
+  local suite=$1 root=$2 work
   say "making a small system of Debian $suite"
   work=$(mktemp --directory --tmpdir="$CACHE")
   # shellcheck disable=SC2064 # the directory of now
   trap "rm -rf '$work'" EXIT
-  mapfile -t sources < <(sources_of "$suite")
-  mmdebstrap --mode=root --variant=essential --include=libgcc-s1 --format=tar \
-    "$suite" "$work/root.tar" "${sources[@]}" >"$work/log" 2>&1 ||
-    { cat "$work/log" >&2; die "could not make a system of Debian $suite"; }
+  bootstrap "$suite" "$work/root.tar" "$work/log" --variant=essential --include=libgcc-s1 --format=tar
   mkdir -p "$CACHE/roots"
   mv "$work/root.tar" "$root"
 }
