@@ -39,7 +39,8 @@ const CONTAINER_TYPE: [&str; 2] = [
 ///
 /// On a key under [`PREFIX`] that is unknown, has a bad value or contradicts an
 /// earlier one; on keys for one container of a pod when this container has no
-/// name, two names or two types; and on keys that apply here without an address to apply them to.
+/// name, two names or two types; and on keys that apply here without an address
+/// to apply them to.
 pub fn parse(annotations: &[(String, String)]) -> Result<Option<Request>> {
     let keys = Keys::collect(annotations)?;
     let own = keys.own(annotations)?;

@@ -18,8 +18,6 @@ mod kernel;
 mod network;
 mod probe;
 
-use std::path::Path;
-
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
@@ -77,15 +75,14 @@ impl Finding {
     }
 }
 
-/// Looks at everything. `origin` and `config` are the configuration file and
-/// what was made of it.
-pub fn findings(origin: &Path, config: &Result<Config>) -> Vec<Finding> {
+/// Looks at everything; `config` is what was made of the configuration file.
+pub fn findings(config: &Result<Config>) -> Vec<Finding> {
     let (privileges, is_privileged) = host::privileges();
     let engines = engines::Installed::find();
     let mut all = vec![privileges, host::cgroup2(), host::bpffs()];
     all.extend(kernel::findings(is_privileged));
     all.extend(host::policies(is_privileged));
-    all.extend(host::config(origin, config.as_ref()));
+    all.extend(host::config(config.as_ref()));
     all.extend(host::addresses(config.as_ref().ok()));
     all.push(host::syslog(engines.has("crun")));
     all.extend(engines.findings());

@@ -43,6 +43,13 @@ pub struct Config {
     pub defaults: Defaults,
 }
 
+impl Config {
+    /// Whether there is no file.
+    pub fn is_built_in(&self) -> bool {
+        self.origin == BUILT_IN_ORIGIN
+    }
+}
+
 /// Values for the keys that a request lacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Defaults {
@@ -65,7 +72,7 @@ pub fn load(path: &Path, required: bool) -> Result<Config> {
     let Some(bytes) = file::read(path, required)? else {
         return parse(BUILT_IN, BUILT_IN_ORIGIN);
     };
-    let origin = one_line(&path.to_string_lossy());
+    let origin = file::shown(path);
     match str::from_utf8(&bytes) {
         Ok(text) => parse(text, &origin),
         Err(error) => bail!(

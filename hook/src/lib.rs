@@ -11,6 +11,7 @@ pub mod attach;
 pub mod bpf;
 pub mod bpffs;
 pub mod btf;
+pub mod cdi;
 pub mod cgroup;
 mod check;
 pub mod cli;

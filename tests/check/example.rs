@@ -41,27 +41,20 @@ fn said(place: &Place) -> Result<String> {
     let mut text = String::from("# oci-bind-hook check\n");
     let mut lines = output.0.stdout.lines();
     while let Some(line) = lines.next() {
-        match subject(line) {
+        let usual = match subject(line) {
             // Where it is mounted, and whether cgroup v1 is there too, differs
             // from host to host.
-            Some("cgroup2") => {
-                text.push_str("ok       cgroup2: mounted at /sys/fs/cgroup\n");
-                if line.starts_with("note") {
-                    lines.next();
-                }
-            }
+            Some("cgroup2") => Some("ok       cgroup2: mounted at /sys/fs/cgroup"),
             // No log daemon here.
-            Some("syslog") => {
-                text.push_str("ok       syslog: a daemon listens at /dev/log\n");
-                if line.starts_with("note") {
-                    lines.next();
-                }
-            }
-            _ => {
-                text.push_str(line);
-                text.push('\n');
-            }
+            Some("syslog") => Some("ok       syslog: a daemon listens at /dev/log"),
+            _ => None,
+        };
+        if usual.is_some() && line.starts_with("note") {
+            // Its remedy.
+            lines.next();
         }
+        text.push_str(usual.unwrap_or(line));
+        text.push('\n');
     }
     // Where the trials have their engines.
     let mut text = text.replace("/opt/engines/", "/usr/bin/");

@@ -10,12 +10,10 @@ use serde_json::Value;
 use super::Finding;
 use super::files::Contents;
 use super::hooks_d::Binary;
+use crate::cdi::{DEVICE, KIND};
 use crate::request::one_line;
 
 const SUBJECT: &str = "cdi";
-/// What `cdi` prints: the class and the device.
-const KIND: &str = "oci-bind-hook.io/policy";
-const DEVICE: &str = "annotations";
 const RENEW: &str = "oci-bind-hook cdi >/etc/cdi/oci-bind-hook.json";
 
 /// Judges the specifications of some directories, those that win last. Answers

@@ -6,11 +6,12 @@ use serde_json::Value;
 
 use super::Finding;
 use super::files::Contents;
+use crate::cdi::{DEVICE, KIND};
 use crate::request::one_line;
 
 const SUBJECT: &str = "docker";
 /// `cdi.DefaultSpecDirs`
-pub const SPECIFICATIONS: [&str; 2] = ["/etc/cdi", "/var/run/cdi"];
+const SPECIFICATIONS: [&str; 2] = ["/etc/cdi", "/var/run/cdi"];
 
 /// What matters of the file.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -76,13 +77,15 @@ pub fn judge(settings: &Result<Settings, String>, has_device: bool) -> Finding {
         ),
         Ok(Settings { cdi: None, .. }) => Finding::note(
             SUBJECT,
-            "a container gets the hook by --device oci-bind-hook.io/policy=annotations; \
-             before Docker 28.2 that needs features.cdi",
+            &format!(
+                "a container gets the hook by --device {KIND}={DEVICE}; \
+                 before Docker 28.2 that needs features.cdi"
+            ),
             "with Docker 25 to 28.1, set features.cdi to true in /etc/docker/daemon.json",
         ),
         Ok(_) => Finding::ok(
             SUBJECT,
-            "a container gets the hook by --device oci-bind-hook.io/policy=annotations",
+            &format!("a container gets the hook by --device {KIND}={DEVICE}"),
         ),
     }
 }

@@ -70,10 +70,10 @@ impl Installed {
         findings.extend(self.hooks_d(has_injector));
         let settings =
             docker::Settings::parse(files::contents(Path::new("/etc/docker/daemon.json")).as_ref());
-        let usual = || docker::SPECIFICATIONS.iter().map(PathBuf::from).collect();
         let places = settings
             .as_ref()
-            .map_or_else(|_| usual(), docker::Settings::directories);
+            .unwrap_or(&docker::Settings::default())
+            .directories();
         let mut specifications = Vec::new();
         for place in places {
             read_into(

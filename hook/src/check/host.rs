@@ -14,14 +14,14 @@ use super::Finding;
 use crate::addresses::{self, State};
 use crate::bpffs::{self, DIRECTORY, MOUNT, MOUNT_POINT};
 use crate::cgroup;
-use crate::config::Config;
+use crate::config::{Config, PATH};
 use crate::policy::may_claim;
 use crate::privileges;
 use crate::programs::{self, VERSION};
 use crate::report;
 use crate::status::{self, Entry};
 
-const AS_ROOT: &str = "run oci-bind-hook check as root, in the host's own namespaces";
+pub(super) const AS_ROOT: &str = "run oci-bind-hook check as root, in the host's own namespaces";
 /// How many addresses are named.
 const SHOWN: usize = 8;
 
@@ -183,7 +183,7 @@ fn judge_policies(entries: &[Entry], pinned: &[String]) -> Vec<Finding> {
 }
 
 /// What the administrator decided.
-pub fn config(origin: &Path, config: Result<&Config, &Error>) -> Vec<Finding> {
+pub fn config(config: Result<&Config, &Error>) -> Vec<Finding> {
     const SUBJECT: &str = "configuration";
     let config = match config {
         Ok(config) => config,
@@ -195,9 +195,9 @@ pub fn config(origin: &Path, config: Result<&Config, &Error>) -> Vec<Finding> {
             )];
         }
     };
-    let origin = match origin.exists() {
-        true => origin.display().to_string(),
-        false => format!("built in, there is no {}", origin.display()),
+    let origin = match config.is_built_in() {
+        true => format!("built in, there is no {PATH}"),
+        false => config.origin.clone(),
     };
     let mut findings = vec![Finding::ok(
         SUBJECT,

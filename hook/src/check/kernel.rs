@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, bail};
 
 use super::Finding;
+use super::host::AS_ROOT;
 use crate::run;
 
 pub(super) const SUBJECT: &str = "kernel";
@@ -22,7 +23,7 @@ pub fn findings(is_privileged: bool) -> Vec<Finding> {
         return vec![Finding::problem(
             SUBJECT,
             "cannot tell what the programs do: they were not tried, for lack of privileges",
-            "run oci-bind-hook check as root, in the host's own namespaces",
+            AS_ROOT,
         )];
     }
     run::scratch(start).unwrap_or_else(|error| {

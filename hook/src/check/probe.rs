@@ -1,6 +1,7 @@
 //! The process that tries the programs: `probe`, hidden from users.
 
 use std::fs;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -95,11 +96,7 @@ fn refused(error: &anyhow::Error) -> Vec<Finding> {
     findings
 }
 
-fn attach_for(
-    cgroup: &Cgroup,
-    ipv4: Option<std::net::Ipv4Addr>,
-    ipv6: Option<std::net::Ipv6Addr>,
-) -> Result<()> {
+fn attach_for(cgroup: &Cgroup, ipv4: Option<Ipv4Addr>, ipv6: Option<Ipv6Addr>) -> Result<()> {
     let request = Request {
         ipv4,
         ipv6,

@@ -8,13 +8,11 @@ use serde_json::json;
 
 use super::print;
 use crate::check::{self, Finding, Level};
-use crate::config::{self, Config};
+use crate::config::Config;
 
-/// Prints what was found; answers the exit status. `config` is what came of the
-/// file that was named, or else the usual one.
-pub(super) fn check(named: Option<&Path>, config: &Result<Config>, as_json: bool) -> Result<u8> {
-    let origin = named.unwrap_or(Path::new(config::PATH));
-    let findings = check::findings(origin, config);
+/// Prints what was found; answers the exit status.
+pub(super) fn check(config: &Result<Config>, as_json: bool) -> Result<u8> {
+    let findings = check::findings(config);
     let text = match as_json {
         true => serde_json::to_string_pretty(&json!({
             "problems": count(&findings, Level::Problem),

@@ -26,8 +26,7 @@ const NOT_STARTED: u8 = 125;
 /// Carries out the command line; answers the exit status.
 pub(crate) fn execute(cli: Cli) -> Result<u8, Failure> {
     // Commands that decide nothing go on without a configuration.
-    let named = cli.config.as_deref();
-    let config = configuration(named);
+    let config = configuration(cli.config.as_deref());
     if config.as_ref().is_ok_and(|config| config.debug) {
         report::debug();
     }
@@ -52,7 +51,7 @@ pub(crate) fn execute(cli: Cli) -> Result<u8, Failure> {
             watch,
         } => status::status(container.as_deref(), json, watch)?,
         Command::Cdi => cdi::cdi()?,
-        Command::Check { json } => return Ok(check::check(named, &config, json)?),
+        Command::Check { json } => return Ok(check::check(&config, json)?),
         Command::Probe { cgroup } => check::probe(&cgroup)?,
         Command::EndRun { cgroup } => run::end_run(&cgroup)?,
     }

@@ -107,6 +107,7 @@ fn judge_one(config: &Path, path: &Path, found: &Stat) -> Result<()> {
     }
 }
 
-fn shown(path: &Path) -> String {
+/// The path as messages have it.
+pub(super) fn shown(path: &Path) -> String {
     one_line(&path.to_string_lossy())
 }

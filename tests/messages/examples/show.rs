@@ -15,6 +15,13 @@ use crate::scene::Scene;
 const WEB: &str = "5f2a7c1e9b3d4f60a8c2e4b6d8f0a1c3e5b7d9f1a3c5e7092b4d6f8091a3c5e7";
 const MAIL: &str = "c0ffee5a3f1d2b4c6e8091a3b5c7d9e1f2a4b6c8d0e1f3a5b7c9d1e3f5a7b9c1";
 
+/// A policy that has something to show in each line.
+const FULL: Policy = V4
+    .loopback("auto")
+    .guarded()
+    .ports("80:8080/tcp")
+    .exempt("5353/udp");
+
 /// A host with two slices.
 pub struct Stage {
     /// The surroundings.
@@ -88,12 +95,7 @@ pub fn status(stage: &Stage) -> Result<String> {
 }
 
 pub fn details(stage: &Stage) -> Result<String> {
-    let policy = V4
-        .loopback("auto")
-        .guarded()
-        .ports("80:8080/tcp")
-        .exempt("5353/udp");
-    let _web = stage.web(policy)?;
+    let _web = stage.web(FULL)?;
     let mut command = stage.scene.command("status", &[&WEB[..12]]);
     shown(
         &format!("oci-bind-hook status {}", &WEB[..12]),
@@ -103,12 +105,7 @@ pub fn details(stage: &Stage) -> Result<String> {
 }
 
 pub fn json(stage: &Stage) -> Result<String> {
-    let policy = V4
-        .loopback("auto")
-        .guarded()
-        .ports("80:8080/tcp")
-        .exempt("5353/udp");
-    let _web = stage.web(policy)?;
+    let _web = stage.web(FULL)?;
     let mut command = stage.scene.command("status", &["--json"]);
     shown("oci-bind-hook status --json", &mut command, b"")
 }
