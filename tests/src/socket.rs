@@ -160,7 +160,7 @@ impl Socket {
     }
 
     /// What a connect comes to that is under way.
-    fn connected(&self) -> Outcome<()> {
+    pub fn connected(&self) -> Outcome<()> {
         let mut fds = [PollFd::new(self, PollFlags::OUT)];
         let patience = Timespec::try_from(PATIENCE).map_err(|_| Errno::INVAL)?;
         if retry_on_intr(|| poll(&mut fds, Some(&patience)))? == 0 {
