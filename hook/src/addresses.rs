@@ -9,26 +9,13 @@ pub mod dump;
 mod tests;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::{AsFd as _, OwnedFd};
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Result, bail};
 use ipnet::Ipv4Net;
 use netlink_packet_route::address::AddressFlags;
-use rustix::fs::{Mode, OFlags, fstat, stat};
-use rustix::io::Errno;
-use rustix::process::{Pid, getpid};
-use rustix::thread::{LinkNameSpaceType, gettid, move_into_link_name_space};
 
+use crate::namespace::Namespace;
 use crate::request::setting_of;
-
-/// In which network namespace to look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Namespace {
-    /// The calling thread's.
-    Own,
-    /// That of a process.
-    OfProcess(Pid),
-}
 
 /// An address that the kernel lists: one RTM_NEWADDR message, rtnetlink(7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,13 +71,7 @@ pub fn check(namespace: Namespace, ipv4: Option<Ipv4Addr>, ipv6: Option<Ipv6Addr
     if wanted.is_empty() {
         return Ok(());
     }
-    if let Namespace::OfProcess(pid) = namespace
-        && let Some(theirs) = foreign(pid)?
-    {
-        return look_in(&theirs, &wanted)
-            .with_context(|| format!("network namespace of pid {pid}"));
-    }
-    look(&wanted)
+    namespace.enter(|| look(&wanted))
 }
 
 /// Whether a socket can bind to an address.
@@ -131,48 +112,6 @@ pub fn list() -> Result<Vec<(IpAddr, State)>> {
     all.sort_unstable_by_key(|(address, _)| *address);
     all.dedup();
     Ok(all)
-}
-
-/// The network namespace of a process; none when it is our own.
-fn foreign(pid: Pid) -> Result<Option<OwnedFd>> {
-    let path = format!("/proc/{pid}/ns/net");
-    let fd = match rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
-        Err(Errno::NOENT | Errno::SRCH) => {
-            bail!("pid {pid}: no such process: it ended before its addresses could be looked at")
-        }
-        other => other.with_context(|| format!("open {path}: needs CAP_SYS_PTRACE"))?,
-    };
-    let theirs = fstat(&fd).with_context(|| format!("look at {path}"))?;
-    let own = own();
-    let ours = stat(own).with_context(|| format!("look at {own}: is proc mounted at /proc?"))?;
-    let same = (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino);
-    Ok((!same).then_some(fd))
-}
-
-/// The calling thread's network namespace. /proc/self stands for the first
-/// thread, whose namespace may be another; for that thread it is cheaper.
-fn own() -> &'static str {
-    if gettid() == getpid() {
-        "/proc/self/ns/net"
-    } else {
-        "/proc/thread-self/ns/net"
-    }
-}
-
-/// Looks in another namespace, on a thread that enters it and ends there.
-fn look_in(namespace: &OwnedFd, wanted: &[IpAddr]) -> Result<()> {
-    let entered = || {
-        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
-            .context("enter it: setns(2) needs CAP_SYS_ADMIN")?;
-        look(wanted)
-    };
-    std::thread::scope(|scope| {
-        std::thread::Builder::new()
-            .spawn_scoped(scope, entered)
-            .context("start a thread")?
-            .join()
-            .map_err(|_| anyhow!("the thread that looked at addresses panicked"))?
-    })
 }
 
 /// Looks in the calling thread's namespace.

@@ -19,6 +19,7 @@ mod commands;
 pub mod config;
 pub mod loader;
 mod memory;
+pub mod namespace;
 pub mod policy;
 mod privileges;
 pub mod programs;

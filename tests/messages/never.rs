@@ -65,13 +65,13 @@ pub const NEVER: &[Unseen] = &[
         CHECKED,
     ),
     unseen(
-        "addresses.rs",
+        "namespace.rs",
         "start a thread",
         "There is no memory for one more thread.",
     ),
     unseen(
-        "addresses.rs",
-        "the thread that looked at addresses panicked",
+        "namespace.rs",
+        "the thread that entered it panicked",
         "A bug: report it.",
     ),
     unseen(

@@ -4,11 +4,11 @@ use anyhow::{Context as _, Result};
 use oci_bind_hook_ebpf::abi;
 
 use super::{decide, print};
-use crate::addresses::Namespace;
 use crate::attach::{self, Existing};
 use crate::cgroup::{self, Cgroup};
 use crate::cli::Target;
 use crate::config::Config;
+use crate::namespace::Namespace;
 use crate::report;
 use crate::request::Request;
 

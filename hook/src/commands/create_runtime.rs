@@ -6,11 +6,11 @@ use serde::Serialize;
 use std::path::Path;
 
 use super::{decide, print};
-use crate::addresses::Namespace;
 use crate::annotations;
 use crate::attach::{self, Existing};
 use crate::cgroup;
 use crate::config::Config;
+use crate::namespace::Namespace;
 use crate::policy::Plan;
 use crate::privileges;
 use crate::programs::PROGRAMS;

@@ -12,9 +12,10 @@ use std::io::Write as _;
 use std::path::Path;
 
 use crate::Failure;
-use crate::addresses::{self, Namespace};
+use crate::addresses;
 use crate::cli::{Cli, Command};
 use crate::config::{self, Config};
+use crate::namespace::Namespace;
 use crate::policy::{self, Plan};
 use crate::report;
 use crate::request::Request;

@@ -1,0 +1,79 @@
+//! Network namespaces: those of others are entered on a thread that ends there.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use rustix::fs::{Mode, OFlags, fstat, open, stat};
+use rustix::io::Errno;
+use rustix::process::{Pid, getpid};
+use rustix::thread::{LinkNameSpaceType, gettid, move_into_link_name_space};
+
+/// A network namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Namespace {
+    /// The calling thread's.
+    Own,
+    /// That of a process.
+    OfProcess(Pid),
+}
+
+impl Namespace {
+    /// Does something in the namespace.
+    ///
+    /// # Errors
+    ///
+    /// If the process has ended, or its namespace may not be entered; and those
+    /// of `act`.
+    pub fn enter<T: Send>(self, act: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        match self {
+            Self::OfProcess(pid) => match foreign(pid)? {
+                None => act(),
+                Some(theirs) => {
+                    within(&theirs, act).with_context(|| format!("network namespace of pid {pid}"))
+                }
+            },
+            Self::Own => act(),
+        }
+    }
+}
+
+/// The network namespace of a process; none when it is our own.
+pub(crate) fn foreign(pid: Pid) -> Result<Option<OwnedFd>> {
+    let path = format!("/proc/{pid}/ns/net");
+    let fd = match open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+        Err(Errno::NOENT | Errno::SRCH) => {
+            bail!("pid {pid}: no such process: it ended before its addresses could be looked at")
+        }
+        other => other.with_context(|| format!("open {path}: needs CAP_SYS_PTRACE"))?,
+    };
+    let theirs = fstat(&fd).with_context(|| format!("look at {path}"))?;
+    let own = own();
+    let ours = stat(own).with_context(|| format!("look at {own}: is proc mounted at /proc?"))?;
+    let same = (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino);
+    Ok((!same).then_some(fd))
+}
+
+/// The calling thread's network namespace. /proc/self stands for the first
+/// thread, whose namespace may be another; for that thread it is cheaper.
+fn own() -> &'static str {
+    if gettid() == getpid() {
+        "/proc/self/ns/net"
+    } else {
+        "/proc/thread-self/ns/net"
+    }
+}
+
+fn within<T: Send>(namespace: &OwnedFd, act: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    let entered = || {
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
+            .context("enter it: setns(2) needs CAP_SYS_ADMIN")?;
+        act()
+    };
+    std::thread::scope(|scope| {
+        std::thread::Builder::new()
+            .spawn_scoped(scope, entered)
+            .context("start a thread")?
+            .join()
+            .map_err(|_| anyhow!("the thread that entered it panicked"))?
+    })
+}
