@@ -45,6 +45,10 @@ pub struct Policy {
     pub loopback: u32,
     /// How many of `port_rules` are in use, host byte order.
     pub rules: u32,
+    /// The network namespace whose calls are steered to dual-stack servers, by
+    /// its cookie (`SO_NETNS_COOKIE`), host byte order; meaningful with
+    /// [`flag::DUAL`].
+    pub namespace: u64,
     /// Ports that are moved or exempt, in the order of `asked` as it is stored;
     /// unused ones, all zero, come first.
     pub port_rules: [PortRule; PORT_RULES],
@@ -91,12 +95,14 @@ pub mod flag {
     pub const LOOPBACK_PRIVATE: u32 = 1 << 4;
     /// Packets of other addresses are dropped.
     pub const GUARD: u32 = 1 << 5;
+    /// A `::` server answers at both assigned addresses.
+    pub const DUAL: u32 = 1 << 6;
     /// Which bits hold the number of the struct's layout, so that a later
     /// version can tell whether it may read what an earlier one wrote.
     pub const LAYOUT_MASK: u32 = 0xff << 24;
     /// The layout of this version: to be raised when a field of
     /// [`super::Policy`] or [`super::Counters`] changes its place or meaning.
-    pub const LAYOUT: u32 = 1 << 24;
+    pub const LAYOUT: u32 = 2 << 24;
 }
 
 /// How many ports one policy can move or exempt: a power of two.
@@ -204,10 +210,12 @@ pub enum Cause {
     /// Nobody in the cgroup listens there on its private loopback:
     /// ECONNREFUSED.
     Refused,
+    /// A dual-stack server and an IPv6-only one want the same port: EADDRINUSE.
+    InUse,
 }
 
 /// How many causes there are.
-pub const CAUSES: usize = 6;
+pub const CAUSES: usize = 7;
 
 /// What was decided in one cgroup since its first attachment, one copy for each
 /// CPU: the value of the map [`COUNTERS_MAP`].
@@ -247,6 +255,24 @@ pub const HAS_SET_RETVAL: &str = "HAS_SET_RETVAL";
 pub const V6ONLY_BIT: &str = "V6ONLY_BIT";
 /// Value of [`V6ONLY_BIT`] where the kernel has no type information.
 pub const V6ONLY_UNKNOWN: u32 = u32::MAX;
+/// Name of the global that says where `tcp_sock.is_mptcp` is: a `u32`, in bits
+/// from the start of the struct, or [`MPTCP_UNKNOWN`].
+pub const MPTCP_BIT: &str = "MPTCP_BIT";
+/// Value of [`MPTCP_BIT`] where the kernel has no Multipath TCP.
+pub const MPTCP_UNKNOWN: u32 = u32::MAX;
 
-const _: () = assert!(size_of::<Policy>() == 32 + PORT_RULES * 8);
+/// Name of the `BPF_MAP_TYPE_SOCKHASH` map of listening dual-stack servers, by
+/// [`crate::dual::Place`].
+pub const DUAL_MAP: &str = "DUAL";
+/// Name of the `BPF_MAP_TYPE_ARRAY` map that counts them, by
+/// [`crate::dual::bucket`]: a `u64` each, host byte order, as
+/// [`crate::dual::one`] has it.
+pub const DUAL_COUNTS_MAP: &str = "DUAL_COUNTS";
+/// How many counts there are: a power of two.
+pub const DUAL_COUNTS: u32 = 1 << 16;
+/// Name of the global that says which network namespace a copy of the program
+/// that steers is for: a `u64`, as [`Policy::namespace`].
+pub const NAMESPACE: &str = "NAMESPACE";
+
+const _: () = assert!(size_of::<Policy>() == 40 + PORT_RULES * 8);
 const _: () = assert!(size_of::<Counters>() == HOOKS * 24 + CAUSES * 8);

@@ -2,7 +2,9 @@
 
 use crate::abi::{Cause, Policy};
 use crate::address::{ANY4, ANY6, Family, Kind, V4, V6, kind4, kind6, mapped, same6};
-use crate::port::{Port, PortUse, port};
+use crate::dual::is_dual;
+use crate::loopback::Found;
+use crate::port::{Port, PortUse, TCP, port};
 use crate::verdict::{Verdict, assigned4, assigned6, is_active, private_loopback};
 
 /// `AF_UNSPEC` of the socket address that a program passed.
@@ -21,6 +23,19 @@ pub struct Asked {
     pub port: Port,
 }
 
+/// What is asked of an IPv6 socket only where it matters, since each costs a
+/// helper or two.
+pub trait Server {
+    /// Its `IPV6_V6ONLY`.
+    fn v6only(&self) -> bool;
+    /// Whether calls to it can be steered: it is in the network namespace of
+    /// the policy, is not bound to a device, and is no Multipath TCP socket,
+    /// which no map takes (`mptcp_subflow_ops_override`).
+    fn can_be_dual(&self) -> bool;
+    /// Who listens at an address and port.
+    fn find(&self, address: Family, port: Port) -> Found;
+}
+
 /// Decides a bind of an IPv4 socket to `address`.
 ///
 /// `AF_UNSPEC` with 0.0.0.0 is the one other family that the kernel takes
@@ -37,18 +52,19 @@ pub fn bind4(policy: &Policy, asked: Asked, address: V4) -> Verdict<(V4, Port)> 
     local4(policy, asked, address)
 }
 
-/// Decides a bind of an IPv6 socket to `address`. `v6only` tells the socket's
-/// `IPV6_V6ONLY`, and is asked only where it matters: it costs two helpers.
+/// Decides a bind of an IPv6 socket to `address`.
 ///
-/// A wildcard socket that is open to both families can have only one address;
-/// it gets the IPv6 one if there is one. There is but one IPv6 loopback
-/// address, so a private `::1` is the IPv4-mapped private address.
+/// A wildcard TCP socket that is open to both families, both assigned, becomes
+/// a dual-stack server (see [`crate::dual`]): it gets the IPv4 address. Others
+/// can have only one address, the IPv6 one if there is one: so it is without a
+/// port, as clients bind that then call IPv6. There is but one
+/// IPv6 loopback address, so a private `::1` is the IPv4-mapped private address.
 #[inline(always)]
 pub fn bind6(
     policy: &Policy,
     asked: Asked,
     address: V6,
-    v6only: impl Fn() -> bool,
+    server: &impl Server,
 ) -> Verdict<(V6, Port)> {
     if !is_active(policy) {
         return Verdict::deny(Cause::NoPolicy);
@@ -58,16 +74,44 @@ pub fn bind6(
     }
     match Family::of(address) {
         Family::V4(address) => to_mapped(local4(policy, asked, address)),
-        Family::V6(ANY6) if assigned6(policy).is_none() && !v6only() => {
-            to_mapped(local4(policy, asked, ANY4))
-        }
-        Family::V6(address) => local6(policy, asked, address, v6only),
+        Family::V6(ANY6) if !server.v6only() => wildcard(policy, asked, server),
+        Family::V6(address) => local6(policy, asked, address, server),
     }
 }
 
 #[inline(always)]
 fn to_mapped(verdict: Verdict<(V4, Port)>) -> Verdict<(V6, Port)> {
     verdict.map(|(address, port)| (mapped(address), port))
+}
+
+/// A bind to `::` that is open to both families.
+#[inline(always)]
+fn wildcard(policy: &Policy, asked: Asked, server: &impl Server) -> Verdict<(V6, Port)> {
+    match assigned6(policy) {
+        None => to_mapped(local4(policy, asked, ANY4)),
+        Some(own)
+            if is_dual(policy)
+                && asked.protocol == TCP
+                && asked.port != 0
+                && server.can_be_dual() =>
+        {
+            if is_taken(policy, asked, own, server, Found::Own) {
+                return Verdict::deny(Cause::InUse);
+            }
+            to_mapped(local4(policy, asked, ANY4))
+        }
+        Some(_) => local6(policy, asked, ANY6, server),
+    }
+}
+
+/// Whether a server of this kind listens at the IPv6 address: to the kernel, a
+/// dual-stack server and an IPv6-only one have nothing in common.
+#[inline(always)]
+fn is_taken(policy: &Policy, asked: Asked, own: V6, server: &impl Server, by: Found) -> bool {
+    match port(policy, asked.protocol, asked.port) {
+        PortUse::Exempt | PortUse::Is(0) => false,
+        PortUse::Is(actual) => server.find(Family::V6(own), actual) == by,
+    }
 }
 
 #[inline(always)]
@@ -91,17 +135,12 @@ fn local4(policy: &Policy, asked: Asked, address: V4) -> Verdict<(V4, Port)> {
 }
 
 #[inline(always)]
-fn local6(
-    policy: &Policy,
-    asked: Asked,
-    address: V6,
-    v6only: impl Fn() -> bool,
-) -> Verdict<(V6, Port)> {
+fn local6(policy: &Policy, asked: Asked, address: V6, server: &impl Server) -> Verdict<(V6, Port)> {
     let kind = kind6(&address);
     if matches!(kind, Kind::Loopback) {
         return match private_loopback(policy) {
             None => Verdict::pass(),
-            Some(_) if v6only() => Verdict::deny(Cause::NotAssigned),
+            Some(_) if server.v6only() => Verdict::deny(Cause::NotAssigned),
             Some(private) => Verdict::rewrite((mapped(private), asked.port)),
         };
     }
@@ -111,6 +150,13 @@ fn local6(
     match assigned6(policy) {
         None => Verdict::deny(Cause::NotAssigned),
         Some(_) if matches!(kind, Kind::Multicast | Kind::LinkLocal) => Verdict::pass(),
+        Some(own)
+            if is_dual(policy)
+                && asked.protocol == TCP
+                && is_taken(policy, asked, own, server, Found::Dual) =>
+        {
+            Verdict::deny(Cause::InUse)
+        }
         Some(own) if same6(&own, &address) && actual == asked.port => Verdict::pass(),
         Some(own) => Verdict::rewrite((own, actual)),
     }

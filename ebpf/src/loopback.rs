@@ -11,6 +11,8 @@ use crate::verdict::{assigned4, assigned6, private_loopback};
 pub enum Found {
     /// A server bound to this very address.
     Own,
+    /// A dual-stack server of the cgroup's, which is bound to its IPv4 address.
+    Dual,
     /// A server bound to the wildcard: the host's, or one of before the policy.
     Other,
     /// Nobody.
@@ -122,9 +124,15 @@ pub fn route(
     if let PortUse::Is(actual) = port(policy, call.protocol, call.port) {
         if let Some(own) = assigned6(policy)
             && call.can_be_v6
-            && matches!(find(Family::V6(own), actual), Found::Own)
         {
-            return Route::to(Family::V6(own), actual);
+            match find(Family::V6(own), actual) {
+                Found::Own => return Route::to(Family::V6(own), actual),
+                // From the private loopback, if that can be.
+                Found::Dual if private.is_none() || !call.can_be_v4 => {
+                    return Route::to(Family::V6(own), actual);
+                }
+                Found::Dual | Found::Other | Found::Nobody => {}
+            }
         }
         if let Some(own) = assigned4(policy)
             && call.can_be_v4

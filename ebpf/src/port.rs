@@ -8,7 +8,7 @@ use crate::abi::{PORT_RULES, Policy, PortRule};
 pub type Port = u16;
 
 /// `IPPROTO_TCP`
-const TCP: u32 = 6;
+pub const TCP: u32 = 6;
 /// `IPPROTO_UDP`
 const UDP: u32 = 17;
 /// `IPPROTO_UDPLITE`

@@ -115,6 +115,7 @@ impl Cause {
             Self::NotAssigned | Self::Immovable => 99,
             Self::Unreachable => 101,
             Self::Refused => 111,
+            Self::InUse => 98,
         }
     }
 }

@@ -4,10 +4,13 @@ mod common;
 
 use common::Said::{self, Deny, Pass, Rewrite};
 use common::{OWN4, OWN6, PRIVATE, TCP, UDP, auto, both, only4, only6, private, v4, v6};
-use common::{said, with_port, words};
+use common::{dual, no_lookup, said, server, with_port, words};
 use oci_bind_hook_ebpf::abi::{Cause, Policy, protocol};
-use oci_bind_hook_ebpf::address::{V4, V6};
+use oci_bind_hook_ebpf::address::{Family, V4, V6};
 use oci_bind_hook_ebpf::bind::{self, Asked};
+use oci_bind_hook_ebpf::dual::is_dual_bind;
+use oci_bind_hook_ebpf::loopback::Found;
+use oci_bind_hook_ebpf::port::Port;
 use proptest::prelude::*;
 
 const UNSPEC: u32 = 0;
@@ -28,7 +31,33 @@ fn bind4(policy: &Policy, asked: Asked, address: V4) -> Said<(V4, u16)> {
 }
 
 fn bind6(policy: &Policy, asked: Asked, address: V6, v6only: bool) -> Said<(V6, u16)> {
-    said(bind::bind6(policy, asked, address, || v6only))
+    let server = Server {
+        v6only,
+        can_be_dual: true,
+        find: no_lookup,
+    };
+    said(bind::bind6(policy, asked, address, &server))
+}
+
+/// An IPv6 socket that is about to be bound, in a network.
+struct Server<F> {
+    v6only: bool,
+    can_be_dual: bool,
+    find: F,
+}
+
+impl<F: Fn(Family, Port) -> Found> bind::Server for Server<F> {
+    fn v6only(&self) -> bool {
+        self.v6only
+    }
+
+    fn can_be_dual(&self) -> bool {
+        self.can_be_dual
+    }
+
+    fn find(&self, address: Family, port: Port) -> Found {
+        (self.find)(address, port)
+    }
 }
 
 /// The address alone of a verdict, whose port must be the one asked for.
@@ -91,6 +120,90 @@ fn ipv6_sockets() {
         let verdict = address(bind6(&policy, asked(INET6), v6(wanted), v6only));
         assert_eq!(verdict, expected.map(v6), "{row}: bind {wanted}");
     }
+}
+
+#[test]
+fn a_dual_stack_server() {
+    const MAPPED: &str = "::ffff:192.0.2.10";
+    let in_use = Deny(Cause::InUse);
+    let udp = Asked {
+        protocol: UDP,
+        ..asked(INET6)
+    };
+    let any_port = Asked {
+        port: 0,
+        ..asked(INET6)
+    };
+    let with = |wanted: &str, policy: Policy, call: Asked, v6only, can_be_dual, there: Found| {
+        let server = Server {
+            v6only,
+            can_be_dual,
+            find: server(OWN6, 80, there),
+        };
+        let wanted = v6(wanted);
+        let verdict = said(bind::bind6(&policy, call, wanted, &server));
+        let is_dual = match verdict {
+            Rewrite((actual, _)) => is_dual_bind(&policy, &wanted, &actual),
+            _ => false,
+        };
+        (verdict.map(|(address, _)| address), is_dual)
+    };
+    let policy = dual(both());
+    let (own4, own6) = (Rewrite(v6(MAPPED)), Rewrite(v6(OWN6)));
+    let tcp = asked(INET6);
+    let nobody = Found::Nobody;
+    for (wanted, policy, call, v6only, can_be_dual, there, expected) in [
+        ("::", policy, tcp, false, true, nobody, (own4, true)),
+        ("::", policy, any_port, false, true, nobody, (own6, false)),
+        ("::", policy, tcp, false, true, Found::Other, (own4, true)),
+        // Another member of a group.
+        ("::", policy, tcp, false, true, Found::Dual, (own4, true)),
+        ("::", policy, tcp, false, true, Found::Own, (in_use, false)),
+        ("::", policy, tcp, false, false, nobody, (own6, false)),
+        (
+            "::",
+            policy,
+            tcp,
+            false,
+            false,
+            Found::Dual,
+            (in_use, false),
+        ),
+        ("::", both(), tcp, false, true, nobody, (own6, false)),
+        ("::", policy, udp, false, true, nobody, (own6, false)),
+        ("::", policy, tcp, true, true, nobody, (own6, false)),
+        ("::", policy, tcp, true, true, Found::Own, (own6, false)),
+        ("::", policy, tcp, true, true, Found::Dual, (in_use, false)),
+        (OWN6, policy, tcp, false, true, Found::Dual, (in_use, false)),
+        (OWN6, policy, tcp, false, true, Found::Own, (Pass, false)),
+        (
+            "::ffff:0.0.0.0",
+            policy,
+            tcp,
+            false,
+            true,
+            nobody,
+            (own4, false),
+        ),
+        (
+            "fe80::1",
+            policy,
+            tcp,
+            false,
+            true,
+            Found::Dual,
+            (Pass, false),
+        ),
+    ] {
+        assert_eq!(
+            with(wanted, policy, call, v6only, can_be_dual, there),
+            expected,
+            "B10: {call:?} {wanted}, v6only {v6only}, {can_be_dual}, {there:?}"
+        );
+    }
+    let exempt = with_port(policy, 80, 0, protocol::TCP);
+    let found = with("::", exempt, tcp, false, true, Found::Own);
+    assert_eq!(found, (Pass, false), "B18");
 }
 
 #[test]

@@ -5,8 +5,8 @@ mod common;
 use common::{OWN4, OWN6, PRIVATE, TCP, auto, both, family, no_lookup, only4, only6, private};
 use common::{server, v4, v6, with_port};
 use oci_bind_hook_ebpf::abi::{Cause, protocol};
-use oci_bind_hook_ebpf::address::{Kind, kind4, kind6};
-use oci_bind_hook_ebpf::loopback::Found::{Nobody, Other, Own};
+use oci_bind_hook_ebpf::address::{Family, Kind, kind4, kind6};
+use oci_bind_hook_ebpf::loopback::Found::{Dual, Nobody, Other, Own};
 use oci_bind_hook_ebpf::loopback::{Loopback, Route, is_private, route};
 
 /// A call from an IPv4 socket to port 80.
@@ -62,6 +62,8 @@ fn auto_finds_the_moved_server() {
         (FROM_V6, server(OWN6, 80, Own), to(OWN6, 80)),
         (FROM_V6, server(OWN4, 80, Own), to(OWN4, 80)),
         (FROM_V6ONLY, server(OWN6, 80, Own), to(OWN6, 80)),
+        (FROM_V6, server(OWN6, 80, Dual), to(OWN6, 80)),
+        (FROM_V6ONLY, server(OWN6, 80, Dual), to(OWN6, 80)),
         (FROM_V6ONLY, server(OWN4, 80, Own), Route::HOST),
     ];
     for (call, find, expected) in rows {
@@ -95,11 +97,19 @@ fn private_never_reaches_the_host() {
         (FROM_V6, server(PRIVATE, 80, Own), to(PRIVATE, 80)),
         (FROM_V6, server(OWN6, 80, Own), to(OWN6, 80)),
         (FROM_V6ONLY, server(OWN6, 80, Own), to(OWN6, 80)),
+        (FROM_V6ONLY, server(OWN6, 80, Dual), to(OWN6, 80)),
         (FROM_V6ONLY, server(PRIVATE, 80, Own), refused),
     ];
     for (call, find, expected) in rows {
         assert_eq!(route(&policy, call, find), expected, "L4: {call:?}");
     }
+    // At its IPv4 address, it is called from the private loopback.
+    let dual = |address, _| match address {
+        Family::V4(address) if address == v4(OWN4) => Own,
+        Family::V6(_) => Dual,
+        Family::V4(_) => Nobody,
+    };
+    assert_eq!(route(&policy, FROM_V6, dual), to(OWN4, 80), "L4: dual");
 }
 
 #[test]

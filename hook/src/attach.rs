@@ -1,15 +1,17 @@
 //! Puts a policy on a cgroup, all or nothing, and takes it off.
 
 use anyhow::{Context as _, Result, ensure};
-use oci_bind_hook_ebpf::abi::Policy;
+use oci_bind_hook_ebpf::abi::{Policy, flag};
 use std::io;
 use std::os::fd::BorrowedFd;
 
 use crate::bpf;
 use crate::bpffs;
 use crate::cgroup::Cgroup;
+use crate::dual;
 use crate::memory::LockedMemory;
-use crate::programs::{Program, Programs};
+use crate::namespace::Namespace;
+use crate::programs::{self, Program, Programs};
 
 /// What to do with a cgroup that is under another policy already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +23,7 @@ pub enum Existing {
     Replace,
 }
 
-/// Puts `policy` on `cgroup`.
+/// Puts `policy` on `cgroup`, whose processes are in `namespace`.
 ///
 /// A policy that is there is replaced in one step: every call is decided by
 /// the old one or the new one. Between the first attachment and the first
@@ -32,14 +34,23 @@ pub enum Existing {
 ///
 /// If the cgroup is under another policy that may not be replaced, or the
 /// kernel refuses an attachment.
-pub fn attach(cgroup: &Cgroup, policy: &Policy, existing: Existing) -> Result<()> {
+pub fn attach(
+    cgroup: &Cgroup,
+    mut policy: Policy,
+    namespace: Namespace,
+    existing: Existing,
+) -> Result<()> {
     let programs = Programs::open_or_load()?;
     let _limit = LockedMemory::unlimited();
+    if let Some(theirs) = dual::decide(&mut policy, namespace)? {
+        dual::steer(policy.namespace, &theirs, &programs::directory())
+            .context("steer calls to servers of both families")?;
+    }
     let others = programs.other_versions_attached(cgroup.fd())?;
     let previous = current_policy(cgroup, &programs)?;
     ensure!(
         existing == Existing::Replace
-            || (others.is_empty() && previous.is_none_or(|previous| previous == *policy)),
+            || (others.is_empty() && previous.is_none_or(|previous| previous == policy)),
         "cgroup {} is under another policy already: it belongs to another container, \
          or the hook is configured twice; oci-bind-hook detach takes the policy off",
         cgroup.name()
@@ -52,24 +63,31 @@ pub fn attach(cgroup: &Cgroup, policy: &Policy, existing: Existing) -> Result<()
         attached: Vec::new(),
         is_kept: false,
     };
+    // A dual-stack server is bound by one program and found by the work of
+    // another: none is bound before both are there.
+    let mut first = policy;
+    first.flags &= !flag::DUAL | change.previous.flags;
     if previous.is_some() {
-        write_policy(&programs, cgroup, policy)?;
+        write_policy(&programs, cgroup, &first)?;
     }
     for (program, fd) in programs.iter() {
-        if !program.is_needed(policy) {
+        if !program.is_needed(&policy) {
             continue;
         }
         change.attach(program, fd)?;
         // The first attachment makes the storage that the policy goes into.
         if previous.is_none() && change.attached.len() == 1 {
-            write_policy(&programs, cgroup, policy)?;
+            write_policy(&programs, cgroup, &first)?;
         }
+    }
+    if first != policy {
+        write_policy(&programs, cgroup, &policy)?;
     }
     for other in others {
         detach_version(cgroup, &other)?;
     }
     for (program, fd) in programs.iter() {
-        if previous.is_some() && !program.is_needed(policy) {
+        if previous.is_some() && !program.is_needed(&policy) {
             detach_one(cgroup, program, fd)?;
         }
     }

@@ -10,7 +10,8 @@
 )]
 
 use aya_obj::generated::{
-    BPF_F_ALLOW_MULTI, bpf_attach_type, bpf_attr, bpf_cmd, bpf_map_info, bpf_prog_info,
+    BPF_F_ALLOW_MULTI, bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info, bpf_map_info,
+    bpf_prog_info,
 };
 use oci_bind_hook_ebpf::abi::{Counters, Policy};
 use std::ffi::CString;
@@ -63,6 +64,40 @@ pub fn detach(
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Attaches a program to the lookups of a network namespace, beside those that
+/// are there, for as long as the link lives (`BPF_LINK_CREATE`).
+pub fn link_to_namespace(
+    program: BorrowedFd<'_>,
+    namespace: BorrowedFd<'_>,
+) -> io::Result<OwnedFd> {
+    let mut attr = zeroed();
+    attr.link_create.__bindgen_anon_1.prog_fd = number(program);
+    attr.link_create.__bindgen_anon_2.target_fd = number(namespace);
+    attr.link_create.attach_type = bpf_attach_type::BPF_SK_LOOKUP as u32;
+    let fd = call(bpf_cmd::BPF_LINK_CREATE, &mut attr)?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The inode of the network namespace of a link; 0 once it is gone.
+pub fn namespace_of_link(link: BorrowedFd<'_>) -> io::Result<u32> {
+    // SAFETY: a plain struct of integers, for which zero is a value.
+    let mut info: bpf_link_info = unsafe { std::mem::zeroed() };
+    ask(link, &mut info)?;
+    // SAFETY: the kernel has set this member of the union, or left it zero.
+    Ok(unsafe { info.__bindgen_anon_1.netns.netns_ino })
+}
+
+/// Pins a program, map or link (`BPF_OBJ_PIN`).
+pub fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut attr = zeroed();
+    attr.__bindgen_anon_4.pathname = path.as_ptr() as u64;
+    attr.__bindgen_anon_4.bpf_fd = number(object);
+    call(bpf_cmd::BPF_OBJ_PIN, &mut attr)?;
+    Ok(())
 }
 
 /// The ids of the programs attached to this cgroup itself, not to its

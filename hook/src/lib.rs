@@ -17,6 +17,7 @@ mod check;
 pub mod cli;
 mod commands;
 pub mod config;
+pub mod dual;
 pub mod loader;
 mod memory;
 pub mod namespace;

@@ -1,15 +1,17 @@
 //! Loads the embedded object into the kernel and pins what is in it: the one
 //! slow step, taken by the first container after boot.
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use aya::programs::{Program, ProgramError, ProgramType};
 use aya::sys::{BpfHelper, is_helper_supported};
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use oci_bind_hook_ebpf::abi::{
-    COUNTERS_MAP, HAS_SET_RETVAL, POLICY_MAP, V6ONLY_BIT, V6ONLY_UNKNOWN,
+    COUNTERS_MAP, DUAL_COUNTS_MAP, DUAL_MAP, HAS_SET_RETVAL, MPTCP_BIT, MPTCP_UNKNOWN, NAMESPACE,
+    POLICY_MAP, V6ONLY_BIT, V6ONLY_UNKNOWN,
 };
 use std::fs::{self, DirBuilder};
 use std::io::ErrorKind;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
@@ -17,6 +19,9 @@ use crate::btf;
 use crate::memory::LockedMemory;
 use crate::privileges::REMEDY;
 use crate::programs::{COUNTERS_PIN, POLICY_PIN, PROGRAMS, VERSION};
+
+/// The maps of dual-stack servers, each with the name of its pin.
+const DUAL_PINS: [(&str, &str); 2] = [(DUAL_MAP, "dual"), (DUAL_COUNTS_MAP, "dual-counts")];
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/oci-bind-hook.bpf.o"));
 
@@ -66,13 +71,43 @@ pub fn load_each() -> Result<Vec<(&'static str, Result<()>)>> {
         .collect())
 }
 
+/// Loads the program that finds the dual-stack servers of one network
+/// namespace, by its cookie, with the maps pinned in `pins`.
+///
+/// # Errors
+///
+/// If the kernel refuses the program, or a map cannot be opened.
+pub fn load_steer(pins: &Path, namespace: u64) -> Result<OwnedFd> {
+    let mut loader = EbpfLoader::new();
+    for (map, pin) in DUAL_PINS {
+        let pin = pins.join(pin);
+        // aya would make another map.
+        ensure!(
+            pin.exists(),
+            "open {}: no such pin: remove what is beside it, and load makes all anew",
+            pin.display()
+        );
+        loader.map_pin_path(map, pin);
+    }
+    let mut ebpf = loader
+        .override_global(NAMESPACE, &namespace, true)
+        .load(OBJECT)
+        .context("load the eBPF object")?;
+    let program = load_program(&mut ebpf, "steer")?;
+    let fd = program.fd().context("load program steer")?;
+    Ok(fd.as_fd().try_clone_to_owned()?)
+}
+
 /// The object with its maps made, and its globals set for this kernel.
 fn open() -> Result<Ebpf> {
     let has_set_retval = u8::from(has_set_retval()?);
-    let v6only_bit = v6only_bit();
+    let types = fs::read(btf::VMLINUX).unwrap_or_default();
+    let v6only_bit = v6only_bit(&types);
+    let mptcp_bit = mptcp_bit(&types);
     EbpfLoader::new()
         .override_global(HAS_SET_RETVAL, &has_set_retval, true)
         .override_global(V6ONLY_BIT, &v6only_bit, true)
+        .override_global(MPTCP_BIT, &mptcp_bit, true)
         .load(OBJECT)
         .context("load the eBPF object: needs Linux 5.10 or later, CAP_BPF and CAP_NET_ADMIN")
 }
@@ -84,6 +119,8 @@ fn load_program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program> {
     match program {
         Program::CgroupSockAddr(program) => program.load(),
         Program::CgroupSkb(program) => program.load(),
+        Program::SockOps(program) => program.load(),
+        Program::SkLookup(program) => program.load(),
         _ => bail!("program {name} of the eBPF object is of an unknown type"),
     }
     .map_err(explain)
@@ -110,7 +147,8 @@ fn pin_all(ebpf: &mut Ebpf, directory: &Path) -> Result<()> {
             .pin(&pin)
             .with_context(|| format!("pin program {name} at {}", pin.display()))?;
     }
-    for (name, pin) in [(POLICY_MAP, POLICY_PIN), (COUNTERS_MAP, COUNTERS_PIN)] {
+    let maps = [(POLICY_MAP, POLICY_PIN), (COUNTERS_MAP, COUNTERS_PIN)];
+    for (name, pin) in maps.into_iter().chain(DUAL_PINS) {
         let map = ebpf
             .map(name)
             .with_context(|| format!("the eBPF object has no map {name}"))?;
@@ -170,9 +208,11 @@ fn has_set_retval() -> Result<bool> {
 /// Where the kernel keeps IPV6_V6ONLY. Without type information the programs
 /// do without: then a v6only wildcard bind in a cgroup with an IPv4 address
 /// alone fails with EINVAL instead of EADDRNOTAVAIL.
-fn v6only_bit() -> u32 {
-    fs::read(btf::VMLINUX)
-        .map_err(anyhow::Error::from)
-        .and_then(|types| btf::member_bit(&types, "sock_common", "skc_ipv6only"))
-        .unwrap_or(V6ONLY_UNKNOWN)
+fn v6only_bit(types: &[u8]) -> u32 {
+    btf::member_bit(types, "sock_common", "skc_ipv6only").unwrap_or(V6ONLY_UNKNOWN)
+}
+
+/// Where the kernel keeps that a TCP socket is part of a Multipath TCP one.
+fn mptcp_bit(types: &[u8]) -> u32 {
+    btf::member_bit(types, "tcp_sock", "is_mptcp").unwrap_or(MPTCP_UNKNOWN)
 }

@@ -1,10 +1,12 @@
 //! Network namespaces: those of others are entered on a thread that ends there.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use rustix::fs::{Mode, OFlags, fstat, open, stat};
 use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketType, socket};
 use rustix::process::{Pid, getpid};
 use rustix::thread::{LinkNameSpaceType, gettid, move_into_link_name_space};
 
@@ -34,6 +36,48 @@ impl Namespace {
             },
             Self::Own => act(),
         }
+    }
+}
+
+/// The namespace of the calling thread.
+///
+/// # Errors
+///
+/// If there is no /proc.
+pub fn open_own() -> Result<OwnedFd> {
+    let own = own();
+    open(own, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .with_context(|| format!("open {own}: is proc mounted at /proc?"))
+}
+
+/// The cookie of the calling thread's namespace, which no other gets until the
+/// host boots (`SO_NETNS_COOKIE`); none before Linux 5.14.
+///
+/// # Errors
+///
+/// If there can be no socket to ask.
+#[expect(unsafe_code, reason = "an option that rustix does not know")]
+pub fn cookie() -> Result<Option<u64>> {
+    let socket = socket(AddressFamily::UNIX, SocketType::DGRAM, None)
+        .context("make a socket, to ask for the network namespace's cookie")?;
+    let mut cookie = 0_u64;
+    let mut length = libc::socklen_t::try_from(size_of::<u64>())?;
+    // SAFETY: the kernel writes to as many bytes as it is told of.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 {
+        return Ok(Some(cookie));
+    }
+    match io::Error::last_os_error() {
+        error if error.raw_os_error() == Some(libc::ENOPROTOOPT) => Ok(None),
+        error => Err(error).context("ask for the network namespace's cookie"),
     }
 }
 

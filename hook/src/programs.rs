@@ -49,9 +49,12 @@ const CALLS: u32 = flag::ACTIVE;
 const NAMES: u32 = flag::LOOPBACK_AUTO | flag::LOOPBACK_PRIVATE;
 /// Programs that see every packet.
 const PACKETS: u32 = flag::GUARD;
+/// The program that enters dual-stack servers into the map.
+const SERVERS: u32 = flag::DUAL;
 
-/// All programs, in the order of attachment.
-pub const PROGRAMS: [Program; 14] = [
+/// All programs, in the order of attachment; first those that count, in the
+/// order of [`oci_bind_hook_ebpf::abi::Hook`].
+pub const PROGRAMS: [Program; 15] = [
     program("bind4", bpf_attach_type::BPF_CGROUP_INET4_BIND, CALLS),
     program("bind6", bpf_attach_type::BPF_CGROUP_INET6_BIND, CALLS),
     program("connect4", bpf_attach_type::BPF_CGROUP_INET4_CONNECT, CALLS),
@@ -82,6 +85,7 @@ pub const PROGRAMS: [Program; 14] = [
     ),
     program("egress", bpf_attach_type::BPF_CGROUP_INET_EGRESS, PACKETS),
     program("ingress", bpf_attach_type::BPF_CGROUP_INET_INGRESS, PACKETS),
+    program("listen", bpf_attach_type::BPF_CGROUP_SOCK_OPS, SERVERS),
 ];
 
 /// Name of the pinned policy map.

@@ -74,6 +74,7 @@ const CAUSES: [&str; abi::CAUSES] = [
     "unreachable",
     "immovable",
     "refused",
+    "in-use",
 ];
 
 impl From<&abi::Counters> for Counters {

@@ -8,7 +8,7 @@ use libtest_mimic::Trial;
 use oci_bind_hook_tests::container::Container;
 use oci_bind_hook_tests::foreign::{BIND4, CONNECT4, Foreign, Member, Mode, SENDMSG4};
 use oci_bind_hook_tests::hook::V6;
-use oci_bind_hook_tests::net::ANY4;
+use oci_bind_hook_tests::net::{ANY4, has_dual};
 use oci_bind_hook_tests::socket::{TCP4, at};
 use rustix::io::Errno;
 
@@ -29,6 +29,11 @@ pub fn trials() -> Vec<Trial> {
                 said.line("ok", SUBJECT, &[&format!("{name}: ")])?;
             }
             Ok(())
+        }),
+        trial("kernel: servers of both families", |place| {
+            let level = if has_dual() { "ok" } else { "note" };
+            let said = place.check(&[])?;
+            said.line(level, SUBJECT, &["dual-stack: "]).map(drop)
         }),
         trial("kernel: the errno of a refusal", |place| {
             let container = Container::new()?;

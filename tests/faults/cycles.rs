@@ -4,10 +4,11 @@ use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
+use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::container::Container;
 use oci_bind_hook_tests::hook::{BOTH, Hook, Policy, V4, inside};
-use oci_bind_hook_tests::net::{ANY4, ANY6, CIP4, CIP6};
-use oci_bind_hook_tests::socket::{TCP4, UDP6, at};
+use oci_bind_hook_tests::net::{ANY4, ANY6, CIP4, CIP6, has_dual, mapped};
+use oci_bind_hook_tests::socket::{TCP4, TCP6, UDP6, at};
 use oci_bind_hook_tests::{harness, process};
 
 use crate::nothing_left::Before;
@@ -31,7 +32,8 @@ const TOLERANCES: [(&str, u64); 2] = [("Percpu", 512), ("SUnreclaim", 16 * 1024)
 pub fn trials() -> Vec<Trial> {
     let trial = |name: String, test: fn(&Hook, usize) -> Result<()>, count| {
         harness::unpinned(name, move |hook| {
-            hook.load()?;
+            // All programs, that for this network namespace too.
+            hook.attach(&Cgroup::new()?, FULL)?;
             test(hook, count)
         })
     };
@@ -50,9 +52,13 @@ fn come_and_go(hook: &Hook, count: usize) -> Result<()> {
         let container = Container::below(&before.scope)?;
         let output = hook.create_runtime(container.state_with(FULL).to_string().as_bytes())?;
         ensure!(output.status.success(), "{output:?}");
-        for (kind, any, own) in [(TCP4, ANY4, CIP4), (UDP6, ANY6, CIP6)] {
+        let dual = if has_dual() { mapped(CIP4) } else { CIP6 };
+        for (kind, any, own) in [(TCP4, ANY4, CIP4), (UDP6, ANY6, CIP6), (TCP6, ANY6, dual)] {
             let server = container.init.socket(kind)?;
-            server.bind(at(any, 0, 0))?;
+            server.bind(at(any, 8080, 0))?;
+            if kind.tcp {
+                server.listen()?;
+            }
             let name = server.local()?.ip();
             ensure!(name == own, "it is at {name}");
         }

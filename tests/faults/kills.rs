@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
-use oci_bind_hook_tests::bpf::{self, ATTACH_TYPES, NAME_TYPES, PACKET_TYPES};
+use oci_bind_hook_tests::bpf;
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::container::Container;
 use oci_bind_hook_tests::hook::{BOTH, Hook, Policy, V4};
-use oci_bind_hook_tests::net::{ANY4, CIP4};
+use oci_bind_hook_tests::net::{ANY4, CIP4, has_dual};
 use oci_bind_hook_tests::process::{PATIENCE, Running, Signal};
 use oci_bind_hook_tests::socket::{TCP4, at};
 use oci_bind_hook_tests::{harness, host};
@@ -106,8 +106,13 @@ pub fn time(what: impl FnOnce() -> Result<()>) -> Result<Duration> {
     Ok(start.elapsed())
 }
 
+/// Loads all programs, and has one steer calls in this network namespace.
+fn load(hook: &Hook) -> Result<()> {
+    created(hook, &Cgroup::new()?)
+}
+
 fn create_runtime(hook: &Hook) -> Result<()> {
-    hook.load()?;
+    load(hook)?;
     let before = Before::now()?;
     let mut moments = Moments::within(time(|| created(hook, &before.scope))?);
     for _ in 0..rounds(100, 1000) {
@@ -172,9 +177,13 @@ fn created(hook: &Hook, scope: &Cgroup) -> Result<()> {
 
 fn assert_complete(cgroup: &Cgroup) -> Result<()> {
     let found = bpf::attached(File::open(cgroup.path())?)?;
-    let all = ATTACH_TYPES.len() + NAME_TYPES.len() + PACKET_TYPES.len();
+    let dual = if has_dual() {
+        bpf::SERVER_TYPES.len()
+    } else {
+        0
+    };
     ensure!(
-        found.len() == all && found.iter().all(|(_, ids)| ids.len() == 1),
+        found.len() == bpf::all_types().len() + dual && found.iter().all(|(_, ids)| ids.len() == 1),
         "not one program of each type: {found:?}"
     );
     Ok(())
@@ -182,7 +191,7 @@ fn assert_complete(cgroup: &Cgroup) -> Result<()> {
 
 /// Whatever a killed `attach` has left, the next one makes it whole.
 fn attach(hook: &Hook) -> Result<()> {
-    hook.load()?;
+    load(hook)?;
     let before = Before::now()?;
     let cgroup = before.scope.child("target")?;
     let mut moments = Moments::within(time(|| hook.attach(&cgroup, FULL))?);
@@ -208,7 +217,7 @@ fn attach(hook: &Hook) -> Result<()> {
 }
 
 fn detach(hook: &Hook) -> Result<()> {
-    hook.load()?;
+    load(hook)?;
     let before = Before::now()?;
     let cgroup = before.scope.child("target")?;
     hook.attach(&cgroup, FULL)?;

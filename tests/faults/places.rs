@@ -30,7 +30,7 @@ pub fn trials() -> Vec<Trial> {
     vec![
         harness::unpinned("no bpffs is mounted", without_bpffs),
         harness::unpinned("a bpffs that is read-only, with pins", |hook| {
-            hook.load()?;
+            starts(hook)?;
             read_only(Path::new(BPFFS))?;
             starts(hook)
         }),

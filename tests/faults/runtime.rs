@@ -36,7 +36,8 @@ pub fn trials() -> Vec<Trial> {
 /// Whenever runc dies, the hook ends too, and has not touched the cgroup that
 /// runc was in. The container's goes with the container.
 fn killed(hook: &Hook) -> Result<()> {
-    hook.load()?;
+    // All programs, that for this network namespace too.
+    hook.attach(&Cgroup::new()?, BOTH)?;
     let before = Before::now()?;
     let caller = before.scope.child("caller")?;
     let directory = tempfile::tempdir()?;

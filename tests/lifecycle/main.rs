@@ -2,6 +2,7 @@
 
 mod change;
 mod cold_start;
+mod dual;
 mod pins;
 mod policy;
 mod rollback;
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
         [
             change::trials(),
             cold_start::trials(),
+            dual::trials(),
             pins::trials(),
             policy::trials(),
             rollback::trials(),

@@ -5,21 +5,25 @@ use std::fs::File;
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 use oci_bind_hook_tests::agent::Agent;
-use oci_bind_hook_tests::bpf::{self, ATTACH_TYPES, NAME_TYPES, PACKET_TYPES};
+use oci_bind_hook_tests::bpf::{self, SERVER_TYPES};
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::foreign::{Foreign, Mode};
-use oci_bind_hook_tests::hook::{Hook, Policy, V4};
-use oci_bind_hook_tests::net::{ANY4, Net};
+use oci_bind_hook_tests::hook::{BOTH, Hook, Policy};
+use oci_bind_hook_tests::net::{ANY4, Net, has_dual};
 use oci_bind_hook_tests::socket::{TCP4, at};
 use oci_bind_hook_tests::{harness, process};
 
 /// A policy that needs every program.
-const POLICY: Policy = V4.loopback("auto").guarded();
+const POLICY: Policy = BOTH.loopback("auto").guarded();
 
 /// All trials of this file.
 pub fn trials() -> Vec<Trial> {
-    let all = || ATTACH_TYPES.iter().chain(&NAME_TYPES).chain(&PACKET_TYPES);
-    let mut trials: Vec<_> = all()
+    let mut all = bpf::all_types();
+    if has_dual() {
+        all.extend(SERVER_TYPES);
+    }
+    let mut trials: Vec<_> = all
+        .iter()
         .map(|&(name, attach_type)| {
             harness::trial(
                 format!("attach where {name} belongs to an ancestor"),
@@ -27,7 +31,7 @@ pub fn trials() -> Vec<Trial> {
             )
         })
         .collect();
-    trials.extend(all().map(|&(name, attach_type)| {
+    trials.extend(all.iter().map(|&(name, attach_type)| {
         harness::trial(
             format!("attach where {name} belongs to somebody else"),
             move || Net::isolated(move |_| beside(attach_type)),

@@ -74,6 +74,18 @@ pub const NEVER: &[Unseen] = &[
         "the thread that entered it panicked",
         "A bug: report it.",
     ),
+    unseen("namespace.rs", "make a socket, to ask", KERNEL),
+    unseen(
+        "namespace.rs",
+        "ask for the network namespace's cookie",
+        KERNEL,
+    ),
+    unseen(
+        "namespace.rs",
+        "open {own}",
+        "It was there to look at the addresses.",
+    ),
+    unseen("loader.rs", "load program steer", BUILD),
     unseen(
         "addresses/dump.rs",
         "list addresses: malformed reply",
@@ -123,6 +135,7 @@ pub const NEVER: &[Unseen] = &[
 
 const FINDING: &str = "what check finds is no failure of the command: tests/check has it";
 const LOGGED: &str = "a line of the log: tests/input/logging.rs reads those";
+const SERVERS: &str = "a line of the log: tests/lifecycle/dual.rs reads it";
 const SYNTAX: &str = "what is looked for in other programs' text";
 
 /// Texts that are no messages, and that nobody reads.
@@ -135,6 +148,9 @@ pub const NOT_SAID: &[Unseen] = &[
     ),
     unseen("run/mod.rs", "cgroup {name} uses {plan}, to run {}", LOGGED),
     unseen("attach.rs", "detached {} from cgroup {}", LOGGED),
+    unseen("dual.rs", "both need Linux 5.14", SERVERS),
+    unseen("dual.rs", "a server at :: answers at the IPv6", SERVERS),
+    unseen("dual.rs", "steers calls in network namespace", SERVERS),
     unseen(
         "cgroup.rs",
         "its own, since none above is named after the container",

@@ -12,7 +12,7 @@ use oci_bind_hook_tests::process;
 use rustix::fs::{FlockOperation, flock};
 use rustix::mount::{MountFlags, mount, mount_remount};
 
-use crate::programs::{ROOT, load, version};
+use crate::programs::{ROOT, attach_both, load, version};
 use crate::row::{Area, Row};
 use crate::scene::Scene;
 use crate::surroundings::{FILES, short_of_descriptors, without};
@@ -60,6 +60,19 @@ pub const AREA: Area = Area {
             test: |scene| {
                 read_only()?;
                 process::run(&mut load(scene), b"")
+            },
+        },
+        Row {
+            cause: "bpffs is read-only, and a container has both families: the first of its \
+                network namespace.",
+            message: "steer calls to servers of both families: pin the link at \
+                /sys/fs/bpf/oci-bind-hook/VERSION/steer-COOKIE: Read-only file system (os error 30)",
+            remedy: "Mount it writable: `mount -o remount,rw /sys/fs/bpf`.",
+            test: |scene| {
+                scene.hook.load()?;
+                read_only()?;
+                let cgroup = scene.cgroup()?;
+                process::run(&mut attach_both(scene, &cgroup), b"")
             },
         },
         Row {

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use oci_bind_hook_tests::bpf::ATTACH_TYPES;
+use oci_bind_hook_tests::bpf::{ATTACH_TYPES, SK_LOOKUP};
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::foreign::{BIND4, Foreign, Mode};
-use oci_bind_hook_tests::hook::V4;
+use oci_bind_hook_tests::hook::{BOTH, V4};
 use oci_bind_hook_tests::host;
 use oci_bind_hook_tests::process;
 
@@ -104,6 +104,34 @@ pub const AREA: Area = Area {
             },
         },
         Row {
+            cause: "A container with both families, in a network namespace that is full.",
+            message: "steer calls to servers of both families: attach program steer to the \
+                network namespace: needs CAP_NET_ADMIN, CAP_BPF, and that it has fewer than 64 such \
+                programs (bpftool net shows them): Argument list too long (os error 7)",
+            remedy: "Take off what is not needed.",
+            test: |scene| {
+                let cgroup = scene.cgroup()?;
+                let mut full = Vec::new();
+                for _ in 0..MAX_PROGRAMS {
+                    full.push(Foreign::permit(SK_LOOKUP)?.link()?);
+                }
+                process::run(&mut attach_both(scene, &cgroup), b"")
+            },
+        },
+        Row {
+            cause: "The pin of a map is missing, which a container with both families needs.",
+            message: "steer calls to servers of both families: open \
+                /sys/fs/bpf/oci-bind-hook/VERSION/dual: no such pin: remove what is beside it, and \
+                load makes all anew",
+            remedy: "Containers keep their programs, but servers of both families are called at \
+                IPv4 alone until they are started again.",
+            test: |scene| {
+                let cgroup = scene.cgroup()?;
+                fs::remove_file(version(scene)?.join("dual"))?;
+                process::run(&mut attach_both(scene, &cgroup), b"")
+            },
+        },
+        Row {
             cause: "The container's cgroup has a policy before the container has run.",
             message: "container ID: cgroup /CGROUP is under another policy already: it belongs to \
                 another container, or the hook is configured twice; oci-bind-hook detach takes the \
@@ -170,6 +198,16 @@ pub const AREA: Area = Area {
 /// `load`
 pub fn load(scene: &Scene) -> Command {
     scene.command("load", &[])
+}
+
+/// `attach` of a policy of both families.
+pub fn attach_both(scene: &Scene, cgroup: &Cgroup) -> Command {
+    let mut attach = scene.hook.command("attach");
+    attach
+        .arg("--cgroup")
+        .arg(cgroup.path())
+        .args(BOTH.options());
+    attach
 }
 
 /// The directory with this version's pins.

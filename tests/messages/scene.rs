@@ -18,11 +18,14 @@ use regex::Regex;
 /// A version's directory of pins, and the like.
 static VERSION: LazyLock<Regex> = LazyLock::new(|| pattern(r"\b[0-9a-f]{16}\b"));
 /// One of the maps, of which the loader takes any first.
-static MAP: LazyLock<Regex> = LazyLock::new(|| pattern("`[A-Z]+`"));
+static MAP: LazyLock<Regex> = LazyLock::new(|| pattern("create map `[A-Z_]+`"));
 /// What the verifier says, which depends on the kernel.
 static VERIFIER: LazyLock<Regex> = LazyLock::new(|| pattern("the verifier says \".*?\""));
 /// The cgroup of a `run`.
 static RUN: LazyLock<Regex> = LazyLock::new(|| pattern(r"oci-bind-hook-run-\d+"));
+
+/// A pin that is named by the cookie of a network namespace.
+static COOKIE: LazyLock<Regex> = LazyLock::new(|| pattern(r"\bsteer-[0-9a-f]+"));
 
 fn pattern(pattern: &str) -> Regex {
     Regex::new(pattern).expect("a correct pattern")
@@ -90,8 +93,9 @@ impl Scene {
                 message.replace(text, name)
             });
         let named = VERSION.replace_all(&named, "VERSION");
+        let named = COOKIE.replace_all(&named, "steer-COOKIE");
         let named = VERIFIER.replace_all(&named, "the verifier says \"...\"");
-        let named = MAP.replace_all(&named, "`MAP`");
+        let named = MAP.replace_all(&named, "create map `MAP`");
         RUN.replace_all(&named, "oci-bind-hook-run-PID")
             .into_owned()
     }

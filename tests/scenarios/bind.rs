@@ -10,7 +10,7 @@ use oci_bind_hook_tests::socket::{Kind, Outcome, TCP4, TCP6, UDP4, UDP6, bind_un
 use rustix::io::Errno;
 
 use crate::observe::{PORT, answer, bind, bind_port0, done};
-use crate::row::{ANY_POLICY, Row, Site, WITH_BOTH, WITH4, WITH6, WITHOUT4, WITHOUT6, denied, row};
+use crate::row::{ANY_POLICY, Row, Site, WITH4, WITH6, WITHOUT4, WITHOUT6, denied, row};
 
 const LOOP4_ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 9, 8, 7));
 const GROUP4: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 251));
@@ -47,9 +47,6 @@ fn moved() -> Vec<Line> {
         ("B8", WITHOUT6, UDP6, ANY6, Ok(MAPPED_CIP), Ok(ANY6)),
         ("B9", WITHOUT4, TCP6, ANY6, Ok(CIP6), Ok(ANY6)),
         ("B9", WITHOUT4, UDP6, ANY6, Ok(CIP6), Ok(ANY6)),
-        // Until one socket can answer at both addresses, as documented.
-        ("B10", WITH_BOTH, TCP6, ANY6, Ok(CIP6), Ok(ANY6)),
-        ("B10", WITH_BOTH, UDP6, ANY6, Ok(CIP6), Ok(ANY6)),
         ("B11", WITH6, TCP6.v6only(), ANY6, Ok(CIP6), Ok(ANY6)),
         ("B11", WITH6, UDP6.v6only(), ANY6, Ok(CIP6), Ok(ANY6)),
         ("B11", WITHOUT6, TCP6.v6only(), ANY6, nowhere, Ok(ANY6)),

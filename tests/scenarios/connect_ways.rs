@@ -89,7 +89,7 @@ fn by_ring() -> Vec<Row> {
     for (policies, kind, asked, inside) in [
         (WITH4, TCP4, ANY4, Ok(CIP4)),
         (WITH4, UDP4, OTHER4, Ok(CIP4)),
-        (WITH6, TCP6, ANY6, Ok(CIP6)),
+        (WITHOUT4, TCP6, ANY6, Ok(CIP6)),
         (WITHOUT4, UDP4, ANY4, denied(Errno::ADDRNOTAVAIL)),
     ] {
         let what = format!("{kind:?} bind {asked} by io_uring");

@@ -5,11 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Result, ensure};
 use libc::{IPPROTO_IPV6, IPV6_MULTICAST_IF};
-use oci_bind_hook_tests::bpf::{self, ATTACH_TYPES, NAME_TYPES, PACKET_TYPES};
+use oci_bind_hook_tests::bpf::{self, ATTACH_TYPES, NAME_TYPES, PACKET_TYPES, SERVER_TYPES};
 use oci_bind_hook_tests::counters::dropped;
 use oci_bind_hook_tests::hook::{BOTH, Policy, V4, V6};
 use oci_bind_hook_tests::net::{
-    CIP4, CIP6, HOST4, HOST6, LOOP4, LOOP6, OTHER4, OTHER6, PEER4, PEER6,
+    CIP4, CIP6, HOST4, HOST6, LOOP4, LOOP6, OTHER4, OTHER6, PEER4, PEER6, has_dual,
 };
 use oci_bind_hook_tests::socket::{Socket, TCP4, UDP4, UDP6};
 use rustix::io::Errno;
@@ -161,6 +161,7 @@ fn needed(scene: &Scene) -> Result<()> {
     let names = |of: &[(&'static str, u32)]| of.iter().map(|(name, _)| *name).collect::<Vec<_>>();
     let calls = names(&ATTACH_TYPES);
     let (redirects, packets) = (names(&NAME_TYPES), names(&PACKET_TYPES));
+    let servers = names(&SERVER_TYPES);
     for (policy, expected) in [
         (V4, vec![&calls]),
         (V4.loopback("auto"), vec![&calls, &redirects]),
@@ -172,6 +173,14 @@ fn needed(scene: &Scene) -> Result<()> {
         (
             V4.loopback("auto").guarded(),
             vec![&calls, &redirects, &packets],
+        ),
+        (
+            BOTH,
+            if has_dual() {
+                vec![&calls, &servers]
+            } else {
+                vec![&calls]
+            },
         ),
         (V4, vec![&calls]),
     ] {

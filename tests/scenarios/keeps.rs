@@ -13,7 +13,7 @@ use oci_bind_hook_tests::far::{
     FAR_MTU, FAR4, FAR6, Host, NO_HOST4, ROUTER_LINK6, ROUTER4, ROUTER6,
 };
 use oci_bind_hook_tests::hook::{BOTH, Policy};
-use oci_bind_hook_tests::net::{ANY4, ANY6, CIP4, CIP6, HOST4, HOST6, LINK6};
+use oci_bind_hook_tests::net::{ANY4, ANY6, CIP4, CIP6, HOST4, HOST6, LINK6, has_dual};
 use oci_bind_hook_tests::socket::{Kind, PATIENCE, Socket, TCP4, TCP6, UDP4, UDP6, at};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, socket_with, sockopt};
@@ -229,7 +229,7 @@ fn clients(scene: &Scene, [router, far]: &[Host; 2]) -> Result<()> {
 fn servers(scene: &Scene, [_, far]: &[Host; 2]) -> Result<()> {
     for (tcp, udp, any, own, host) in [
         (TCP4, UDP4, ANY4, CIP4, HOST4),
-        (TCP6, UDP6, ANY6, CIP6, HOST6),
+        (TCP6.v6only(), UDP6, ANY6, CIP6, HOST6),
     ] {
         let server = scene.agent.socket(tcp)?;
         open(&server, at(any, PORT, 0))?;
@@ -251,6 +251,16 @@ fn servers(scene: &Scene, [_, far]: &[Host; 2]) -> Result<()> {
         let (_, from) = server.receive()?;
         server.send(Some(from), b"pong")?;
         ensure!(client.receive_connected()? == b"pong", "no pong");
+    }
+    if has_dual() {
+        let server = scene.agent.socket(TCP6)?;
+        open(&server, at(ANY6, PORT + 1, 0))?;
+        for (kind, own) in [(TCP4, CIP4), (TCP6, CIP6)] {
+            let client = far.within(|| Socket::new(kind))?;
+            client.connect(at(own, PORT + 1, 0))?;
+            server.accept()?.send(None, b"pong")?;
+            ensure!(client.receive_connected()? == b"pong", "no pong from {own}");
+        }
     }
     Ok(())
 }

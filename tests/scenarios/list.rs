@@ -27,7 +27,7 @@ pub const LIST: &[Item] = &[
     item("B7", "bind multicast, 255.255.255.255, fe80::/10", ALL),
     item("B8", "bind ::, not v6only, only IPv4 assigned", ALL),
     item("B9", "bind ::, not v6only, only IPv6 assigned", ALL),
-    item("B10", "bind ::, not v6only, both assigned (see Limits)", ALL),
+    item("B10", "bind ::, not v6only, both assigned (see Limits)", "5.14; IPv6 alone before"),
     item("B11", "bind ::, v6only", ERRNO),
     item("B12", "bind ::ffff:0.0.0.0, ::ffff:other", ALL),
     item("B13", "bind in a family that is not assigned", ERRNO),

@@ -10,6 +10,8 @@ mod connect;
 mod connect_again;
 mod connect_ways;
 mod counted;
+mod dual;
+mod dual_servers;
 mod foreign;
 mod guard;
 mod inherit;
@@ -42,6 +44,8 @@ use semantics::Trials;
 /// The files, each with the rows it holds.
 const TABLES: &[fn() -> Vec<Row>] = &[
     bind::rows,
+    dual::rows,
+    dual_servers::rows,
     bind_options::rows,
     neighbours::rows,
     connect::rows,

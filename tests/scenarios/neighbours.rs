@@ -20,7 +20,7 @@ pub fn rows() -> Vec<Row> {
     let mut rows: Vec<_> = [
         (TCP4, ANY4, [CIP4, OTHER4, HOST4]),
         (UDP4, ANY4, [CIP4, OTHER4, HOST4]),
-        (TCP6, ANY6, [CIP6, OTHER6, HOST6]),
+        (TCP6.v6only(), ANY6, [CIP6, OTHER6, HOST6]),
         (UDP6, ANY6, [CIP6, OTHER6, HOST6]),
     ]
     .map(|(kind, any, inside)| {

@@ -71,13 +71,13 @@ fn moved() -> Vec<Row> {
         (MOVED, UDP4, ANY4, (CIP4, ACTUAL)),
         (MOVED, TCP4, CIP4, (CIP4, ACTUAL)),
         (MOVED, TCP4, OTHER4, (CIP4, ACTUAL)),
-        (MOVED, TCP6, ANY6, (CIP6, ACTUAL)),
+        (MOVED, TCP6.v6only(), ANY6, (CIP6, ACTUAL)),
         (MOVED, UDP6, CIP6, (CIP6, ACTUAL)),
         (MOVED, TCP6, mapped(ANY4), (mapped(CIP4), ACTUAL)),
         (MOVED4, TCP6, ANY6, (mapped(CIP4), ACTUAL)),
         (MOVED_TCP, TCP4, ANY4, (CIP4, ACTUAL)),
         (MOVED_TCP, UDP4, ANY4, (CIP4, ASKED)),
-        (MOVED_UDP, TCP6, ANY6, (CIP6, ASKED)),
+        (MOVED_UDP, TCP6.v6only(), ANY6, (CIP6, ASKED)),
         (MOVED_UDP, UDP6, ANY6, (CIP6, ACTUAL)),
         // A program that binds loopback knows what it does.
         (MOVED, TCP4, LOOP4, (LOOP4, ASKED)),
@@ -117,7 +117,7 @@ fn exempt() -> Vec<Row> {
         (EXEMPT6, UDP6, OTHER6, OTHER6),
         (EXEMPT_TCP, TCP4, ANY4, ANY4),
         (EXEMPT_TCP, UDP4, ANY4, CIP4),
-        (EXEMPT_UDP, TCP6, ANY6, CIP6),
+        (EXEMPT_UDP, TCP6.v6only(), ANY6, CIP6),
         (EXEMPT_UDP, UDP6, ANY6, ANY6),
     ];
     for (policies, kind, asked, inside) in lines {

@@ -7,7 +7,7 @@ use libc::{IP_RECVERR, IPPROTO_IP};
 use oci_bind_hook_tests::agent::Agent;
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::hook::{BOTH, Hook, NEIGHBOUR, Policy, V4};
-use oci_bind_hook_tests::net::{ANY4, ANY6, CIP6, LOOP4, LOOP6, Net, mapped};
+use oci_bind_hook_tests::net::{ANY4, ANY6, CIP6, LOOP4, LOOP6, Net, has_dual, mapped};
 use oci_bind_hook_tests::socket::{Kind, Outcome, Socket, TCP4, TCP6, UDP4, UDP6, first_ready};
 use rustix::io::Errno;
 
@@ -77,12 +77,15 @@ fn transparent() -> Vec<Row> {
         let told = |seen| Ok((at, Told::by_call(how, client, to, seen)));
         rows.extend(row("L4", &what, policies, observe, told(seen), told(at)));
     }
+    // A server of both families is called at its IPv4 address.
+    let dual = if has_dual() { LOOP6 } else { CIP6 };
     // A server that a wildcard bind moved is found as under `auto`.
     for (policies, kind, any, to, how, seen) in [
         (PRIVATE, TCP4, ANY4, LOOP4, How::Connect, LOOP4),
         (PRIVATE, UDP4, ANY4, LOOP4, How::Connect, LOOP4),
         (PRIVATE, UDP4, ANY4, LOOP4, How::SendTo, LOOP4),
-        (PRIVATE_BOTH, TCP6, ANY6, LOOP6, How::Connect, CIP6),
+        (PRIVATE_BOTH, TCP6, ANY6, LOOP6, How::Connect, dual),
+        (PRIVATE_BOTH, TCP6.v6only(), ANY6, LOOP6, How::Connect, CIP6),
         (PRIVATE_BOTH, UDP6, ANY6, LOOP6, How::SendTo, CIP6),
     ] {
         let what = format!("{kind:?} {how:?} {to}, own server at {any}");

@@ -24,12 +24,18 @@ const PROG_DETACH: i64 = 9;
 /// `BPF_PROG_GET_NEXT_ID`, and the same for maps and links (Linux 5.8), of
 /// `enum bpf_cmd`.
 const NEXT_ID: [i64; 3] = [11, 12, 31];
+/// `BPF_LINK_CREATE` of `enum bpf_cmd`.
+const LINK_CREATE: i64 = 28;
 /// `BPF_PROG_QUERY` of `enum bpf_cmd`.
 const PROG_QUERY: i64 = 16;
 /// `BPF_PROG_TYPE_CGROUP_SKB` of `enum bpf_prog_type`.
 const PROG_TYPE_CGROUP_SKB: u32 = 8;
+/// `BPF_PROG_TYPE_SOCK_OPS` of `enum bpf_prog_type`.
+const PROG_TYPE_SOCK_OPS: u32 = 13;
 /// `BPF_PROG_TYPE_CGROUP_SOCK_ADDR` of `enum bpf_prog_type`.
 const PROG_TYPE_CGROUP_SOCK_ADDR: u32 = 18;
+/// `BPF_PROG_TYPE_SK_LOOKUP` of `enum bpf_prog_type`.
+const PROG_TYPE_SK_LOOKUP: u32 = 30;
 /// `BPF_FUNC_set_retval` of `enum bpf_func_id`.
 const FUNC_SET_RETVAL: i32 = 187;
 
@@ -56,6 +62,12 @@ pub const NAME_TYPES: [(&str, u32); 6] = [
 
 /// The attach points of a policy with a guard.
 pub const PACKET_TYPES: [(&str, u32); 2] = [("INET_INGRESS", 0), ("INET_EGRESS", 1)];
+
+/// The attach point of a policy of both families: Linux 5.14 and later.
+pub const SERVER_TYPES: [(&str, u32); 1] = [("SOCK_OPS", 3)];
+
+/// The attach point of a network namespace's lookups, `BPF_SK_LOOKUP`.
+pub const SK_LOOKUP: u32 = 36;
 
 /// The members for `BPF_OBJ_GET` of `union bpf_attr`.
 #[repr(C)]
@@ -138,23 +150,34 @@ pub fn census() -> Result<[BTreeSet<u32>; 3]> {
 /// that has any.
 pub fn attached(cgroup: impl AsFd) -> Result<Vec<(&'static str, Vec<u32>)>> {
     let mut found = Vec::new();
-    let all = ATTACH_TYPES.iter().chain(&NAME_TYPES).chain(&PACKET_TYPES);
-    for &(name, attach_type) in all {
-        let mut ids = [0u32; 64];
-        let mut attr = QueryAttr {
-            target_fd: cgroup.as_fd().as_raw_fd().try_into()?,
-            attach_type,
-            prog_ids: ids.as_mut_ptr() as u64,
-            prog_cnt: ids.len().try_into()?,
-            ..QueryAttr::default()
-        };
-        bpf(PROG_QUERY, &mut attr).with_context(|| format!("query programs at {name}"))?;
-        let count = usize::try_from(attr.prog_cnt)?;
-        if count > 0 {
-            found.push((name, ids[..count].to_vec()));
+    for (name, attach_type) in all_types().into_iter().chain(SERVER_TYPES) {
+        let ids =
+            query(&cgroup, attach_type).with_context(|| format!("query programs at {name}"))?;
+        if !ids.is_empty() {
+            found.push((name, ids));
         }
     }
     Ok(found)
+}
+
+/// The ids of the programs of one attach type at a cgroup or a network namespace.
+pub fn query(target: impl AsFd, attach_type: u32) -> Result<Vec<u32>> {
+    let mut ids = [0u32; 64];
+    let mut attr = QueryAttr {
+        target_fd: target.as_fd().as_raw_fd().try_into()?,
+        attach_type,
+        prog_ids: ids.as_mut_ptr() as u64,
+        prog_cnt: ids.len().try_into()?,
+        ..QueryAttr::default()
+    };
+    bpf(PROG_QUERY, &mut attr)?;
+    Ok(ids[..usize::try_from(attr.prog_cnt)?].to_vec())
+}
+
+/// The attach points of a policy that needs every program but that for servers
+/// of both families.
+pub fn all_types() -> Vec<(&'static str, u32)> {
+    [&ATTACH_TYPES[..], &NAME_TYPES, &PACKET_TYPES].concat()
 }
 
 /// The errno that a refused call shows here: `wanted` where a program can
@@ -183,6 +206,21 @@ pub(crate) fn attach(
     };
     bpf(PROG_ATTACH, &mut attr).context("attach a program")?;
     Ok(())
+}
+
+/// Attaches a program to the lookups of a network namespace for as long as the
+/// link lives.
+pub(crate) fn link(program: BorrowedFd<'_>, namespace: BorrowedFd<'_>) -> Result<OwnedFd> {
+    let mut attr = AttachAttr {
+        // The two descriptors come in the other order here.
+        target_fd: program.as_raw_fd().try_into()?,
+        attach_bpf_fd: namespace.as_raw_fd().try_into()?,
+        attach_type: SK_LOOKUP,
+        attach_flags: 0,
+    };
+    let fd = bpf(LINK_CREATE, &mut attr).context("attach a program by a link")?;
+    // SAFETY: the kernel has just made this descriptor for us alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Detaches a program.
@@ -216,9 +254,7 @@ pub(crate) const EXIT: Instruction = (0x95, 0, 0, 0);
 
 /// Loads a program for one attach type.
 pub(crate) fn load(program: &[Instruction], attach_type: u32) -> std::io::Result<OwnedFd> {
-    let is_packet = PACKET_TYPES
-        .iter()
-        .any(|&(_, packet)| packet == attach_type);
+    let is_one_of = |types: &[(&str, u32)]| types.iter().any(|&(_, one)| one == attach_type);
     let mut code = Vec::new();
     for (opcode, registers, offset, immediate) in program {
         code.extend([*opcode, *registers]);
@@ -226,8 +262,12 @@ pub(crate) fn load(program: &[Instruction], attach_type: u32) -> std::io::Result
         code.extend(immediate.to_ne_bytes());
     }
     let mut attr = LoadAttr {
-        prog_type: if is_packet {
+        prog_type: if is_one_of(&PACKET_TYPES) {
             PROG_TYPE_CGROUP_SKB
+        } else if is_one_of(&SERVER_TYPES) {
+            PROG_TYPE_SOCK_OPS
+        } else if attach_type == SK_LOOKUP {
+            PROG_TYPE_SK_LOOKUP
         } else {
             PROG_TYPE_CGROUP_SOCK_ADDR
         },

@@ -89,10 +89,12 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Fails unless every attach point that any policy needs, and no other,
-    /// carries exactly one program.
+    /// Fails unless every attach point that any policy needs, and no other but
+    /// that for servers of both families, carries exactly one program.
     pub fn assert_attached(&self) -> Result<()> {
-        let found = bpf::attached(&File::open(&self.path)?)?;
+        let mut found = bpf::attached(&File::open(&self.path)?)?;
+        let [(servers, _)] = bpf::SERVER_TYPES;
+        found.retain(|(name, ids)| *name != servers || ids.len() != 1);
         ensure!(
             found.len() == bpf::ATTACH_TYPES.len() && found.iter().all(|(_, ids)| ids.len() == 1),
             "{} does not carry one program of each type: {found:?}",

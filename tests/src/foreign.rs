@@ -164,6 +164,13 @@ impl Foreign {
         bpf::attach(program, cgroup, self.attach_type, mode as u32)
     }
 
+    /// Has it see the lookups of the calling thread's network namespace, for as
+    /// long as the descriptor lives.
+    pub fn link(&self) -> Result<OwnedFd> {
+        let namespace = File::open("/proc/thread-self/ns/net")?;
+        bpf::link(self.program.as_fd(), namespace.as_fd())
+    }
+
     /// Takes it off again.
     pub fn detach(&self, cgroup: &Cgroup) -> Result<()> {
         let cgroup = File::open(cgroup.path())?;

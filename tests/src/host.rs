@@ -75,6 +75,19 @@ pub fn own_dev() -> Result<()> {
     .context("make /dev/null")
 }
 
+/// Hides the kernel's type information from the calling thread, which has a
+/// mount namespace of its own, and the processes that it starts.
+pub fn hide_types() -> Result<()> {
+    mount(
+        "none",
+        "/sys/kernel/btf",
+        "tmpfs",
+        MountFlags::empty(),
+        None,
+    )
+    .context("mount a tmpfs at /sys/kernel/btf")
+}
+
 /// The directories of pins that exist now.
 pub fn pins() -> Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(PINS) {

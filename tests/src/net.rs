@@ -1,12 +1,14 @@
 //! Network namespaces with the addresses that the scenarios speak of.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::AsFd as _;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
 use crate::process::{self, Output};
 use crate::routes::Routes;
+use crate::socket::{Socket, UDP4};
 use crate::sys;
 
 /// The host's own IPv4 address.
@@ -212,6 +214,21 @@ fn listener(line: &str, port: u16) -> Option<IpAddr> {
         4 => Some(<[u8; 4]>::try_from(octets).ok()?.into()),
         _ => Some(<[u8; 16]>::try_from(octets).ok()?.into()),
     }
+}
+
+/// Whether this kernel has what a dual-stack server takes: the cookie of a
+/// network namespace (Linux 5.14).
+pub fn has_dual() -> bool {
+    Socket::new(UDP4).is_ok_and(|socket| {
+        let mut cookie = [0; size_of::<u64>()];
+        let asked = sys::option(
+            socket.as_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_NETNS_COOKIE,
+            &mut cookie,
+        );
+        asked.is_ok()
+    })
 }
 
 /// Runs `ip` in the namespace of the calling thread.

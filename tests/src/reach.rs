@@ -15,8 +15,13 @@ pub const PROBED: [IpAddr; 8] = [HOST4, CIP4, OTHER4, LOOP4, HOST6, CIP6, OTHER6
 /// stands for.
 pub fn assert_as_named(server: &Socket) -> Result<()> {
     let name = server.local()?;
-    let answered = filter(|address| answers(server, SocketAddr::new(address, name.port())))?;
-    assert_same(name.ip(), server.kind().v6only, &answered)
+    assert_same(name.ip(), server.kind().v6only, &answered(server)?)
+}
+
+/// The addresses at which `server` answers.
+pub fn answered(server: &Socket) -> Result<Vec<IpAddr>> {
+    let port = server.local()?.port();
+    filter(|address| answers(server, SocketAddr::new(address, port)))
 }
 
 /// Whether `server`, and nobody else, answers at `address`.

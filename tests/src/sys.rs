@@ -84,6 +84,21 @@ pub fn set_option(socket: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> 
     })
 }
 
+/// getsockopt(2) of an option of this size.
+pub fn option(socket: BorrowedFd<'_>, level: i32, name: i32, value: &mut [u8]) -> Result<()> {
+    let mut length = libc::socklen_t::try_from(value.len()).map_err(Error::other)?;
+    // SAFETY: the kernel writes at most `length` bytes at `value`.
+    check(unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            value.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    })
+}
+
 /// bind(2) to 0.0.0.0 and `port` with the family `AF_UNSPEC`, as very old
 /// programs do.
 pub fn bind_unspec(socket: BorrowedFd<'_>, port: u16) -> Result<()> {

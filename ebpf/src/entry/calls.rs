@@ -6,12 +6,15 @@ use oci_bind_hook_ebpf::abi::{Hook, Policy};
 use oci_bind_hook_ebpf::address::{Family, V6, mapped};
 use oci_bind_hook_ebpf::bind::{self, Asked};
 use oci_bind_hook_ebpf::connect::{self, Client};
-use oci_bind_hook_ebpf::loopback::redirects_calls;
+use oci_bind_hook_ebpf::dual::{is_dual, is_dual_bind};
+use oci_bind_hook_ebpf::loopback::{Found, redirects_calls};
 use oci_bind_hook_ebpf::names::{Endpoint, Redirect, known_as};
+use oci_bind_hook_ebpf::port::Port;
 use oci_bind_hook_ebpf::sendmsg::{self, Datagram};
 use oci_bind_hook_ebpf::verdict::Path;
 
 use crate::programs::context::Call;
+use crate::programs::dual;
 use crate::programs::lookup::find;
 use crate::programs::outcome::{bind_source4, bind_source6, conclude};
 use crate::programs::redirects;
@@ -33,12 +36,55 @@ fn bind4(ctx: SockAddrContext) -> i32 {
 #[cgroup_sock_addr(bind6)]
 fn bind6(ctx: SockAddrContext) -> i32 {
     let call = Call::new(&ctx);
-    let verdict = bind::bind6(policy(), asked(&call), call.user_ip6(), || call.v6only());
+    let policy = policy();
+    let address = call.user_ip6();
+    // What an earlier bind has left that failed in the kernel.
+    if is_dual(policy) {
+        dual::forget(call.socket());
+    }
+    let server = Binding {
+        ctx: &ctx,
+        call,
+        policy,
+    };
+    let verdict = bind::bind6(policy, asked(&call), address, &server);
     conclude(Hook::Bind6, verdict, |(own, port)| {
         call.set_user_ip6(own);
         call.set_user_port(port);
-        true
+        !is_dual_bind(policy, &address, &own) || dual::remember(call.socket(), policy)
     })
+}
+
+/// An IPv6 socket that is about to be bound.
+struct Binding<'a> {
+    ctx: &'a SockAddrContext,
+    call: Call,
+    policy: &'a Policy,
+}
+
+impl bind::Server for Binding<'_> {
+    #[inline(always)]
+    fn v6only(&self) -> bool {
+        self.call.v6only()
+    }
+
+    #[inline(always)]
+    fn can_be_dual(&self) -> bool {
+        self.call.namespace() == self.policy.namespace
+            && self.call.device() == 0
+            && !self.call.is_mptcp()
+    }
+
+    #[inline(always)]
+    fn find(&self, address: Family, port: Port) -> Found {
+        find(
+            self.ctx,
+            self.policy,
+            self.call.socket_type(),
+            address,
+            port,
+        )
+    }
 }
 
 /// connect(2) to an IPv4 address: of IPv4 sockets, and of IPv6 datagram sockets

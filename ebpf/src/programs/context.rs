@@ -6,11 +6,11 @@
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::{bpf_sock, bpf_sock_addr};
-use aya_ebpf::helpers::{bpf_skc_to_tcp6_sock, bpf_skc_to_udp6_sock};
+use aya_ebpf::helpers::{bpf_get_netns_cookie, bpf_skc_to_tcp6_sock, bpf_skc_to_udp6_sock};
 use aya_ebpf::programs::SockAddrContext;
 use core::ffi::c_void;
 use core::ptr::read_volatile;
-use oci_bind_hook_ebpf::abi::V6ONLY_UNKNOWN;
+use oci_bind_hook_ebpf::abi::{MPTCP_UNKNOWN, V6ONLY_UNKNOWN};
 use oci_bind_hook_ebpf::address::{V4, V6, mapped};
 use oci_bind_hook_ebpf::connect::Local;
 use oci_bind_hook_ebpf::names::Endpoint;
@@ -26,6 +26,10 @@ const AF_INET6: u32 = 10;
 /// since `bpf_getsockopt` does not know `IPV6_V6ONLY`.
 #[unsafe(no_mangle)]
 static V6ONLY_BIT: u32 = V6ONLY_UNKNOWN;
+
+/// Where `tcp_sock.is_mptcp` is on this kernel, in the same way.
+#[unsafe(no_mangle)]
+static MPTCP_BIT: u32 = MPTCP_UNKNOWN;
 
 /// One call on a socket address.
 #[derive(Clone, Copy)]
@@ -264,6 +268,34 @@ impl Call {
         // SAFETY: as above.
         let udp: *const u8 = unsafe { bpf_skc_to_udp6_sock(socket) }.cast();
         !udp.is_null() && is_set(udp, bit)
+    }
+
+    /// Whether the TCP socket is part of a Multipath TCP one.
+    #[inline(always)]
+    pub fn is_mptcp(&self) -> bool {
+        // SAFETY: a static of this object; volatile, because the loader sets it.
+        let bit = unsafe { read_volatile(&raw const MPTCP_BIT) };
+        if bit == MPTCP_UNKNOWN {
+            return false;
+        }
+        // SAFETY: the helper takes any socket, and answers null for one of
+        // another protocol.
+        let tcp: *const u8 = unsafe { bpf_skc_to_tcp6_sock(self.socket().cast()) }.cast();
+        !tcp.is_null() && is_set(tcp, bit)
+    }
+
+    /// The device that the socket is bound to (`SO_BINDTODEVICE`), by its index;
+    /// 0 if to none.
+    #[inline(always)]
+    pub fn device(&self) -> u32 {
+        field!(self.socket(), bound_dev_if)
+    }
+
+    /// The network namespace of the socket, by its cookie.
+    #[inline(always)]
+    pub fn namespace(&self) -> u64 {
+        // SAFETY: the helper takes the context.
+        unsafe { bpf_get_netns_cookie(self.addr.cast()) }
     }
 
     /// The socket of the call.

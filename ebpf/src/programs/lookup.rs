@@ -8,6 +8,7 @@ use aya_ebpf::programs::SockAddrContext;
 use core::ptr::read_volatile;
 use oci_bind_hook_ebpf::abi::Policy;
 use oci_bind_hook_ebpf::address::{Family, V4, V6, same6};
+use oci_bind_hook_ebpf::dual;
 use oci_bind_hook_ebpf::loopback::Found;
 use oci_bind_hook_ebpf::port::Port;
 
@@ -77,7 +78,7 @@ fn find4(
     // An IPv6 socket that was found this way has the IPv4 address here too.
     // SAFETY: the socket is held until it is released below.
     let own = unsafe { read_volatile(&raw const (*socket).src_ip4) } == address;
-    conclude(socket, policy, socket_type, own)
+    conclude(socket, policy, socket_type, kind(own, false))
 }
 
 #[inline(always)]
@@ -102,8 +103,18 @@ fn find6(
         // SAFETY: the socket is held until it is released below.
         unsafe { read_volatile(&raw const (*socket).src_ip6[index]) }
     };
-    let own = same6(&[word(0), word(1), word(2), word(3)], &address);
-    conclude(socket, policy, socket_type, own)
+    let local = [word(0), word(1), word(2), word(3)];
+    let kind = kind(same6(&local, &address), dual::answers(policy, local));
+    conclude(socket, policy, socket_type, kind)
+}
+
+#[inline(always)]
+fn kind(is_own: bool, is_dual: bool) -> Found {
+    match (is_own, is_dual) {
+        (true, _) => Found::Own,
+        (false, true) => Found::Dual,
+        (false, false) => Found::Other,
+    }
 }
 
 #[inline(always)]
@@ -121,11 +132,11 @@ fn look_up<T>(ctx: &SockAddrContext, socket_type: u32, mut tuple: T) -> *mut bpf
 
 /// Releases the socket, which the verifier insists on.
 #[inline(always)]
-fn conclude(socket: *mut bpf_sock, policy: &Policy, socket_type: u32, is_own: bool) -> Found {
+fn conclude(socket: *mut bpf_sock, policy: &Policy, socket_type: u32, kind: Found) -> Found {
     // SAFETY: the socket is held until it is released below.
     let state = unsafe { read_volatile(&raw const (*socket).state) };
     let is_stream = socket_type == SOCK_STREAM;
-    let is_own = is_own || !is_stream && is_redirected(socket, policy);
+    let is_own = !is_stream && is_redirected(socket, policy);
     // SAFETY: the reference came from the lookup, and is used no more.
     let _ = unsafe { bpf_sk_release(socket.cast()) };
     if is_stream && state != LISTEN {
@@ -133,7 +144,7 @@ fn conclude(socket: *mut bpf_sock, policy: &Policy, socket_type: u32, is_own: bo
     } else if is_own {
         Found::Own
     } else {
-        Found::Other
+        kind
     }
 }
 

@@ -99,6 +99,15 @@ pub fn both() -> Policy {
     }
 }
 
+/// The same, and calls to dual-stack servers are steered.
+pub fn dual(policy: Policy) -> Policy {
+    Policy {
+        flags: policy.flags | flag::DUAL,
+        namespace: 7,
+        ..policy
+    }
+}
+
 /// The same under the loopback policy `auto`.
 pub fn auto(policy: Policy) -> Policy {
     Policy {

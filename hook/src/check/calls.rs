@@ -117,9 +117,23 @@ fn expect(what: &str, found: IpAddr, wanted: IpAddr) -> Result<()> {
     Ok(())
 }
 
+/// A server on the wildcard of one family.
+fn listen(side: &Side) -> Result<TcpListener> {
+    let socket = socket(side.family(), SocketType::STREAM, None)?;
+    if side.own.is_ipv6() {
+        set_ipv6_v6only(&socket, true)?;
+    }
+    rustix::net::bind(&socket, &SocketAddr::new(side.any, 0))
+        .with_context(|| format!("bind to {}, TCP", side.any))?;
+    rustix::net::listen(&socket, 1).context("listen")?;
+    let server = TcpListener::from(socket);
+    set_socket_timeout(&server, Timeout::Recv, Some(PATIENCE))?;
+    Ok(server)
+}
+
 fn bind(side: &Side) -> Result<()> {
     let any = side.any;
-    let tcp = TcpListener::bind((any, 0)).with_context(|| format!("bind to {any}, TCP"))?;
+    let tcp = listen(side)?;
     expect(
         "the address after bind, TCP,",
         tcp.local_addr()?.ip(),
@@ -152,8 +166,7 @@ fn send(side: &Side) -> Result<()> {
 }
 
 fn loopback(side: &Side) -> Result<()> {
-    let server = TcpListener::bind((side.any, 0)).context("bind, TCP")?;
-    set_socket_timeout(&server, Timeout::Recv, Some(PATIENCE))?;
+    let server = listen(side)?;
     let at = SocketAddr::new(side.loopback, server.local_addr()?.port());
     let client = TcpStream::connect_timeout(&at, PATIENCE)
         .with_context(|| format!("connect to {}", at.ip()))?;
@@ -195,6 +208,22 @@ fn guard(side: &Side) -> Result<()> {
         Err(error) => Err(error).context("send from another address"),
         Ok(_) => anyhow::bail!("a packet from {} was let out", foreign.ip()),
     }
+}
+
+/// Calls a server that is open to both families at both assigned addresses.
+pub fn dual(sides: &[Side]) -> Result<()> {
+    // Of our own network namespace, where nobody else is.
+    let port = 8080;
+    let server = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).context("bind to ::")?;
+    set_socket_timeout(&server, Timeout::Recv, Some(PATIENCE))?;
+    for side in sides {
+        TcpStream::connect_timeout(&SocketAddr::new(side.own, port), PATIENCE)
+            .with_context(|| format!("connect to {}", side.own))?;
+        let (accepted, _) = server.accept().context("accept")?;
+        let local = accepted.local_addr()?.ip().to_canonical();
+        expect("the server's address", local, side.own)?;
+    }
+    Ok(())
 }
 
 /// The errno of a bind that an IPv6 policy refuses.

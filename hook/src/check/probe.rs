@@ -17,7 +17,9 @@ use crate::attach::{self, Existing};
 use crate::bpffs::MOUNT_POINT;
 use crate::cgroup::{self, Cgroup};
 use crate::config;
+use crate::dual;
 use crate::loader;
+use crate::namespace::Namespace;
 use crate::policy;
 use crate::programs::Programs;
 use crate::request::{Guard, Loopback, Request};
@@ -63,7 +65,9 @@ pub(crate) fn probe(cgroup: &Path) -> Result<Vec<Finding>> {
         return Ok(findings);
     }
     findings.extend(TRIES.iter().map(|attempt| tried(attempt, &sides)));
-    if !has_ipv6 {
+    if has_ipv6 {
+        findings.push(judge_dual(dual::identify()?.is_some(), calls::dual(&sides)));
+    } else {
         findings.push(Finding::note(
             SUBJECT,
             "there is no IPv6, so that it was not tried",
@@ -105,7 +109,8 @@ fn attach_for(cgroup: &Cgroup, ipv4: Option<Ipv4Addr>, ipv6: Option<Ipv6Addr>) -
         ..Request::default()
     };
     let plan = policy::decide(&request, &config::parse("", "the probe's configuration")?)?;
-    attach::attach(cgroup, &abi::Policy::from(&plan), Existing::Replace)
+    let policy = abi::Policy::from(&plan);
+    attach::attach(cgroup, policy, Namespace::Own, Existing::Replace)
 }
 
 fn tried(attempt: &Try, sides: &[Side]) -> Finding {
@@ -121,6 +126,26 @@ fn tried(attempt: &Try, sides: &[Side]) -> Finding {
             SUBJECT,
             &format!("{name}: {error:#}"),
             &format!("{OTHERS}; kernels have these hooks from {since} on"),
+        ),
+    }
+}
+
+/// Whether one server can answer at both addresses.
+fn judge_dual(is_possible: bool, outcome: Result<()>) -> Finding {
+    match outcome {
+        Ok(()) => Finding::ok(
+            SUBJECT,
+            "dual-stack: a TCP server at :: answers at both assigned addresses",
+        ),
+        Err(_) if !is_possible => Finding::note(
+            SUBJECT,
+            "dual-stack: a server at :: answers at the assigned IPv6 address alone",
+            dual::NEEDS,
+        ),
+        Err(error) => Finding::problem(
+            SUBJECT,
+            &format!("dual-stack: a server at :: does not answer at both addresses: {error:#}"),
+            OTHERS,
         ),
     }
 }
@@ -171,6 +196,19 @@ fn judge_refusal(errno: Option<Errno>) -> Finding {
 mod tests {
     use super::*;
     use crate::check::Level;
+
+    #[test]
+    fn servers_of_both_families() {
+        let failed = || anyhow::anyhow!("connect to 192.0.2.10: refused");
+        for (is_possible, outcome, level) in [
+            (true, Ok(()), Level::Ok),
+            (false, Err(failed()), Level::Note),
+            (true, Err(failed()), Level::Problem),
+        ] {
+            let said = format!("{outcome:?}");
+            assert_eq!(judge_dual(is_possible, outcome).level, level, "{said}");
+        }
+    }
 
     #[test]
     fn the_errno_of_a_refusal() {

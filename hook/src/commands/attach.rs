@@ -16,7 +16,8 @@ pub(super) fn attach(target: &Target, request: &Request, config: &Config) -> Res
     let namespace = target.pid.map_or(Namespace::Own, Namespace::OfProcess);
     let plan = decide(request, config, namespace)?;
     let cgroup = find(target)?;
-    attach::attach(&cgroup, &abi::Policy::from(&plan), Existing::Replace)?;
+    let policy = abi::Policy::from(&plan);
+    attach::attach(&cgroup, policy, namespace, Existing::Replace)?;
     log::info!("cgroup {} uses {plan}", cgroup.name());
     Ok(())
 }

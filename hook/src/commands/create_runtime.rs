@@ -10,6 +10,7 @@ use crate::annotations;
 use crate::attach::{self, Existing};
 use crate::cgroup;
 use crate::config::Config;
+use crate::dual;
 use crate::namespace::Namespace;
 use crate::policy::Plan;
 use crate::privileges;
@@ -39,10 +40,12 @@ pub(super) fn create_runtime(config: Result<Config>, dry_run: bool) -> Result<()
     if !dry_run {
         privileges::check()?;
     }
-    let plan = decide(&request, &config?, Namespace::OfProcess(container.pid))?;
+    let namespace = Namespace::OfProcess(container.pid);
+    let plan = decide(&request, &config?, namespace)?;
     let cgroup = cgroup::of_container(&container.id, container.pid)?;
-    let policy = abi::Policy::from(&plan);
+    let mut policy = abi::Policy::from(&plan);
     if dry_run {
+        dual::decide(&mut policy, namespace)?;
         let needed = PROGRAMS.iter().filter(|program| program.is_needed(&policy));
         let dry_run = DryRun {
             container: &container.id,
@@ -52,7 +55,7 @@ pub(super) fn create_runtime(config: Result<Config>, dry_run: bool) -> Result<()
         };
         return print(&serde_json::to_string_pretty(&dry_run)?);
     }
-    attach::attach(&cgroup, &policy, Existing::Refuse)?;
+    attach::attach(&cgroup, policy, namespace, Existing::Refuse)?;
     log::info!("uses {plan} in cgroup {}", cgroup.name());
     Ok(())
 }

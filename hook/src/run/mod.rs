@@ -20,6 +20,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use crate::attach::{self, Existing};
+use crate::namespace::Namespace;
 use crate::policy::Plan;
 use cgroup::RunCgroup;
 
@@ -30,7 +31,8 @@ use cgroup::RunCgroup;
 /// If the command could not be started.
 pub(crate) fn run(plan: &Plan, command: &[OsString]) -> Result<u8> {
     with_cgroup(|cgroup| {
-        attach::attach(cgroup.cgroup(), &Policy::from(plan), Existing::Replace)?;
+        let policy = Policy::from(plan);
+        attach::attach(cgroup.cgroup(), policy, Namespace::Own, Existing::Replace)?;
         run_inside(cgroup, plan, command).map(exit_code)
     })
 }

@@ -3,10 +3,12 @@
 use arbitrary::{Result, Unstructured};
 use oci_bind_hook_ebpf::abi::{Cause, Policy};
 use oci_bind_hook_ebpf::address::{Family, Kind, V6, mapped};
-use oci_bind_hook_ebpf::bind::{Asked, bind4, bind6};
+use oci_bind_hook_ebpf::bind::{Asked, Server, bind4, bind6};
+use oci_bind_hook_ebpf::loopback::Found;
 use oci_bind_hook_ebpf::port::Port;
 use oci_bind_hook_ebpf::verdict::{Action, Verdict};
 
+use super::network::Network;
 use super::policy::{Says as _, any_address, any_protocol, any4, near_port};
 
 /// `AF_UNSPEC`, `AF_INET` and `AF_INET6`.
@@ -24,10 +26,35 @@ pub fn check(policy: &Policy, input: &mut Unstructured<'_>) -> Result<()> {
     hold(policy, asked, mapped(address), &verdict);
 
     let address = any_address(policy, input)?;
-    let v6only = input.arbitrary()?;
-    let verdict = bind6(policy, asked, address, || v6only);
+    let socket = Socket {
+        v6only: input.arbitrary()?,
+        can_be_dual: input.arbitrary()?,
+        network: Network::any(policy, input)?,
+    };
+    let verdict = bind6(policy, asked, address, &socket);
     hold(policy, asked, address, &verdict);
     Ok(())
+}
+
+/// An IPv6 socket that is about to be bound.
+struct Socket<'a> {
+    v6only: bool,
+    can_be_dual: bool,
+    network: Network<'a>,
+}
+
+impl Server for Socket<'_> {
+    fn v6only(&self) -> bool {
+        self.v6only
+    }
+
+    fn can_be_dual(&self) -> bool {
+        self.can_be_dual
+    }
+
+    fn find(&self, address: Family, port: Port) -> Found {
+        self.network.find(address, port)
+    }
 }
 
 fn hold(policy: &Policy, asked: Asked, address: V6, verdict: &Verdict<(V6, Port)>) {
@@ -45,7 +72,10 @@ fn hold(policy: &Policy, asked: Asked, address: V6, verdict: &Verdict<(V6, Port)
     };
     let port = policy.moved(asked.protocol, asked.port);
     let holds = match verdict.action {
-        Action::Deny => verdict.cause == Cause::Family || verdict.cause == Cause::NotAssigned,
+        Action::Deny => matches!(
+            verdict.cause,
+            Cause::Family | Cause::NotAssigned | Cause::InUse
+        ),
         Action::Pass => match family.kind() {
             Kind::Loopback => policy.private().is_none(),
             _ if port.is_none() => true,

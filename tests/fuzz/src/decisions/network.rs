@@ -23,7 +23,7 @@ impl<'a> Network<'a> {
     pub fn any(policy: &'a Policy, input: &mut Unstructured<'_>) -> Result<Self> {
         let mut answers = [Found::Nobody; 3];
         for answer in &mut answers {
-            *answer = *input.choose(&[Found::Nobody, Found::Own, Found::Other])?;
+            *answer = *input.choose(&[Found::Nobody, Found::Own, Found::Dual, Found::Other])?;
         }
         Ok(Self {
             policy,
@@ -39,7 +39,8 @@ impl<'a> Network<'a> {
         let private = self.policy.private().map(mapped);
         assert!(self.policy.owns(at) || private == Some(at), "{address:?}");
         let answer = self.answers[self.asked.replace(self.asked.get() + 1)];
-        if answer == Found::Own {
+        let is_dual = answer == Found::Dual && matches!(address, Family::V6(_));
+        if answer == Found::Own || is_dual {
             self.own.borrow_mut().push((at, port));
         }
         answer

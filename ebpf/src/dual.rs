@@ -1,0 +1,127 @@
+//! Dual-stack servers: one `::` socket that answers at both assigned addresses.
+//!
+//! Such a socket is bound to the IPv4 address, IPv4-mapped, since the kernel
+//! makes a socket with an IPv6 address IPv6-only. When it listens it is entered
+//! into a map, and a program that the kernel asks for the receiver of a packet
+//! (`BPF_SK_LOOKUP`) finds it there by the IPv6 address.
+
+use crate::abi::{DUAL_COUNTS, Policy, flag};
+use crate::address::{ANY6, Family, V6, mapped, same6};
+use crate::port::Port;
+
+/// Where a server is called: the key of [`crate::abi::DUAL_MAP`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The network namespace, by its cookie (`SO_NETNS_COOKIE`).
+    pub namespace: u64,
+    /// The IPv6 address, network byte order.
+    pub address: V6,
+    /// The port, network byte order.
+    pub port: Port,
+    /// No implicit padding.
+    pub reserved: u16,
+    /// Tells the sockets of one group (`SO_REUSEPORT`) apart: less than
+    /// [`SLOTS`], host byte order.
+    pub slot: u32,
+}
+
+/// How many listening sockets are kept for one place. The kernel chooses among
+/// all members of the group whichever of them is found; what is kept is who
+/// remains when others close.
+pub const SLOTS: u32 = 256;
+
+/// The slots in groups, each with a count of its own, so that nobody looks in all
+/// of them for nothing: most servers are alone. Group `n` begins with slot
+/// `GROUPS[n]` and ends before `GROUPS[n + 1]`.
+pub const GROUPS: [u32; 5] = [0, 1, 8, 64, SLOTS];
+
+/// The count of one listening server in this slot: what is added to those of its
+/// [`bucket`], which have 16 bits for each group.
+#[inline(always)]
+pub const fn one(slot: u32) -> u64 {
+    let group = match slot {
+        0 => 0,
+        1..8 => 1,
+        8..64 => 2,
+        _ => 3,
+    };
+    1 << (16 * group)
+}
+
+/// Whether servers are in the group that begins with this slot.
+#[inline(always)]
+pub const fn has_servers(counts: u64, slot: u32) -> bool {
+    counts & (one(slot) * 0xffff) != 0
+}
+
+/// What a socket keeps from its bind until it listens: the value of the map
+/// `DUAL_BINDS`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DualBind {
+    /// Where it is to be called, but for the port.
+    pub place: Place,
+    /// The IPv4 address that it was bound to, IPv4-mapped. A socket that is
+    /// elsewhere when it listens was bound once more.
+    pub bound: V6,
+    /// 1 while the socket is counted as listening.
+    pub is_counted: u32,
+    /// No implicit padding.
+    pub reserved: u32,
+}
+
+/// Whether a policy has what a dual-stack server needs.
+#[inline(always)]
+pub const fn is_dual(policy: &Policy) -> bool {
+    let needed = flag::DUAL | flag::IPV4 | flag::IPV6;
+    policy.flags & needed == needed
+}
+
+/// Whether a bind of `asked` that was rewritten to `actual` makes a dual-stack
+/// server.
+#[inline(always)]
+pub const fn is_dual_bind(policy: &Policy, asked: &V6, actual: &V6) -> bool {
+    is_dual(policy) && same6(asked, &ANY6) && same6(actual, &mapped(policy.ipv4))
+}
+
+/// What a socket of this policy keeps.
+#[inline(always)]
+pub const fn dual_bind(policy: &Policy) -> DualBind {
+    DualBind {
+        place: Place {
+            namespace: policy.namespace,
+            address: policy.ipv6,
+            port: 0,
+            reserved: 0,
+            slot: 0,
+        },
+        bound: mapped(policy.ipv4),
+        is_counted: 0,
+        reserved: 0,
+    }
+}
+
+/// Whether a server at `local` is there for calls to the policy's IPv6 address.
+#[inline(always)]
+pub const fn answers(policy: &Policy, local: V6) -> bool {
+    is_dual(policy) && matches!(Family::of(local), Family::V4(own) if own == policy.ipv4)
+}
+
+/// Which of the counts of listening servers is that of a place, whatever the
+/// slot: less than [`DUAL_COUNTS`]. Places can share one, which costs time
+/// alone.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "as few bits are left")]
+pub const fn bucket(place: &Place) -> u32 {
+    /// 2^64 divided by the golden ratio: Knuth, The Art of Computer
+    /// Programming, volume 3, section 6.4.
+    const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+    let [first, second, third, fourth] = place.address;
+    let high = (first as u64) << 32 | second as u64;
+    let low = (third as u64) << 32 | fourth as u64;
+    let mut hash = (high ^ place.namespace).wrapping_mul(MULTIPLIER);
+    hash = (hash ^ hash >> 32 ^ low).wrapping_mul(MULTIPLIER);
+    hash = (hash ^ hash >> 32 ^ place.port as u64).wrapping_mul(MULTIPLIER);
+    (hash >> (64 - DUAL_COUNTS.ilog2())) as u32
+}

@@ -1,0 +1,102 @@
+//! Servers of both families: where they are kept, and who is one.
+
+mod common;
+
+use std::collections::BTreeSet;
+
+use common::{OWN4, OWN6, both, dual, only4, only6, v4, v6};
+use oci_bind_hook_ebpf::abi::DUAL_COUNTS;
+use oci_bind_hook_ebpf::address::mapped;
+use oci_bind_hook_ebpf::dual::{
+    GROUPS, Place, SLOTS, answers, bucket, dual_bind, has_servers, is_dual, is_dual_bind, one,
+};
+use proptest::prelude::*;
+
+#[test]
+fn takes_both_families_and_steering() {
+    assert!(is_dual(&dual(both())));
+    for policy in [both(), dual(only4()), dual(only6())] {
+        assert!(!is_dual(&policy), "{policy:?}");
+    }
+}
+
+#[test]
+fn only_the_wildcard_makes_one() {
+    let (policy, own4) = (dual(both()), mapped(v4(OWN4)));
+    assert!(is_dual_bind(&policy, &v6("::"), &own4));
+    assert!(!is_dual_bind(&both(), &v6("::"), &own4));
+    for (asked, actual) in [
+        ("::ffff:0.0.0.0", "::ffff:192.0.2.10"),
+        ("::ffff:192.0.2.10", "::ffff:192.0.2.10"),
+        ("::", OWN6),
+        (OWN6, OWN6),
+    ] {
+        assert!(
+            !is_dual_bind(&policy, &v6(asked), &v6(actual)),
+            "{asked} at {actual}"
+        );
+    }
+}
+
+#[test]
+fn is_called_at_the_address_of_its_policy() {
+    let policy = dual(both());
+    let bind = dual_bind(&policy);
+    assert_eq!(bind.place.namespace, policy.namespace);
+    assert_eq!(bind.place.address, v6(OWN6));
+    assert_eq!(bind.bound, mapped(v4(OWN4)));
+    assert_eq!(bind.is_counted, 0);
+}
+
+#[test]
+fn answers_from_its_ipv4_address() {
+    let policy = dual(both());
+    assert!(answers(&policy, v6("::ffff:192.0.2.10")));
+    for local in ["::", OWN6, "::ffff:192.0.2.20", "::ffff:0.0.0.0"] {
+        assert!(!answers(&policy, v6(local)), "{local}");
+    }
+    assert!(!answers(&both(), v6("::ffff:192.0.2.10")));
+}
+
+/// Servers that share a count cost each other's callers time.
+#[test]
+fn counts_are_seldom_shared() {
+    let place = |port: u16, last: u32| Place {
+        namespace: 1,
+        address: [v6(OWN6)[0], 0, 0, last.to_be()],
+        port: port.to_be(),
+        ..Place::default()
+    };
+    let ports: BTreeSet<_> = (1..=1000).map(|port| bucket(&place(port, 1))).collect();
+    let addresses: BTreeSet<_> = (1..=1000).map(|last| bucket(&place(80, last))).collect();
+    // 1000 of 65536 by chance alone: some 8 are shared.
+    assert!(ports.len() > 950, "{} for 1000 ports", ports.len());
+    assert!(addresses.len() > 950, "{} for as many", addresses.len());
+}
+
+#[test]
+fn groups_of_slots_are_counted_apart() {
+    for (group, bounds) in GROUPS.windows(2).enumerate() {
+        for slot in bounds[0]..bounds[1] {
+            assert_eq!(one(slot), 1 << (16 * group), "slot {slot}");
+        }
+    }
+    // As many as there can be in all.
+    let counts = 16384 * one(0) + one(9);
+    let found = GROUPS.map(|first| first < SLOTS && has_servers(counts, first));
+    assert_eq!(found, [true, false, true, false, false]);
+}
+
+proptest! {
+    #[test]
+    fn a_place_has_one_count(
+        namespace in any::<u64>(),
+        address in any::<[u32; 4]>(),
+        port in any::<u16>(),
+        slot in any::<u32>(),
+    ) {
+        let place = Place { namespace, address, port, reserved: 0, slot: 0 };
+        prop_assert!(bucket(&place) < DUAL_COUNTS);
+        prop_assert_eq!(bucket(&place), bucket(&Place { slot, ..place }));
+    }
+}

@@ -1,0 +1,114 @@
+//! Calls to dual-stack servers: in each network namespace that has some, one
+//! program finds them. The pin of its link holds it there; when the namespace
+//! goes, the kernel takes it off, and the next such container removes the pin.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use oci_bind_hook_ebpf::abi::{Policy, flag};
+
+use crate::bpf;
+use crate::btf;
+use crate::loader;
+use crate::namespace::{Namespace, cookie, open_own};
+
+/// What a kernel needs for dual-stack servers.
+pub const NEEDS: &str = "both need Linux 5.14 or later, with /sys/kernel/btf/vmlinux";
+
+/// What the name of such a pin starts with; then comes the namespace's cookie.
+const PREFIX: &str = "steer-";
+
+/// Has a policy of both families make dual-stack servers in the namespace, if
+/// this kernel can. Answers the namespace whose calls are to be steered then.
+///
+/// # Errors
+///
+/// If the namespace cannot be entered.
+pub fn decide(policy: &mut Policy, namespace: Namespace) -> Result<Option<OwnedFd>> {
+    let both = flag::IPV4 | flag::IPV6;
+    if policy.flags & both != both {
+        return Ok(None);
+    }
+    let Some((cookie, theirs)) = namespace.enter(identify)? else {
+        log::info!("a server at :: answers at the IPv6 address alone: {NEEDS}");
+        return Ok(None);
+    };
+    policy.flags |= flag::DUAL;
+    policy.namespace = cookie;
+    Ok(Some(theirs))
+}
+
+/// The cookie of the calling thread's namespace, and the namespace; none if
+/// this kernel cannot steer calls, for lack of what is in [`NEEDS`].
+///
+/// # Errors
+///
+/// If there is no /proc, or the kernel cannot be asked.
+pub fn identify() -> Result<Option<(u64, OwnedFd)>> {
+    // Without type information the programs cannot tell an IPv6-only server.
+    if !Path::new(btf::VMLINUX).exists() {
+        return Ok(None);
+    }
+    match cookie()? {
+        None => Ok(None),
+        Some(cookie) => Ok(Some((cookie, open_own()?))),
+    }
+}
+
+/// Has a program find the servers of a namespace, by its cookie, unless one
+/// does. `pins` is where the programs are pinned, and the caller holds the lock.
+///
+/// # Errors
+///
+/// If the kernel refuses the program, or it cannot be pinned.
+pub fn steer(cookie: u64, namespace: &OwnedFd, pins: &Path) -> Result<()> {
+    let pin = pins.join(format!("{PREFIX}{cookie:x}"));
+    if pin.exists() {
+        return Ok(());
+    }
+    sweep(pins)?;
+    let program = loader::load_steer(pins, cookie)?;
+    let link = bpf::link_to_namespace(program.as_fd(), namespace.as_fd()).context(
+        "attach program steer to the network namespace: needs CAP_NET_ADMIN, CAP_BPF, and that it \
+         has fewer than 64 such programs (bpftool net shows them)",
+    )?;
+    match bpf::pin(link.as_fd(), &pin) {
+        // Another container of the namespace was faster.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        pinned => pinned.with_context(|| format!("pin the link at {}", pin.display())),
+    }?;
+    log::debug!("steers calls in network namespace {cookie:x}");
+    Ok(())
+}
+
+/// Removes the pins of namespaces that are gone.
+fn sweep(pins: &Path) -> Result<()> {
+    for pin in links(pins)? {
+        let is_gone = bpf::open_pin(&pin)
+            .and_then(|link| bpf::namespace_of_link(link.as_fd()))
+            .is_ok_and(|inode| inode == 0);
+        if is_gone {
+            match fs::remove_file(&pin) {
+                // Another container has removed it meanwhile.
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+                removed => removed.with_context(|| format!("remove {}", pin.display())),
+            }?;
+        }
+    }
+    Ok(())
+}
+
+/// The pins of links in a directory of pins.
+fn links(pins: &Path) -> Result<Vec<PathBuf>> {
+    let mut links = Vec::new();
+    for entry in fs::read_dir(pins).with_context(|| format!("read {}", pins.display()))? {
+        let entry = entry.with_context(|| format!("read {}", pins.display()))?;
+        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            links.push(entry.path());
+        }
+    }
+    Ok(links)
+}

@@ -1,0 +1,105 @@
+//! B10: one `::` server that answers at both assigned addresses.
+
+use std::net::IpAddr;
+
+use anyhow::Result;
+use libc::{IPPROTO_MPTCP, SO_BINDTOIFINDEX, SOL_SOCKET};
+use oci_bind_hook_tests::hook::BOTH;
+use oci_bind_hook_tests::net::{ANY6, CIP4, CIP6, HOST4, HOST6, PEER4, PEER6, has_dual, mapped};
+use oci_bind_hook_tests::reach::{self, answered};
+use oci_bind_hook_tests::socket::{Outcome, Socket, TCP6, UDP6};
+use rustix::io::Errno;
+use rustix::net::SocketType;
+
+use crate::observe::{PORT, Peer, dial, done};
+use crate::row::{Row, Site, WITH_BOTH, row};
+
+const MAPPED_CIP: IpAddr = mapped(CIP4);
+const EVERYWHERE: [IpAddr; 8] = reach::PROBED;
+
+/// Where a server says that it is, and where it answers.
+type Seen = Outcome<(IpAddr, Vec<IpAddr>)>;
+
+/// All rows of this file.
+pub fn rows() -> Vec<Row> {
+    let plain = || Ok((ANY6, EVERYWHERE.to_vec()));
+    let one_family = || Ok((CIP6, vec![CIP6]));
+    let both = if has_dual() {
+        Ok((MAPPED_CIP, vec![CIP4, CIP6]))
+    } else {
+        one_family()
+    };
+    let mut rows = Vec::new();
+    for (kind, port, inside) in [
+        (TCP6, PORT, both.clone()),
+        // As clients bind, which can then call IPv6.
+        (TCP6, 0, one_family()),
+        // No program can put a UDP socket where it would be found.
+        (UDP6, PORT, one_family()),
+    ] {
+        let what = format!("{kind:?} bind {ANY6} port {port}, where it answers");
+        let call = move |site: &Site| serve(&site.socket(kind)?, site, port);
+        rows.extend(row("B10", &what, WITH_BOTH, call, inside, plain()));
+    }
+    let moved = &[BOTH.ports("8080:8081/tcp")];
+    let call = |site: &Site| serve(&site.socket(TCP6)?, site, PORT);
+    let what = "tcp6 bind :: to a moved port, where it answers";
+    rows.extend(row("B10", what, moved, call, both, plain()));
+    // No map takes such a socket (`mptcp_subflow_ops_override`).
+    let call = |site: &Site| {
+        let server = site.open(TCP6, SocketType::STREAM, IPPROTO_MPTCP.cast_unsigned())?;
+        serve(&server, site, PORT)
+    };
+    let what = "MPTCP bind ::, where it answers";
+    rows.extend(row("B10", what, WITH_BOTH, call, one_family(), plain()));
+
+    // It hears its device alone, as the kernel has it.
+    let call = |site: &Site| -> Result<Outcome> {
+        let server = site.socket(TCP6)?;
+        server.set(
+            SOL_SOCKET,
+            SO_BINDTOIFINDEX,
+            site.net().link().cast_signed(),
+        )?;
+        done!(server.bind(site.at(ANY6, PORT)));
+        Ok(Ok(server.local()?.ip()))
+    };
+    let what = "tcp6 of one device bind ::";
+    rows.extend(row("B10", what, WITH_BOTH, call, Ok(CIP6), Ok(ANY6)));
+    // A client that binds to `::` before it connects.
+    for (port, to, inside, plain) in [
+        (0, PEER6, Ok(CIP6), HOST6),
+        (0, mapped(PEER4), Err(Errno::NETUNREACH), HOST4),
+        (PORT, PEER6, with_port(PEER6), HOST6),
+        (PORT, mapped(PEER4), with_port(PEER4), HOST4),
+    ] {
+        let what = format!("tcp6 bound to :: port {port} connect {to}");
+        let call = move |site: &Site| {
+            let client = site.socket(TCP6)?;
+            client.bind(site.at(ANY6, port))?;
+            client.reset_on_close()?;
+            dial(&client, &Peer::new(true, to)?)
+        };
+        rows.extend(row("C5", &what, WITH_BOTH, call, inside, Ok(plain)));
+    }
+    rows
+}
+
+/// What such a client comes to that chose its port: it is taken for a server.
+fn with_port(to: IpAddr) -> Outcome {
+    match (has_dual(), to) {
+        (true, PEER4) => Ok(CIP4),
+        (true, _) => Err(Errno::AFNOSUPPORT),
+        (false, PEER4) => Err(Errno::NETUNREACH),
+        (false, _) => Ok(CIP6),
+    }
+}
+
+/// Binds to `::` and listens.
+fn serve(server: &Socket, site: &Site, port: u16) -> Result<Seen> {
+    done!(server.bind(site.at(ANY6, port)));
+    if server.kind().tcp {
+        server.listen()?;
+    }
+    Ok(Ok((server.local()?.ip(), answered(server)?)))
+}
