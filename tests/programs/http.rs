@@ -5,7 +5,8 @@ use oci_bind_hook_tests::hook::{BOTH, V4, V6};
 use crate::program::{Binds, Program};
 use crate::tool::Tool;
 
-const CURL: Tool = ("curl", "curl");
+/// The client of most of them.
+pub const CURL: Tool = ("curl", "curl");
 /// What nginx and its clients need.
 pub const NGINX: &[Tool] = &[("nginx", "nginx"), CURL];
 const PYTHON: &[Tool] = &[("python3", "python3"), CURL];
@@ -15,8 +16,8 @@ pub const NGINX_CONF: (&str, &str) = ("nginx.conf", include_str!("files/nginx.co
 /// It, in the foreground.
 pub const NGINX_SERVER: &[&str] = &["nginx", "-e", "stderr", "-c", "{dir}/nginx.conf"];
 
-/// Most of the commands below ask for a page at this port.
-const CLIENT_8080: &[&str] = &["curl", "-sSgm", "5", "http://{at}:8080/"];
+/// It asks for a page at the port of most servers.
+pub const CLIENT_8080: &[&str] = &["curl", "-sSgm", "5", "http://{at}:8080/"];
 const CLIENT_80: &[&str] = &["curl", "-sSgm", "5", "http://{at}/"];
 
 const PYTHON_CALLER: &[&str] = &[
@@ -26,7 +27,8 @@ const PYTHON_CALLER: &[&str] = &[
     "http://{at}:8080/",
 ];
 
-const NGINX_80: Program = Program {
+/// nginx on 0.0.0.0.
+pub const NGINX_80: Program = Program {
     name: "nginx, listen 80",
     needs: NGINX,
     policies: &[V4, BOTH],
@@ -38,9 +40,11 @@ const NGINX_80: Program = Program {
     caller: None,
     answer: " asked",
     seen: &["{} asked"],
+    own: Some("asked {}\n"),
 };
 
-const PYTHON_8080: Program = Program {
+/// The server of its standard library, on 0.0.0.0.
+pub const PYTHON_8080: Program = Program {
     name: "python http.server",
     needs: PYTHON,
     policies: &[V4, BOTH],
@@ -52,18 +56,12 @@ const PYTHON_8080: Program = Program {
     caller: Some(PYTHON_CALLER),
     answer: "Directory listing",
     seen: &["{} - - ["],
+    own: None,
 };
 
 /// All of them.
 pub const PROGRAMS: &[Program] = &[
     NGINX_80,
-    Program {
-        name: "nginx, listen [::]:80 for both families",
-        policies: &[V4, V6],
-        binds: Binds::Any6,
-        files: &[NGINX_CONF, ("listen", "listen [::]:80 ipv6only=off;")],
-        ..NGINX_80
-    },
     Program {
         name: "nginx, listen [::]:80",
         policies: &[V6, BOTH],
@@ -79,51 +77,4 @@ pub const PROGRAMS: &[Program] = &[
         ..NGINX_80
     },
     PYTHON_8080,
-    Program {
-        name: "python http.server, --bind ::",
-        policies: &[V4, V6],
-        binds: Binds::Any6,
-        server: &["python3", "-m", "http.server", "--bind", "::", "8080"],
-        ..PYTHON_8080
-    },
-    Program {
-        name: "node",
-        needs: &[("nodejs", "node"), CURL],
-        policies: &[V4, V6],
-        binds: Binds::Any6,
-        files: &[],
-        prepare: &[],
-        server: &[
-            "node",
-            "-e",
-            "require('http').createServer((request, response) => \
-             response.end(request.socket.remoteAddress + ' asked\\n')).listen(8080)",
-        ],
-        client: CLIENT_8080,
-        caller: Some(&[
-            "node",
-            "-e",
-            "require('http').get(process.argv[1], answer => answer.pipe(process.stdout))",
-            "http://{at}:8080/",
-        ]),
-        answer: " asked",
-        seen: &["{} asked"],
-    },
-    Program {
-        name: "java",
-        needs: &[
-            ("default-jdk-headless", "java"),
-            ("default-jdk-headless", "javac"),
-            CURL,
-        ],
-        policies: &[V4, V6],
-        binds: Binds::Any6,
-        files: &[("Server.java", include_str!("files/Server.java"))],
-        prepare: &[&["javac", "Server.java"]],
-        server: &["java", "-cp", "{dir}", "Server"],
-        client: CLIENT_8080,
-        caller: Some(&["java", "-cp", "{dir}", "Server", "http://{at}:8080/"]),
-        answer: " asked",
-        seen: &["{} asked"],
-    },
 ];

@@ -2,11 +2,13 @@
 //! address alone, seen from it alone, and finds itself at its own localhost,
 //! which it can tell from everybody else.
 
+mod any6;
 mod clients;
 mod echo;
 mod http;
 mod pair;
 mod program;
+mod restart;
 mod server;
 mod services;
 mod tool;
@@ -21,7 +23,9 @@ fn main() -> ExitCode {
         [http::PROGRAMS, services::PROGRAMS]
             .into_iter()
             .flatten()
+            .chain(any6::SERVERS.iter().map(|(program, _)| program))
             .flat_map(pair::trials)
+            .chain(restart::trials())
             .chain(clients::trials())
             .chain(trust::trials())
             .collect()

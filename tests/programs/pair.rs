@@ -23,13 +23,15 @@ pub fn trials(program: &'static Program) -> Vec<Trial> {
     let trial = |&policy: &Policy| {
         harness::trial(format!("{} ({policy:?})", program.name), move || {
             tool::require(program.needs)?;
+            program.binds.require(policy)?;
             Net::isolated(|_| Pair::new(program, policy)?.check())
         })
     };
     program.policies.iter().map(trial).collect()
 }
 
-struct Pair {
+/// A program under a policy, with a scratch directory.
+pub struct Pair {
     program: &'static Program,
     policy: Policy,
     hook: Hook,
@@ -37,7 +39,8 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(program: &'static Program, policy: Policy) -> Result<Self> {
+    /// Prepares it, and starts nothing.
+    pub fn new(program: &'static Program, policy: Policy) -> Result<Self> {
         let dir = TempDir::new().context("make a scratch directory")?;
         for (name, text) in program.files {
             let text = text.replace("{dir}", &dir.path().display().to_string());
@@ -58,14 +61,18 @@ impl Pair {
     }
 
     fn check(&self) -> Result<()> {
-        let words = tool::words(self.program.server, self.path(), None);
-        let server = Server::plain(&words, self.path())?;
+        let server = Server::plain(&self.words(), self.path())?;
         explain(&server, self.check_plain(&server)).context("without a policy")?;
         server.end()?;
 
-        let server = Server::contained(&self.hook, self.policy, &words, self.path())?;
+        let server = self.start()?;
         explain(&server, self.check_contained(&server)).context("under `run`")?;
         server.end()
+    }
+
+    /// The server, under the policy.
+    pub fn start(&self) -> Result<Server> {
+        Server::contained(&self.hook, self.policy, &self.words(), self.path())
     }
 
     /// Without a policy the server is reached everywhere, and so is a peer of
@@ -74,12 +81,13 @@ impl Pair {
         self.assert_reached(server, &self.program.binds.reached())?;
         for call in self.program.binds.calls(self.policy) {
             let words = self.caller(call.to);
-            let seen = self.ask(server, tool::plain(&words))?;
+            let seen = self.ask(server, &[call.to], tool::plain(&words))?;
             ensure!(
                 seen.as_deref() == Some(&[call.outside]),
                 "a client is seen from {seen:?}"
             );
-            let seen = self.ask(server, tool::run_under(&self.hook, self.policy, &words))?;
+            let client = tool::run_under(&self.hook, self.policy, &words);
+            let seen = self.ask(server, &[call.to], client)?;
             ensure!(
                 seen.as_deref() == Some(&[call.inside]),
                 "a client under `run` is seen from {seen:?}"
@@ -92,31 +100,36 @@ impl Pair {
         let binds = self.program.binds;
         let reached = binds.reached_under(self.policy);
         self.assert_reached(server, &reached)?;
-        for host in reached {
-            let answer = self.ask(server, tool::plain(&self.caller(host)))?;
+        for &host in &reached {
+            let answer = self.ask(server, &[host], tool::plain(&self.caller(host)))?;
             ensure!(answer.is_some(), "no answer at {host}");
         }
         for host in binds.localhosts(self.policy) {
             for words in [self.client(host), self.caller(host)] {
-                let answer = self.ask(server, server.exec(&tool::plain(&words))?)?;
+                let answer = self.ask(server, &reached, server.exec(&tool::plain(&words))?)?;
                 ensure!(answer.is_some(), "it does not reach itself at {host}");
             }
         }
         Ok(())
     }
 
+    /// Waits until the server answers at `host`.
+    pub fn await_answer(&self, server: &Server, host: IpAddr) -> Result<()> {
+        server
+            .wait_for(|| self.ask(server, &[host], tool::plain(&self.client(host))))
+            .with_context(|| format!("reach it at {host}"))?;
+        Ok(())
+    }
+
     /// Fails unless the server, once it is ready, is reached at exactly these
     /// addresses.
-    fn assert_reached(&self, server: &Server, expected: &[IpAddr]) -> Result<()> {
-        let (&first, _) = expected.split_first().context("nowhere to reach it")?;
-        server
-            .wait_for(|| self.ask(server, tool::plain(&self.client(first))))
-            .with_context(|| format!("reach it at {first}"))?;
-
+    pub fn assert_reached(&self, server: &Server, expected: &[IpAddr]) -> Result<()> {
+        let &first = expected.first().context("nowhere to reach it")?;
+        self.await_answer(server, first)?;
         let mut reached = Vec::new();
         for address in PROBED {
             let client = tool::plain(&self.client(address));
-            if self.ask(server, client)?.is_some() {
+            if self.ask(server, &[address], client)?.is_some() {
                 reached.push(address);
             }
         }
@@ -127,26 +140,38 @@ impl Pair {
         Ok(())
     }
 
-    /// From which addresses the server sees this client, if it answers.
+    /// From which addresses the server sees this client, if it answers. If it
+    /// tells its own address, that must be one of `places`.
     ///
     /// Servers write their log when they like: whoever asks waits for what it
     /// leaves there, so that the next one does not find it.
-    fn ask(&self, server: &Server, client: Command) -> Result<Option<Vec<IpAddr>>> {
+    fn ask(
+        &self,
+        server: &Server,
+        places: &[IpAddr],
+        client: Command,
+    ) -> Result<Option<Vec<IpAddr>>> {
         let before = server.log()?.len();
         let output = tool::finish(client)?;
         if !self.is_answer(&output)? {
             return Ok(None);
         }
-        let seen = server.wait_for(|| {
+        let told = server.wait_for(|| {
             let text = format!("{}{}", output.stdout, &server.log()?[before..]);
             let by_pattern = |&pattern: &&str| named(&text, pattern, &PROBED);
             let mut seen: Vec<_> = self.program.seen.iter().map(by_pattern).collect();
-            let is_complete = seen.iter().all(|addresses| !addresses.is_empty());
+            let own = self.program.own.as_ref().map(by_pattern);
+            let is_complete = seen.iter().chain(&own).all(|found| !found.is_empty());
             seen.dedup();
-            Ok(is_complete.then(|| seen.concat()))
+            Ok(is_complete.then(|| (seen.concat(), own)))
         });
-        seen.map(Some)
-            .with_context(|| format!("find out where a client was seen from: {output:?}"))
+        let (seen, own) =
+            told.with_context(|| format!("find out where a client was seen from: {output:?}"))?;
+        ensure!(
+            own.iter().flatten().all(|own| places.contains(own)),
+            "it finds itself at {own:?}, not at {places:?}"
+        );
+        Ok(Some(seen))
     }
 
     fn is_answer(&self, output: &Output) -> Result<bool> {
@@ -158,6 +183,10 @@ impl Pair {
             "that is no answer: {output:?}"
         );
         Ok(true)
+    }
+
+    fn words(&self) -> Vec<String> {
+        tool::words(self.program.server, self.path(), None)
     }
 
     fn client(&self, host: IpAddr) -> Vec<String> {
@@ -175,7 +204,7 @@ impl Pair {
 }
 
 /// Adds to an error what the server has said.
-fn explain(server: &Server, result: Result<()>) -> Result<()> {
+pub fn explain(server: &Server, result: Result<()>) -> Result<()> {
     result.map_err(|error| {
         let log = server.log().unwrap_or_default();
         error.context(format!("the server says {log:?}"))

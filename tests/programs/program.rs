@@ -2,8 +2,10 @@
 
 use std::net::IpAddr;
 
+use anyhow::Result;
+use oci_bind_hook_tests::harness::skip;
 use oci_bind_hook_tests::hook::Policy;
-use oci_bind_hook_tests::net::{CIP4, CIP6, HOST4, HOST6, LOOP4, LOOP6, OTHER4, OTHER6};
+use oci_bind_hook_tests::net::{CIP4, CIP6, HOST4, HOST6, LOOP4, LOOP6, OTHER4, OTHER6, has_dual};
 
 use crate::tool::Tool;
 
@@ -34,6 +36,8 @@ pub struct Program {
     pub answer: &'static str,
     /// How the answer or the server's log tells the address of a client, `{}`.
     pub seen: &'static [&'static str],
+    /// How they tell the address at which the server was called, `{}`, if they do.
+    pub own: Option<&'static str>,
 }
 
 /// Where a server listens by itself.
@@ -88,6 +92,16 @@ pub struct Call {
 }
 
 impl Binds {
+    /// Skips the trial if no such server answers at both addresses of `policy`.
+    pub fn require(self, policy: Policy) -> Result<()> {
+        if self == Self::Any6 && policy.ipv4.is_some() && policy.ipv6.is_some() && !has_dual() {
+            return Err(skip(
+                "before Linux 5.14 a server at :: answers at the IPv6 address alone",
+            ));
+        }
+        Ok(())
+    }
+
     /// Where it is reached without a policy.
     pub fn reached(self) -> Vec<IpAddr> {
         let all = |family: &Family| [family.host, family.own, family.other, family.localhost];

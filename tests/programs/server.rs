@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::hook::{Hook, Policy, inside};
 use oci_bind_hook_tests::process::{Running, Signal};
@@ -81,16 +81,28 @@ impl Server {
 
     /// `command` as one more process of its container, as `podman exec` does.
     pub fn exec(&self, command: &Command) -> Result<Command> {
-        let [cgroup] = &self.cgroup.children()?[..] else {
-            bail!("`run` does not keep exactly one cgroup");
-        };
         let mut shell = Command::new("sh");
         shell
             .args(["-c", "echo $$ >\"$0/cgroup.procs\" && exec \"$@\""])
-            .arg(cgroup)
+            .arg(self.container()?)
             .arg(command.get_program())
             .args(command.get_args());
         Ok(shell)
+    }
+
+    /// The cgroup that `run` made for it.
+    fn container(&self) -> Result<PathBuf> {
+        let mut children = self.cgroup.children()?;
+        let cgroup = children.pop().context("`run` keeps no cgroup")?;
+        ensure!(children.is_empty(), "`run` keeps more than one cgroup");
+        Ok(cgroup)
+    }
+
+    /// Kills all of its container, as the kernel does that runs out of memory.
+    pub fn kill(mut self) -> Result<()> {
+        fs::write(self.container()?.join("cgroup.kill"), "1").context("kill the server")?;
+        self.running.wait(PATIENCE).context("kill the server")?;
+        Ok(())
     }
 
     /// Ends it as a service manager would.
@@ -130,11 +142,13 @@ fn starts_here(text: &str, at: usize) -> bool {
     !text[..at].ends_with(is_part)
 }
 
-fn spellings(address: IpAddr) -> [String; 3] {
-    let other = match address {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_string(),
+fn spellings(address: IpAddr) -> [String; 4] {
+    let (v6, other) = match address {
+        IpAddr::V4(v4) => (v4.to_ipv6_mapped(), v4.to_ipv6_mapped().to_string()),
         // As Java has it.
-        IpAddr::V6(v6) => v6.segments().map(|word| format!("{word:x}")).join(":"),
+        IpAddr::V6(v6) => (v6, v6.segments().map(|word| format!("{word:x}")).join(":")),
     };
-    [address.to_string(), format!("[{address}]"), other]
+    // As socat has it.
+    let full = v6.segments().map(|word| format!("{word:04x}")).join(":");
+    [address.to_string(), format!("[{address}]"), other, full]
 }

@@ -20,7 +20,9 @@ const IPERF_SEEN: &[&str] = &[
     "Accepted connection from {},",
     " port 5201 connected to {} port ",
 ];
-const SOCAT: &[Tool] = &[("socat", "socat")];
+const IPERF_OWN: Option<&str> = Some("local {} port 5201 connected to ");
+/// Server and client in one.
+pub const SOCAT: &[Tool] = &[("socat", "socat")];
 
 /// All of them.
 pub const PROGRAMS: &[Program] = &[
@@ -50,6 +52,7 @@ pub const PROGRAMS: &[Program] = &[
         caller: None,
         answer: " addr=",
         seen: &[" addr={}:"],
+        own: Some(" laddr={}:"),
     },
     Program {
         name: "redis, --bind 0.0.0.0",
@@ -71,6 +74,7 @@ pub const PROGRAMS: &[Program] = &[
         caller: None,
         answer: " addr=",
         seen: &[" addr={}:"],
+        own: Some(" laddr={}:"),
     },
     Program {
         name: "redis, --bind * -::*",
@@ -84,6 +88,7 @@ pub const PROGRAMS: &[Program] = &[
         caller: None,
         answer: " addr=",
         seen: &[" addr={}:"],
+        own: Some(" laddr={}:"),
     },
     Program {
         name: "dnsmasq",
@@ -111,6 +116,7 @@ pub const PROGRAMS: &[Program] = &[
         ]),
         answer: "192.0.2.99\n",
         seen: &["query[A] x.test from {}\n"],
+        own: None,
     },
     Program {
         name: "iperf3",
@@ -125,11 +131,12 @@ pub const PROGRAMS: &[Program] = &[
         caller: Some(&["iperf3", "--client", "{host}", "--udp", "--bytes", "64K"]),
         answer: "iperf Done.",
         seen: IPERF_SEEN,
+        own: IPERF_OWN,
     },
     Program {
         name: "iperf3 over TCP",
         needs: IPERF,
-        policies: &[V6],
+        policies: &[V6, BOTH],
         binds: Binds::Any6,
         files: &[],
         prepare: &[],
@@ -138,6 +145,7 @@ pub const PROGRAMS: &[Program] = &[
         caller: None,
         answer: "iperf Done.",
         seen: IPERF_SEEN,
+        own: IPERF_OWN,
     },
     Program {
         name: "socat over TCP",
@@ -150,12 +158,13 @@ pub const PROGRAMS: &[Program] = &[
             "socat",
             "-U",
             "TCP4-LISTEN:7000,fork,reuseaddr",
-            "SYSTEM:echo $SOCAT_PEERADDR asked",
+            "SYSTEM:echo $SOCAT_PEERADDR asked $SOCAT_SOCKADDR",
         ],
         client: &["socat", "-u", "TCP:{at}:7000", "-"],
         caller: None,
         answer: " asked",
         seen: &["{} asked"],
+        own: Some("asked {}\n"),
     },
     Program {
         name: "socat over UDP",
@@ -180,6 +189,7 @@ pub const PROGRAMS: &[Program] = &[
         caller: None,
         answer: ".asked",
         seen: &["{} "],
+        own: None,
     },
     Program {
         name: "ssh",
@@ -235,10 +245,11 @@ pub const PROGRAMS: &[Program] = &[
             "-F",
             "{dir}/ssh_config",
             "{host}",
-            "echo ${SSH_CLIENT%% *} asked",
+            "set -- $SSH_CONNECTION && echo $1 asked $3",
         ],
         caller: None,
         answer: " asked",
         seen: &["{} asked"],
+        own: Some("asked {}\n"),
     },
 ];

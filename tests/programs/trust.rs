@@ -13,6 +13,7 @@ use oci_bind_hook_tests::net::{HOST4, LOOP4, LOOP6, Net};
 use tempfile::TempDir;
 
 use crate::http::{NGINX, NGINX_CONF, NGINX_SERVER};
+use crate::program::Binds;
 use crate::server::Server;
 use crate::services::{REDIS, REDIS_CLIENT};
 use crate::tool::{self, Tool};
@@ -24,8 +25,8 @@ struct Trusting {
     files: &'static [(&'static str, &'static str)],
     server: &'static [&'static str],
     client: &'static [&'static str],
-    /// Whether it is reached at an IPv6 address.
-    is_of_ipv6: bool,
+    /// Where it listens by itself.
+    binds: Binds,
     /// What the client says if the server trusts it.
     welcome: &'static str,
     /// What it says if the server does not.
@@ -41,7 +42,7 @@ const REDIS_DEFAULT: Trusting = Trusting {
     // Without a configuration it listens everywhere, in this mode.
     server: &["redis-server", "--save", ""],
     client: REDIS_CLIENT,
-    is_of_ipv6: true,
+    binds: Binds::Both,
     welcome: " addr=",
     refusal: "running in protected mode",
 };
@@ -51,21 +52,21 @@ const NGINX4: Trusting = Trusting {
     files: &[NGINX_CONF, ("listen", "listen 80;")],
     server: NGINX_SERVER,
     client: NGINX_STATUS,
-    is_of_ipv6: false,
+    binds: Binds::Any4,
     welcome: "Active connections",
     refusal: "403 Forbidden",
 };
 const NGINX_BOTH: Trusting = Trusting {
     name: "nginx for both families, allow and deny",
     files: &[NGINX_CONF, ("listen", "listen [::]:80 ipv6only=off;")],
-    is_of_ipv6: true,
+    binds: Binds::Any6,
     ..NGINX4
 };
 
 /// All trials of this file.
 pub fn trials() -> Vec<Trial> {
     // Program, policy, `loopback`; what localhost is to trusted clients.
-    let lines: [(&Trusting, Policy, &str, &[IpAddr]); 9] = [
+    let lines: [(&Trusting, Policy, &str, &[IpAddr]); 11] = [
         (&REDIS_DEFAULT, V4, "auto", &[LOOP4]),
         (&REDIS_DEFAULT, BOTH, "auto", &[LOOP4, LOOP6]),
         (&REDIS_DEFAULT, V4, "private", &[LOOP4]),
@@ -74,7 +75,9 @@ pub fn trials() -> Vec<Trial> {
         (&NGINX4, V4, "private", &[LOOP4]),
         (&NGINX_BOTH, V4, "auto", &[LOOP4, LOOP6]),
         (&NGINX_BOTH, V6, "auto", &[LOOP6]),
+        (&NGINX_BOTH, BOTH, "auto", &[LOOP4, LOOP6]),
         (&NGINX_BOTH, V4, "private", &[LOOP4, LOOP6]),
+        (&NGINX_BOTH, BOTH, "private", &[LOOP4, LOOP6]),
     ];
     lines
         .into_iter()
@@ -82,6 +85,7 @@ pub fn trials() -> Vec<Trial> {
             let name = format!("{} ({policy:?} {loopback})", program.name);
             harness::trial(name, move || {
                 tool::require(program.needs)?;
+                program.binds.require(policy)?;
                 Net::isolated(|_| program.check(policy, loopback, trusted))
             })
         })
@@ -110,7 +114,7 @@ impl Trusting {
         let inside = |host| self.trusts(&server, || server.exec(&client(host)));
         // From outside first: `run` has its cgroup once the server answers.
         for own in [policy.ipv4, policy.ipv6].into_iter().flatten() {
-            if own.is_ipv6() && !self.is_of_ipv6 {
+            if own.is_ipv6() && self.binds == Binds::Any4 {
                 continue;
             }
             ensure!(!outside(own)?, "whoever calls {own}");
@@ -119,7 +123,7 @@ impl Trusting {
         for &localhost in trusted {
             ensure!(inside(localhost)?, "inside, not {localhost}");
         }
-        if loopback == "private" && policy == BOTH {
+        if !trusted.contains(&LOOP6) && policy == BOTH {
             // `::1` leads to the assigned address there: the documented gap.
             ensure!(!inside(LOOP6)?, "inside, {LOOP6}");
         }

@@ -1,0 +1,87 @@
+//! Two containers with a server of both families each, at one port: one of
+//! them ends, by itself or not, and comes again.
+
+use std::net::{IpAddr, SocketAddr};
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+use oci_bind_hook_tests::harness;
+use oci_bind_hook_tests::hook::{BOTH, NEIGHBOUR};
+use oci_bind_hook_tests::net::{CIP4, CIP6, Net, OTHER4, OTHER6, mapped};
+use oci_bind_hook_tests::socket::{Kind, Socket};
+use rustix::io::Errno;
+
+use crate::any6::SERVERS;
+use crate::pair::{Pair, explain};
+use crate::program::Program;
+use crate::server::Server;
+use crate::tool;
+
+/// One for each server of both families.
+pub fn trials() -> Vec<Trial> {
+    let trial = |(program, port): &'static (Program, u16)| {
+        let name = format!("{}: two at one port, one comes again", program.name);
+        harness::trial(name, move || {
+            tool::require(program.needs)?;
+            program.binds.require(BOTH)?;
+            Net::isolated(|net| check(program, *port, net))
+        })
+    };
+    SERVERS.iter().map(trial).collect()
+}
+
+type End = fn(Server) -> Result<()>;
+
+fn check(program: &'static Program, port: u16, net: Net) -> Result<()> {
+    let [one, two] = [BOTH, NEIGHBOUR].map(|policy| Pair::new(program, policy));
+    let (one, two) = (one?, two?);
+    let (own, others) = ([CIP4, CIP6], [OTHER4, OTHER6]);
+    let neighbour = two.start()?;
+    answer(&two, &neighbour, others).context("alone at the port")?;
+    refused(own, port)?;
+    let mut server = one.start()?;
+    answer(&one, &server, own).context("side by side")?;
+    // Each has one socket, which answers to both addresses.
+    let mut sockets = net.listeners(port)?;
+    sockets.sort_unstable();
+    ensure!(
+        sockets == [mapped(CIP4), mapped(OTHER4)],
+        "they listen at {sockets:?}"
+    );
+    let ways: [(_, End); 2] = [
+        ("after SIGTERM", Server::end),
+        ("after SIGKILL", Server::kill),
+    ];
+    for (way, end) in ways {
+        end(server).context(way)?;
+        refused(own, port).context(way)?;
+        // Who calls a server that is gone does not come to its neighbour.
+        answer(&two, &neighbour, others).context(way)?;
+        server = one.start()?;
+        answer(&one, &server, own).context(way)?;
+    }
+    neighbour.end()?;
+    refused(others, port)?;
+    explain(&server, one.assert_reached(&server, &own))?;
+    server.end()
+}
+
+/// Fails unless the server, once it is ready, answers at these addresses.
+fn answer(pair: &Pair, server: &Server, places: [IpAddr; 2]) -> Result<()> {
+    for place in places {
+        explain(server, pair.await_answer(server, place))?;
+    }
+    Ok(())
+}
+
+fn refused(places: [IpAddr; 2], port: u16) -> Result<()> {
+    for place in places {
+        let client = Socket::new(Kind::of(true, place))?;
+        let outcome = client.connect(SocketAddr::new(place, port));
+        ensure!(
+            outcome == Err(Errno::CONNREFUSED),
+            "a call to {place} comes to {outcome:?}"
+        );
+    }
+    Ok(())
+}
