@@ -1,0 +1,199 @@
+//! What others pay for dual-stack servers: the program that steers calls runs
+//! for each packet of its network namespace that opens a connection, and for
+//! each datagram to an unconnected socket. The same is done in a namespace with
+//! it and in one without, batch by batch in turn, so that the ratio holds on a
+//! noisy machine. `no program` shows how far the method can be off.
+
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd as _;
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, ensure};
+use oci_bind_hook_ebpf::dual::{Place, bucket};
+use oci_bind_hook_tests::agent::Agent;
+use oci_bind_hook_tests::cgroup::Cgroup;
+use oci_bind_hook_tests::hook::{BOTH, Hook};
+use oci_bind_hook_tests::net::{ANY6, CIP4, CIP6, HOST6, has_dual};
+use oci_bind_hook_tests::socket::{Kind, Socket, TCP6, UDP6};
+use oci_bind_hook_tests::{host, process, sys};
+
+const BATCHES: usize = 300;
+const CONNECTIONS: u32 = 100;
+const DATAGRAMS: u32 = 1_000;
+/// Where nobody is by chance.
+const PORTS: std::ops::Range<u16> = 10_000..30_000;
+
+const ADDRESSES: &str = "\
+link set lo up
+addr add 192.0.2.10/32 dev lo
+addr add 2001:db8::1/128 dev lo nodad
+addr add 2001:db8::10/128 dev lo nodad
+";
+
+/// A network namespace with the host's address and a container's, and who makes
+/// sockets in it.
+struct Site {
+    host: Agent,
+    container: Agent,
+    _cgroups: [Cgroup; 2],
+}
+
+impl Site {
+    /// With a policy on the container, or without one.
+    fn new(is_steered: bool) -> Result<Self> {
+        let make = || {
+            sys::unshare_net().context("unshare the network namespace")?;
+            let ip = &mut Command::new("ip");
+            let output = process::run(ip.args(["-batch", "-"]), ADDRESSES.as_bytes())?;
+            ensure!(output.status.success(), "ip: {}", output.stderr);
+            let cgroups = [Cgroup::new()?, Cgroup::new()?];
+            if is_steered {
+                Hook::new()?.attach(&cgroups[1], BOTH)?;
+            }
+            Ok(Self {
+                host: Agent::new(&cgroups[0])?,
+                container: Agent::new(&cgroups[1])?,
+                _cgroups: cgroups,
+            })
+        };
+        std::thread::scope(|scope| scope.spawn(make).join().ok().context("a site panicked")?)
+    }
+
+    /// A server to be called at `address`: one of the host there, or else one of
+    /// the container at `::`.
+    fn open(&self, kind: Kind, address: IpAddr, port: u16) -> Result<Called<'_>> {
+        let (agent, bound) = match address {
+            HOST6 => (&self.host, HOST6),
+            _ => (&self.container, ANY6),
+        };
+        let server = agent.socket(kind)?;
+        server.bind(SocketAddr::new(bound, port))?;
+        if kind.tcp {
+            server.listen()?;
+        }
+        let (site, at) = (self, SocketAddr::new(address, port));
+        Ok(Called { site, server, at })
+    }
+}
+
+/// A server, and where it is called.
+struct Called<'a> {
+    site: &'a Site,
+    server: Socket,
+    at: SocketAddr,
+}
+
+fn main() -> Result<()> {
+    if !has_dual() {
+        println!("skipped: before Linux 5.14 no calls are steered");
+        return Ok(());
+    }
+    host::set_up()?;
+    let (plain, other, steered) = (Site::new(false)?, Site::new(false)?, Site::new(true)?);
+    let (port, sharing) = sharing(&steered)?;
+    println!("median of {BATCHES} batches, nanoseconds a round; where 8 of 10 ratios are");
+    println!("round {:<38}  without     with  ratio     8 of 10", "");
+    let without = plain.open(TCP6, HOST6, port)?;
+    let none = other.open(TCP6, HOST6, port)?;
+    let with = steered.open(TCP6, HOST6, port)?;
+    report("TCP", "no program", connect, [&without, &none])?;
+    for (what, dual) in [
+        ("the program", None),
+        ("a dual-stack server at this port", Some(port)),
+        ("one that shares a count", Some(sharing)),
+    ] {
+        let dual = dual.map(|port| steered.open(TCP6, CIP6, port));
+        let _dual = dual.transpose()?;
+        report("TCP", what, connect, [&without, &with])?;
+    }
+    // Here `without` is IPv4, and `with` IPv6.
+    for (what, site) in [
+        ("IPv6 against IPv4, :: without policy", &plain),
+        ("IPv6 against IPv4, dual-stack server", &steered),
+    ] {
+        let four = site.open(TCP6, CIP4, sharing)?;
+        let six = site.open(TCP6, CIP6, sharing + 1)?;
+        report("TCP", what, connect, [&four, &six])?;
+    }
+    let without = plain.open(UDP6, HOST6, port)?;
+    let none = other.open(UDP6, HOST6, port)?;
+    let with = steered.open(UDP6, HOST6, port)?;
+    report("UDP", "no program", send, [&without, &none])?;
+    report("UDP", "the program", send, [&without, &with])
+}
+
+/// The port of a server of the host, and one of a dual-stack server that is
+/// counted in the same place: the program looks into all slots in vain.
+fn sharing(site: &Site) -> Result<(u16, u16)> {
+    let mut cookie = [0; size_of::<u64>()];
+    let (level, name) = (libc::SOL_SOCKET, libc::SO_NETNS_COOKIE);
+    sys::option(site.host.socket(UDP6)?.as_fd(), level, name, &mut cookie)
+        .context("ask for the namespace's cookie")?;
+    let count = |address, port: u16| {
+        bucket(&Place {
+            namespace: u64::from_ne_bytes(cookie),
+            address: words(address),
+            port: port.to_be(),
+            ..Place::default()
+        })
+    };
+    PORTS
+        .flat_map(|port| PORTS.map(move |other| (port, other)))
+        .find(|&(port, other)| count(HOST6, port) == count(CIP6, other))
+        .context("find two places that share a count")
+}
+
+/// An IPv6 address as the programs have it.
+fn words(address: IpAddr) -> [u32; 4] {
+    let segments = match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().segments(),
+        IpAddr::V6(address) => address.segments(),
+    };
+    [0, 2, 4, 6].map(|at| (u32::from(segments[at]) << 16 | u32::from(segments[at + 1])).to_be())
+}
+
+/// What is done over and over: how many nanoseconds it takes.
+type Round = fn(&Called<'_>) -> Result<f64>;
+
+/// A connection, without what it leaves behind.
+fn connect(called: &Called<'_>) -> Result<f64> {
+    let make = |_| called.site.host.socket(Kind::of(true, called.at.ip()));
+    let clients = (0..CONNECTIONS).map(make).collect::<Result<Vec<_>>>()?;
+    let start = Instant::now();
+    for client in &clients {
+        client.connect(called.at)?;
+        client.reset_on_close()?;
+        called.server.accept()?.reset_on_close()?;
+    }
+    Ok(start.elapsed().as_secs_f64() * 1e9 / f64::from(CONNECTIONS))
+}
+
+/// A datagram between sockets that are not connected.
+fn send(called: &Called<'_>) -> Result<f64> {
+    let client = called.site.host.socket(UDP6)?;
+    let start = Instant::now();
+    for _ in 0..DATAGRAMS {
+        client.send(Some(called.at), b"x")?;
+        called.server.receive()?;
+    }
+    Ok(start.elapsed().as_secs_f64() * 1e9 / f64::from(DATAGRAMS))
+}
+
+fn report(round: &str, what: &str, run: Round, sides: [&Called<'_>; 2]) -> Result<()> {
+    let [mut without, mut with, mut ratios] = [const { Vec::new() }; 3];
+    for _ in 0..BATCHES {
+        let (one, two) = (run(sides[0])?, run(sides[1])?);
+        without.push(one);
+        with.push(two);
+        ratios.push(two / one);
+    }
+    for values in [&mut without, &mut with, &mut ratios] {
+        values.sort_unstable_by(f64::total_cmp);
+    }
+    let at = |percent| ratios[(BATCHES - 1) * percent / 100];
+    let (without, with) = (without[BATCHES / 2], with[BATCHES / 2]);
+    print!("{round:<5} {what:<38} {without:>8.0} {with:>8.0} ");
+    println!("{:>6.3} {:>5.2} {:>5.2}", at(50), at(10), at(90));
+    Ok(())
+}
