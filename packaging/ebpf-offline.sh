@@ -1,0 +1,46 @@
+#!/bin/bash
+# Rebuilds the eBPF object without a network, from this source or an unpacked
+# tarball, and compares it with the one that is there. The tools have to be
+# installed: ebpf/tools.sh.
+#   packaging/ebpf-offline.sh fetch HOME     with a network: the crates, into a new
+#                                            directory that is a home for cargo
+#   packaging/ebpf-offline.sh check HOME     without one
+set -euo pipefail
+ROOT=$(cd "$(dirname "$0")/.." && pwd)
+
+die() { echo "${0##*/}: $*" >&2; exit 1; }
+
+# The crates of Rust's own library too: the object is built with its core, and
+# cargo wants to know of all of them. They lie where crates lie that were
+# downloaded, since that path is in the object, under another name.
+fetch() {
+  local home crates library
+  library=$(rustc --print sysroot)/lib/rustlib/src/rust/library
+  [ -e "$library/Cargo.toml" ] || die "no $library: run ebpf/tools.sh"
+  mkdir "$1"
+  home=$(realpath "$1") crates=$home/registry/src/vendored
+  (cd "$ROOT" && RUSTC_BOOTSTRAP=1 cargo vendor --quiet --locked --versioned-dirs \
+    --sync "$library/Cargo.toml" "$crates" >/dev/null)
+  cat >"$home/config.toml" <<END
+[source.crates-io]
+replace-with = "vendored"
+[source.vendored]
+directory = "$crates"
+END
+}
+
+# In a copy, without what a tarball says of where its crates are.
+check() {
+  local home
+  home=$(realpath "$1")
+  work=$(mktemp -d)
+  trap 'rm -rf "$work"' EXIT
+  tar --create --directory "$ROOT" --exclude=./vendor --exclude=./.cargo --exclude=./target --exclude=./.git . |
+    tar --extract --directory "$work"
+  CARGO_HOME=$home CARGO_NET_OFFLINE=true "$work/ebpf/build.sh" --check
+}
+
+case ${1:-} in
+  fetch | check) "$@" ;;
+  *) die 'usage: packaging/ebpf-offline.sh fetch HOME | check HOME' ;;
+esac
