@@ -1,0 +1,62 @@
+#!/bin/bash
+# Builds the image that puts the hook on a cluster's nodes, as an OCI archive.
+# Needs root, and no registry.
+# Usage: packaging/kubernetes/image.sh OUT     a directory, made if it is missing
+# Prints its path. The same commit, compiler and busybox give the same bytes.
+set -euo pipefail
+# shellcheck source=packaging/lib.sh
+. "$(dirname "$0")/../lib.sh"
+
+need buildah busybox cargo
+out=$1 name=oci-bind-hook-installer
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+source=$work/source context=$work/context
+triple=$(rustc --version --verbose | sed -n 's/^host: //p')
+
+# Linked statically: it runs on nodes of whatever distribution.
+static_binary() {
+  "$ROOT/packaging/source.sh" "$source"
+  (
+    cd "$source"
+    export CARGO_HOME=$source/.cargo CARGO_TARGET_DIR=$work/target
+    export RUSTFLAGS="--remap-path-prefix=$source=/usr/src/oci-bind-hook -C target-feature=+crt-static"
+    cargo build --release --locked --offline --package oci-bind-hook --target "$triple"
+  ) >"$work/log" 2>&1 || { tail -n 50 "$work/log" >&2; die 'the build failed'; }
+  echo "$work/target/$triple/release/oci-bind-hook"
+}
+
+# What the Containerfile copies. Each licence is there too: the hook's and its
+# crates', busybox's and the C library's.
+fill_context() {
+  mkdir -p "$context"/root/{bin,hook,licences}
+  cp "$(static_binary)" "$ROOT/config/oci-bind-hook.json" "$context/root/hook/"
+  cp "$(command -v busybox)" "$context/root/bin/"
+  for applet in sh cat cmp cp mv rm sleep sync; do ln -s busybox "$context/root/bin/$applet"; done
+  cp "$ROOT/packaging/kubernetes/installer.sh" "$context/root/installer"
+  cp "$ROOT"/LICENSE* "$context/root/licences/"
+  (cd "$source" && packaging/copyright.sh) >"$context/root/licences/crates"
+  cp /usr/share/doc/busybox-static/copyright "$context/root/licences/busybox"
+  cp /usr/share/doc/libc6/copyright "$context/root/licences/libc"
+  dpkg-query --show busybox-static libc6-dev >"$context/root/licences/versions"
+  chmod -R u=rwX,go=rX "$context/root"
+  chmod 755 "$context"/root/{installer,hook/oci-bind-hook,bin/busybox}
+}
+
+# In storage of its own, by a driver that works on every file system.
+in_storage() {
+  buildah --root "$work/storage" --runroot "$work/run" --storage-driver vfs "$@"
+}
+
+fill_context
+tag=$name:$(version)
+in_storage build --quiet --isolation chroot --format oci --timestamp "$SOURCE_DATE_EPOCH" \
+  --label "org.opencontainers.image.version=$(version)" \
+  --file "$ROOT/packaging/kubernetes/Containerfile" --tag "$tag" "$context" >/dev/null
+# An archive of its own would have the times of now.
+in_storage push --quiet "$tag" "oci:$work/image:$tag"
+mkdir -p "$out"
+archive=$out/$name-$(version).oci.tar
+tar --create --directory "$work/image" --sort=name --owner=0 --group=0 --numeric-owner \
+  --mode=u=rwX,go=rX --mtime="@$SOURCE_DATE_EPOCH" --file "$archive" .
+echo "$archive"
