@@ -26,7 +26,7 @@ binary = $(target)/release/oci-bind-hook
 # Every shell script, those without a suffix by name.
 scripts = .ci/run $(shell find ebpf tests packaging -name '*.sh' 2>/dev/null)
 
-.PHONY: build demo test test-engines test-faults test-kernels test-packages fuzz deb rpm bench lint lint-format lint-clippy lint-doc lint-shell ebpf ebpf-check install uninstall clean help
+.PHONY: build demo test test-engines test-faults test-kernels test-packages fuzz deb rpm dist bench lint lint-format lint-clippy lint-doc lint-shell ebpf ebpf-check install uninstall clean help
 .DEFAULT_GOAL := build
 
 build: ## build the release binary
@@ -58,6 +58,10 @@ deb: ## build the Debian package, into target/packages
 
 rpm: ## build the RPM packages, into target/packages
 	packaging/rpm/build.sh $(target)/packages
+
+dist: ## build all that a release has, with checksums, into target/dist
+	rm -rf $(target)/dist
+	packaging/dist.sh $(target)/dist
 
 test-packages: ## build, compare, install, upgrade and remove the packages (root)
 	tests/packages.sh $(if $(FILTER),'$(FILTER)')

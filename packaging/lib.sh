@@ -19,3 +19,12 @@ need() {
     command -v "$command" >/dev/null || die "no $command: run tests/setup.sh packages"
   done
 }
+
+# pack DIRECTORY FILE TAR-ARGUMENT...: a compressed tar of what is in the
+# directory, in which nothing tells who made it, when, or where.
+pack() {
+  local directory=$1 file=$2
+  shift 2
+  tar --create --directory "$directory" --sort=name --owner=0 --group=0 --numeric-owner \
+    --mode=u+rw,go=rX --mtime="@$SOURCE_DATE_EPOCH" "$@" | gzip --no-name >"$file"
+}

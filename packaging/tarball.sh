@@ -13,6 +13,5 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "$ROOT/packaging/source.sh" "$work/$name"
 mkdir -p "$out"
-tar --create --directory "$work" --sort=name --owner=0 --group=0 --numeric-owner \
-  --mode=u+rw,go=rX --mtime="@$SOURCE_DATE_EPOCH" "$name" | gzip --no-name >"$out/$name.tar.gz"
+pack "$work" "$out/$name.tar.gz" "$name"
 echo "$out/$name.tar.gz"
