@@ -22,7 +22,10 @@ packages_for() {
       echo mmdebstrap squashfs-tools e2fsprogs
       ;;
     # What makes packages, and what looks at them.
-    packages) echo debhelper rpm lintian rpmlint python3-minimal gcc libc6-dev ;;
+    packages)
+      echo debhelper rpm lintian rpmlint debsums inotify-tools python3-minimal python3-venv gcc libc6-dev
+      echo buildah busybox-static
+      ;;
     *) die "unknown purpose $1: use demo, test, lint, fuzz, vm or packages" ;;
   esac
 }
@@ -35,7 +38,7 @@ commands_for() {
     fuzz) echo c++ ;;
     # What the machines boot comes from Debian's archive.
     vm) echo apt-get ;;
-    packages) echo dpkg-buildpackage dh rpmbuild lintian rpmlint python3 cc ;;
+    packages) echo dpkg-buildpackage dh rpmbuild lintian rpmlint debsums inotifywait python3 cc buildah busybox ;;
   esac
 }
 

@@ -1,0 +1,96 @@
+# shellcheck shell=bash
+# What is in the packages, for tests/packages.sh, which sources this file.
+set -euo pipefail
+
+# Without the source package.
+package() { echo "$DIST"/*64."$1"; }
+
+# --- the lists that were decided on ------------------------------------------
+
+# A line for each file: mode, owner, path, and where a link leads. Then what is
+# a configuration file.
+files_of_deb() {
+  dpkg-deb --contents "$1" | sed 's| -> |->|' | awk '{ sub(/^\./, "", $6); sub(/->/, " -> ", $6); print $1, $2, $6 }' |
+    grep -v ' /$' | LC_ALL=C sort -k 3
+  dpkg-deb --info "$1" conffiles | sed 's/^/config /'
+}
+
+# The id of a build is another in each, and so is the version.
+files_of_rpm() {
+  rpm --query --package --queryformat \
+    '[%{FILEMODES:perms} %{FILEUSERNAME}/%{FILEGROUPNAME} %{FILENAMES} -> %{FILELINKTOS}\n]' "$1" |
+    grep -v ' /usr/lib/.build-id' | sed "s/ -> \$//; s/$NAME-$VERSION/$NAME-VERSION/" | LC_ALL=C sort -k 3
+  rpm --query --package --configfiles "$1" | sed 's/^/config /'
+}
+
+# has_files KIND: what tests/packages/KIND.files says. FILES=write writes it.
+has_files() {
+  local decided=tests/packages/$1.files
+  [ "${FILES:-}" != write ] || "files_of_$1" "$(package "$1")" >"$decided"
+  diff "$decided" <("files_of_$1" "$(package "$1")")
+}
+
+# --- compared with `make install` ---------------------------------------------
+
+# Names alone: packages compress the manual, and have documents of their own.
+what_make_installs() {
+  make --silent install DESTDIR="$WORK/made" PREFIX=/usr binary="$1$BINARY" "${@:2}" >&2
+  (cd "$WORK/made" && find . ! -type d ! -path './usr/share/doc/*' -printf '/%P\n' | LC_ALL=C sort)
+  rm -r "$WORK/made"
+}
+
+what_a_package_has() {
+  grep -vE '^/usr/(share/(doc|licenses|lintian)/|lib/\.build-id)' | sed 's/\.8\.gz$/.8/' |
+    while read -r path; do [ -d "$R$path" ] && [ ! -L "$R$path" ] || echo "$path"; done | LC_ALL=C sort
+}
+
+# --- what else they say -------------------------------------------------------
+
+# The versions are those of the machine that builds.
+depends() {
+  local found
+  found=$(dpkg-deb --field "$(package deb)" Depends | sed 's/ ([^)]*)//g')
+  is 'deb depends on' "$found" 'libc6, libgcc-s1'
+  is 'deb enhances' "$(dpkg-deb --field "$(package deb)" Enhances)" 'buildah, cri-o, podman'
+  found=$(rpm --query --package --requires "$(package rpm)" | sed 's/(.*//' | LC_ALL=C sort -u | tr '\n' ' ')
+  is 'rpm depends on' "$found" '/bin/sh config libc.so.6 libgcc_s.so.1 rpmlib rtld '
+  found=$(rpm --query --package --enhances "$(package rpm)" | LC_ALL=C sort | tr '\n' ' ')
+  is 'rpm enhances' "$found" 'buildah cri-o podman '
+}
+
+# The crates that are linked into the binary, as cargo says.
+crates() {
+  cargo tree --locked --offline --package oci-bind-hook --edges normal,no-proc-macro --prefix none \
+    --target x86_64-unknown-linux-gnu --format "$1" | sed 's/ (\*)$//' | LC_ALL=C sort -u
+}
+
+names_all_crates() {
+  python3 - "$DIST"/*.cdx.json >"$WORK/named" <<'END'
+import json, sys
+bill = json.load(open(sys.argv[1]))
+for part in bill["components"]:
+    print(part["name"], "v" + part["version"])
+END
+  # A path tells where this was built.
+  ! grep -F "$PWD" "$DIST"/*.cdx.json
+  is 'crates that it lacks' "$(crates '{p}' | sed 's/ (.*//' | grep -v '^oci-bind-hook v' |
+    LC_ALL=C sort -u | comm -23 - <(LC_ALL=C sort -u "$WORK/named"))" ''
+}
+
+# In the RPM package's tag as an expression, in both packages' lists by crate.
+names_all_licences() {
+  local tag licence crate
+  tag=$(rpm --query --package --queryformat '%{LICENSE}' "$(package rpm)")
+  crates '{l}' | sed 's|/| OR |' | while read -r licence; do
+    case $licence in
+      *' OR '*) mentions "$tag" "$licence" ;;
+      *) grep -qE "(^|AND )$licence( AND|\$)" <<<"$tag" || fail "no $licence in: $tag" ;;
+    esac
+  done
+  dpkg-deb --fsys-tarfile "$(package deb)" | tar --extract --to-stdout ./usr/share/doc/$NAME/copyright >"$WORK/deb-copyright"
+  rpm2cpio "$(package rpm)" | cpio --quiet --extract --to-stdout '*/LICENSE.crates' >"$WORK/rpm-copyright"
+  cmp "$WORK/deb-copyright" "$WORK/rpm-copyright"
+  crates '{p}' | sed 's/ (.*//; s/ v/-/' | grep -v "^$NAME" | while read -r crate; do
+    has_line "$(cat "$WORK/deb-copyright")" "Files: vendor/$crate/*"
+  done
+}

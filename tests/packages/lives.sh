@@ -1,0 +1,152 @@
+# shellcheck shell=bash
+# The life of a package in a clean system, for tests/packages.sh, which sources
+# this file.
+set -euo pipefail
+
+# Each package system says how: install FILE, remove, purge, verify, list.
+deb_install() { in_root dpkg --install /packages/"$(basename "$1")"; }
+deb_remove() { in_root dpkg --remove $NAME; }
+deb_purge() { in_root dpkg --purge $NAME; }
+# dpkg compares what it knows; debsums, this machine's, also every file's sum.
+deb_verify() {
+  in_root dpkg --verify $NAME
+  debsums --root="$R" --all --silent $NAME
+}
+deb_list() { in_root dpkg --listfiles $NAME; }
+# Debian's zsh looks elsewhere.
+# shellcheck disable=SC2034 # named by its kind
+deb_layout=(zshdir=/usr/share/zsh/vendor-completions)
+# The tools are this machine's.
+rpm_install() { rpm --root "$R" --nodeps --upgrade "$1"; }
+rpm_remove() { rpm --root "$R" --nodeps --erase $NAME; }
+rpm_purge() { rm -f "$R$CONFIG.rpmsave"; }
+rpm_verify() { rpm --root "$R" --nodeps --verify $NAME; }
+rpm_list() { rpm --root "$R" --query --list $NAME; }
+# shellcheck disable=SC2034 # named by its kind
+rpm_layout=()
+
+# begin KIND SUITE: a system, without the package.
+begin() {
+  kind=$1
+  fresh_root "$2"
+  case $kind in
+    deb) mkdir "$R/packages" && cp "$DIST"/*.deb "$NEXT_DIST"/*.deb "$R/packages/" ;;
+  esac
+  FILE=$(package $kind) NEXT=$(DIST=$NEXT_DIST package $kind)
+}
+
+# with KIND SUITE: a system with the package.
+with() {
+  begin "$@"
+  "${kind}_install" "$FILE"
+}
+
+installs() {
+  local said
+  begin "$@"
+  local -n layout=${kind}_layout
+  watch "$R" "$WORK/log"
+  "${kind}_install" "$FILE"
+  seen 0 0
+  said=$("${kind}_verify")
+  is 'what differs from the package' "$said" ''
+  is 'the files' "$("${kind}_list" | what_a_package_has)" "$(what_make_installs "$R" "${layout[@]}")"
+  is 'units that are enabled' "$(find "$R/etc/systemd" -name "$NAME*")" ''
+  in_root $NAME --version
+  check_passes
+  start_container "$FIRST" $CIP
+  is_at "$FIRST" $CIP
+  mentions "$(in_root $NAME status)" "$FIRST"
+}
+
+# An engine is there if its program is: so that check looks at hooks.d.
+check_passes() {
+  local said
+  touch "$R/usr/bin/podman"
+  chmod 755 "$R/usr/bin/podman"
+  said=$(in_root $NAME check) || { echo "$said"; fail 'check has found a problem'; }
+  mentions "$said" "$HOOKS_D"
+}
+
+upgrades() {
+  with "$@"
+  start_container "$FIRST" $CIP
+  echo '# changed' >>"$R$CONFIG"
+  watch "$R" "$WORK/log"
+  "${kind}_install" "$NEXT"
+  seen 1 1
+  never_gone
+  has_line "$(cat "$R$CONFIG")" '# changed'
+  is_at "$FIRST" $CIP
+  start_container "$SECOND" $OTHER
+  is_at "$SECOND" $OTHER
+  is_at "$FIRST" $CIP
+  is 'versions pinned' "$(pinned_versions)" 2
+  mentions "$(in_root $NAME status)" 'runs the programs of another version'
+  in_root $NAME unload
+  is 'versions pinned while both run' "$(pinned_versions)" 2
+  end_processes
+  in_root $NAME unload
+  is 'versions pinned when none runs' "$(pinned_versions)" 0
+}
+
+# Those that run keep their policy; a hooks.d file without its binary, which
+# engines ignore in silence, must not stay.
+removes() {
+  with "$@"
+  start_container "$FIRST" $CIP
+  watch "$R" "$WORK/log"
+  "${kind}_remove"
+  seen 1 1
+  [ ! -e "$R$HOOKS_D" ] || fail "$HOOKS_D is left"
+  [ ! -e "$R$BINARY" ] || fail "$BINARY is left"
+  is_at "$FIRST" $CIP
+}
+
+purges_and_installs_again() {
+  with "$@"
+  start_container "$FIRST" $CIP
+  "${kind}_remove"
+  "${kind}_purge"
+  is 'what is left' "$(cd "$R" && find etc usr var/lib/systemd -name "*$NAME*")" ''
+  is_at "$FIRST" $CIP
+  "${kind}_install" "$FILE"
+  is 'what differs from the package' "$("${kind}_verify")" ''
+  is_at "$FIRST" $CIP
+  start_container "$SECOND" $OTHER
+  is_at "$SECOND" $OTHER
+}
+
+# Nobody uses the pins: they go with the package.
+removes_pins() {
+  with "$@"
+  in_root $NAME load
+  is 'versions pinned' "$(pinned_versions)" 1
+  "${kind}_install" "$NEXT"
+  is 'versions pinned after the upgrade' "$(pinned_versions)" 0
+  in_root $NAME load
+  is 'versions pinned' "$(pinned_versions)" 1
+  "${kind}_remove"
+  is 'versions pinned' "$(pinned_versions)" 0
+}
+
+keeps_a_changed_configuration() {
+  with "$@"
+  echo '# changed' >>"$R$CONFIG"
+  "${kind}_remove"
+  has_line "$(cat "$R$CONFIG"*)" '# changed'
+}
+
+# lifecycle KIND SUITE
+lifecycle() {
+  local test
+  for test in installs upgrades removes purges_and_installs_again removes_pins keeps_a_changed_configuration; do
+    t "$1 on $2: ${test//_/ }" life "$test" "$@"
+  done
+}
+
+# A test is a subshell: what it mounts it has to take away itself.
+life() {
+  trap leave_root EXIT
+  "$@"
+}
