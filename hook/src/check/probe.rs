@@ -39,7 +39,7 @@ pub(crate) fn probe(cgroup: &Path) -> Result<Vec<Finding>> {
         "/",
         MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
     )
-    .context("make the mounts its own")?;
+    .context("make the mounts its own: in a chroot, / has to be a mount point")?;
     mount("bpf", MOUNT_POINT, "bpf", MountFlags::empty(), None)
         .with_context(|| format!("mount a bpffs of its own at {MOUNT_POINT}"))?;
     let has_ipv6 = network::set_up().context("set up a network of its own")?;
