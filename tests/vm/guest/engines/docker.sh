@@ -35,7 +35,7 @@ docker_restarts() {
   local first
   docker_server --restart always
   docker restart --time 0 server
-  serves
+  serves docker exec server
   first=$(docker_pid)
   kill -KILL "$first"
   until_ok runs_anew "$first" docker_pid

@@ -80,14 +80,14 @@ CALLS="for call in tcp udp udp-sendto; do
   for address in $PEER4 $PEER6; do echo-client \$address $PEER_PORT \$call; done
 done"
 
-calls_from_its_addresses() { seen_as_its_addresses "$("$@" sh -c "$CALLS" 2>&1)"; }
+calls_from_its_addresses() { seen_as $CIP4 $CIP6 "$("$@" sh -c "$CALLS" 2>&1)"; }
 
-# What CALLS printed: the peer tells whom it saw. Something is attached then,
-# or it would say nothing that nothing is later.
-seen_as_its_addresses() {
+# seen_as IPV4 IPV6 TEXT: what CALLS printed: the peer tells whom it saw. Something
+# is attached then, or it would say nothing that nothing is later.
+seen_as() {
   [ -n "$(governed)" ] || fail 'nothing is attached'
-  is 'calls seen over IPv4' "$(grep -cF "peer=$CIP4:" <<<"$1")" 3
-  is 'calls seen over IPv6' "$(grep -cF "peer=[$CIP6]:" <<<"$1")" 3
+  is 'calls seen over IPv4' "$(grep -cF "peer=$1:" <<<"$3")" 3
+  is 'calls seen over IPv6' "$(grep -cF "peer=[$2]:" <<<"$3")" 3
 }
 
 # What podman imported, for the others.
@@ -123,7 +123,9 @@ runs_anew() {
 # --- what is attached --------------------------------------------------------
 
 # Our programs have the names of their pins. Engines and systemd attach others.
-our_programs() { find /sys/fs/bpf/oci-bind-hook -type f ! -name policy ! -name counters -printf '%f\n'; }
+our_programs() {
+  find /sys/fs/bpf/oci-bind-hook -type f ! -name policy ! -name counters ! -name 'dual*' ! -name 'steer-*' -printf '%f\n'
+}
 
 # The cgroups that have programs of ours.
 governed() {
@@ -134,10 +136,11 @@ governed() {
 
 nothing_governed() { [ -z "$(governed)" ]; }
 
-# The pins, and how many maps go by the names of ours.
+# The pins, and how many maps go by the names of ours. Those of network namespaces
+# stay for the next container there, or go with the next one anywhere.
 kept() {
-  find /sys/fs/bpf/oci-bind-hook | sort
-  bpftool --json map list | jq --raw-output '.[].name' | grep -cixE 'policy|counters' || true
+  find /sys/fs/bpf/oci-bind-hook ! -name 'steer-*' | sort
+  bpftool --json map list | jq --raw-output '.[].name' | grep -cixE 'policy|counters|dual|dual_counts' || true
 }
 
 nothing_left() {

@@ -176,7 +176,7 @@ played() {
 two_in_a_pod() {
   with pod create --name shop --network host
   server --pod shop
-  with run --detach --pod shop --annotation "io.oci-bind-hook.ipv4=$OTHER4" \
+  with run --detach --name second --pod shop --annotation "io.oci-bind-hook.ipv4=$OTHER4" \
     --annotation "io.oci-bind-hook.ipv6=$OTHER6" "$IMAGE" echo-server second $PORT
   until_ok answers $CIP6 udp
   until_ok answers $OTHER6 udp
@@ -185,6 +185,8 @@ two_in_a_pod() {
     for address in $OTHER4 $OTHER6; do mentions "$(dial $address $protocol)" 'second local='; done
   done
   refuses $HOST4 $HOST6
+  calls_from_its_addresses podman exec server
+  seen_as $OTHER4 $OTHER6 "$(podman exec second sh -c "$CALLS" 2>&1)"
 }
 
 # Nothing in the state of podman's container says what it is called in its pod.

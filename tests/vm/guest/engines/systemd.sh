@@ -45,7 +45,13 @@ unit_calls() {
   echo StandardOutput=truncate:/run/called >>"$UNITS/unit-calls.service"
   systemctl daemon-reload
   systemctl start unit-calls
-  seen_as_its_addresses "$(cat /run/called)"
+  seen_as $CIP4 $CIP6 "$(cat /run/called)"
+}
+
+# in_unit COMMAND...: beside the unit's own processes.
+# shellcheck disable=SC2016 # for that shell
+in_unit() {
+  sh -c 'echo $$ >/sys/fs/cgroup/system.slice/unit-server.service/cgroup.procs && exec "$@"' sh "$@"
 }
 
 unit_serves() {
@@ -63,10 +69,10 @@ unit_plain() {
 unit_restarts() {
   unit_serves
   systemctl restart unit-server
-  serves
+  serves in_unit
   systemctl daemon-reload
   systemctl daemon-reexec
-  serves
+  serves in_unit
 }
 
 main_pid() { systemctl show --property MainPID --value unit-server; }
@@ -77,13 +83,13 @@ unit_comes_back() {
   first=$(main_pid)
   kill -KILL "$first"
   until_ok runs_anew "$first" main_pid
-  serves
+  serves in_unit
 }
 
 unit_for_a_user() {
   unit_serves DynamicUser=yes Delegate=yes IPAccounting=yes
   systemctl set-property --runtime unit-server MemoryMax=100M
-  serves
+  serves in_unit
 }
 
 unit_refused() {
