@@ -260,6 +260,11 @@ pub const V6ONLY_UNKNOWN: u32 = u32::MAX;
 pub const MPTCP_BIT: &str = "MPTCP_BIT";
 /// Value of [`MPTCP_BIT`] where the kernel has no Multipath TCP.
 pub const MPTCP_UNKNOWN: u32 = u32::MAX;
+/// Name of the global that says where `sock.sk_shutdown` is: a `u32`, in bits from
+/// the start of the struct, or [`SHUTDOWN_UNKNOWN`].
+pub const SHUTDOWN_BIT: &str = "SHUTDOWN_BIT";
+/// Value of [`SHUTDOWN_BIT`] where the kernel has no type information.
+pub const SHUTDOWN_UNKNOWN: u32 = u32::MAX;
 
 /// Name of the `BPF_MAP_TYPE_SOCKHASH` map of listening dual-stack servers, by
 /// [`crate::dual::Place`].

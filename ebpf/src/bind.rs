@@ -95,7 +95,8 @@ fn wildcard(policy: &Policy, asked: Asked, server: &impl Server) -> Verdict<(V6,
                 && asked.port != 0
                 && server.can_be_dual() =>
         {
-            if is_taken(policy, asked, own, server, Found::Own) {
+            let there = listener(policy, asked, own, server);
+            if matches!(there, Found::Own | Found::Steered) {
                 return Verdict::deny(Cause::InUse);
             }
             to_mapped(local4(policy, asked, ANY4))
@@ -104,13 +105,13 @@ fn wildcard(policy: &Policy, asked: Asked, server: &impl Server) -> Verdict<(V6,
     }
 }
 
-/// Whether a server of this kind listens at the IPv6 address: to the kernel, a
-/// dual-stack server and an IPv6-only one have nothing in common.
+/// Who listens at the IPv6 address and the port that is asked for: to the
+/// kernel, a dual-stack server and an IPv6-only one have nothing in common.
 #[inline(always)]
-fn is_taken(policy: &Policy, asked: Asked, own: V6, server: &impl Server, by: Found) -> bool {
+fn listener(policy: &Policy, asked: Asked, own: V6, server: &impl Server) -> Found {
     match port(policy, asked.protocol, asked.port) {
-        PortUse::Exempt | PortUse::Is(0) => false,
-        PortUse::Is(actual) => server.find(Family::V6(own), actual) == by,
+        PortUse::Exempt | PortUse::Is(0) => Found::Nobody,
+        PortUse::Is(actual) => server.find(Family::V6(own), actual),
     }
 }
 
@@ -153,7 +154,10 @@ fn local6(policy: &Policy, asked: Asked, address: V6, server: &impl Server) -> V
         Some(own)
             if is_dual(policy)
                 && asked.protocol == TCP
-                && is_taken(policy, asked, own, server, Found::Dual) =>
+                && matches!(
+                    listener(policy, asked, own, server),
+                    Found::Dual | Found::Steered
+                ) =>
         {
             Verdict::deny(Cause::InUse)
         }

@@ -6,7 +6,8 @@
 //! (`BPF_SK_LOOKUP`) finds it there by the IPv6 address.
 
 use crate::abi::{DUAL_COUNTS, Policy, flag};
-use crate::address::{ANY6, Family, V6, mapped, same6};
+use crate::address::{ANY4, ANY6, Family, V6, mapped, same6};
+use crate::loopback::Found;
 use crate::port::Port;
 
 /// Where a server is called: the key of [`crate::abi::DUAL_MAP`].
@@ -102,10 +103,28 @@ pub const fn dual_bind(policy: &Policy) -> DualBind {
     }
 }
 
-/// Whether a server at `local` is there for calls to the policy's IPv6 address.
+/// Who a server at `local` is that was found at `address`, an IPv6 one: with an
+/// IPv4 address, it was steered to.
 #[inline(always)]
-pub const fn answers(policy: &Policy, local: V6) -> bool {
-    is_dual(policy) && matches!(Family::of(local), Family::V4(own) if own == policy.ipv4)
+pub const fn found(policy: &Policy, address: V6, local: V6) -> Found {
+    match Family::of(local) {
+        Family::V4(own) if is_dual(policy) && own == policy.ipv4 => Found::Dual,
+        Family::V4(own) if own != ANY4 => Found::Steered,
+        _ if same6(&local, &address) => Found::Own,
+        _ => Found::Other,
+    }
+}
+
+/// What a program asked for whose bind came as `address`: `::`, if a policy
+/// further in has made a dual-stack server of it, with its own IPv4 address.
+#[inline(always)]
+pub const fn asked(policy: &Policy, bind: &DualBind, address: V6) -> V6 {
+    let is_own = same6(&address, &mapped(policy.ipv4));
+    if bind.place.namespace != 0 && same6(&address, &bind.bound) && !is_own {
+        ANY6
+    } else {
+        address
+    }
 }
 
 /// Which of the counts of listening servers is that of a place, whatever the

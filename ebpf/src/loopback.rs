@@ -13,6 +13,8 @@ pub enum Found {
     Own,
     /// A dual-stack server of the cgroup's, which is bound to its IPv4 address.
     Dual,
+    /// A dual-stack server of another policy, or of an earlier one.
+    Steered,
     /// A server bound to the wildcard: the host's, or one of before the policy.
     Other,
     /// Nobody.
@@ -131,7 +133,7 @@ pub fn route(
                 Found::Dual if private.is_none() || !call.can_be_v4 => {
                     return Route::to(Family::V6(own), actual);
                 }
-                Found::Dual | Found::Other | Found::Nobody => {}
+                Found::Dual | Found::Steered | Found::Other | Found::Nobody => {}
             }
         }
         if let Some(own) = assigned4(policy)

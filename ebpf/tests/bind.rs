@@ -159,6 +159,24 @@ fn a_dual_stack_server() {
         // Another member of a group.
         ("::", policy, tcp, false, true, Found::Dual, (own4, true)),
         ("::", policy, tcp, false, true, Found::Own, (in_use, false)),
+        (
+            "::",
+            policy,
+            tcp,
+            false,
+            true,
+            Found::Steered,
+            (in_use, false),
+        ),
+        (
+            "::",
+            policy,
+            tcp,
+            true,
+            true,
+            Found::Steered,
+            (in_use, false),
+        ),
         ("::", policy, tcp, false, false, nobody, (own6, false)),
         (
             "::",

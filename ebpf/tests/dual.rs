@@ -5,11 +5,13 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::{OWN4, OWN6, both, dual, only4, only6, v4, v6};
-use oci_bind_hook_ebpf::abi::DUAL_COUNTS;
+use oci_bind_hook_ebpf::abi::{DUAL_COUNTS, Policy};
 use oci_bind_hook_ebpf::address::mapped;
 use oci_bind_hook_ebpf::dual::{
-    GROUPS, Place, SLOTS, answers, bucket, dual_bind, has_servers, is_dual, is_dual_bind, one,
+    DualBind, GROUPS, Place, SLOTS, asked, bucket, dual_bind, found, has_servers, is_dual,
+    is_dual_bind, one,
 };
+use oci_bind_hook_ebpf::loopback::Found;
 use proptest::prelude::*;
 
 #[test]
@@ -49,13 +51,39 @@ fn is_called_at_the_address_of_its_policy() {
 }
 
 #[test]
-fn answers_from_its_ipv4_address() {
-    let policy = dual(both());
-    assert!(answers(&policy, v6("::ffff:192.0.2.10")));
-    for local in ["::", OWN6, "::ffff:192.0.2.20", "::ffff:0.0.0.0"] {
-        assert!(!answers(&policy, v6(local)), "{local}");
+fn who_is_found_at_an_address() {
+    for (policy, local, who) in [
+        (dual(both()), "::ffff:192.0.2.10", Found::Dual),
+        (both(), "::ffff:192.0.2.10", Found::Steered),
+        (dual(both()), "::ffff:192.0.2.20", Found::Steered),
+        (only6(), "::ffff:192.0.2.20", Found::Steered),
+        (dual(both()), OWN6, Found::Own),
+        (dual(both()), "::", Found::Other),
+        (dual(both()), "::ffff:0.0.0.0", Found::Other),
+    ] {
+        assert_eq!(found(&policy, v6(OWN6), v6(local)), who, "{local}");
     }
-    assert!(!answers(&both(), v6("::ffff:192.0.2.10")));
+}
+
+#[test]
+fn a_policy_further_in_has_bound_first() {
+    let outer = dual(both());
+    let inner = Policy {
+        ipv4: v4("192.0.2.20"),
+        ..outer
+    };
+    let bound = v6("::ffff:192.0.2.20");
+    assert_eq!(asked(&outer, &dual_bind(&inner), bound), v6("::"));
+    for (bind, address) in [
+        // Of the same policy, an earlier bind that failed.
+        (dual_bind(&outer), mapped(v4(OWN4))),
+        (dual_bind(&inner), v6("::ffff:192.0.2.30")),
+        (dual_bind(&inner), v6(OWN6)),
+        (DualBind::default(), bound),
+        (DualBind::default(), v6("::")),
+    ] {
+        assert_eq!(asked(&outer, &bind, address), address, "{bind:?}");
+    }
 }
 
 /// Servers that share a count cost each other's callers time.

@@ -42,10 +42,7 @@ pub fn attach(
 ) -> Result<()> {
     let programs = Programs::open_or_load()?;
     let _limit = LockedMemory::unlimited();
-    if let Some(theirs) = dual::decide(&mut policy, namespace)? {
-        dual::steer(policy.namespace, &theirs, &programs::directory())
-            .context("steer calls to servers of both families")?;
-    }
+    let theirs = dual::decide(&mut policy, namespace)?;
     let others = programs.other_versions_attached(cgroup.fd())?;
     let previous = current_policy(cgroup, &programs)?;
     ensure!(
@@ -56,6 +53,10 @@ pub fn attach(
         cgroup.name()
     );
 
+    if let Some(theirs) = theirs {
+        dual::steer(policy.namespace, &theirs, &programs::directory())
+            .context("steer calls to servers of both families")?;
+    }
     let mut change = Change {
         cgroup,
         programs: &programs,
@@ -170,7 +171,8 @@ fn write_policy(programs: &Programs, cgroup: &Cgroup, policy: &Policy) -> Result
 
 fn detach_version(cgroup: &Cgroup, programs: &Programs) -> Result<bool> {
     let mut found = false;
-    for (program, fd) in programs.iter().rev() {
+    // In this order, or a server could be bound that nobody sees listen.
+    for (program, fd) in programs.iter() {
         found |= detach_one(cgroup, program, fd)?;
     }
     if found {

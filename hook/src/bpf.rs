@@ -169,6 +169,26 @@ pub fn read_counters(map: BorrowedFd<'_>, cgroup: u64, cpus: usize) -> io::Resul
     Ok(sum)
 }
 
+/// Whether a map has any element (`BPF_MAP_GET_NEXT_KEY`).
+pub fn has_elements(map: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut key = vec![0_u8; key_size(map)?];
+    let mut attr = zeroed();
+    attr.__bindgen_anon_2.map_fd = number(map);
+    attr.__bindgen_anon_2.__bindgen_anon_1.next_key = key.as_mut_ptr() as u64;
+    match call(bpf_cmd::BPF_MAP_GET_NEXT_KEY, &mut attr) {
+        Ok(_) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn key_size(map: BorrowedFd<'_>) -> io::Result<usize> {
+    // SAFETY: a plain struct of integers, for which zero is a value.
+    let mut info: bpf_map_info = unsafe { std::mem::zeroed() };
+    ask(map, &mut info)?;
+    usize::try_from(info.key_size).map_err(io::Error::other)
+}
+
 /// The size of a map's values in bytes.
 pub fn value_size(map: BorrowedFd<'_>) -> io::Result<usize> {
     // SAFETY: a plain struct of integers, for which zero is a value.

@@ -3,7 +3,7 @@
 //! goes, the kernel takes it off, and the next such container removes the pin.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -66,7 +66,7 @@ pub fn identify() -> Result<Option<(u64, OwnedFd)>> {
 /// If the kernel refuses the program, or it cannot be pinned.
 pub fn steer(cookie: u64, namespace: &OwnedFd, pins: &Path) -> Result<()> {
     let pin = pins.join(format!("{PREFIX}{cookie:x}"));
-    if pin.exists() {
+    if !is_detached(&pin).unwrap_or(true) {
         return Ok(());
     }
     sweep(pins)?;
@@ -84,13 +84,11 @@ pub fn steer(cookie: u64, namespace: &OwnedFd, pins: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Removes the pins of namespaces that are gone.
+/// Removes the pins of namespaces that are gone, and of links that somebody has
+/// detached.
 fn sweep(pins: &Path) -> Result<()> {
     for pin in links(pins)? {
-        let is_gone = bpf::open_pin(&pin)
-            .and_then(|link| bpf::namespace_of_link(link.as_fd()))
-            .is_ok_and(|inode| inode == 0);
-        if is_gone {
+        if is_detached(&pin).unwrap_or_default() {
             match fs::remove_file(&pin) {
                 // Another container has removed it meanwhile.
                 Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
@@ -99,6 +97,12 @@ fn sweep(pins: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether the link that is pinned there has no namespace any more.
+fn is_detached(pin: &Path) -> io::Result<bool> {
+    let link = bpf::open_pin(pin)?;
+    Ok(bpf::namespace_of_link(link.as_fd())? == 0)
 }
 
 /// The pins of links in a directory of pins.

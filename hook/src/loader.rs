@@ -7,7 +7,7 @@ use aya::sys::{BpfHelper, is_helper_supported};
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use oci_bind_hook_ebpf::abi::{
     COUNTERS_MAP, DUAL_COUNTS_MAP, DUAL_MAP, HAS_SET_RETVAL, MPTCP_BIT, MPTCP_UNKNOWN, NAMESPACE,
-    POLICY_MAP, V6ONLY_BIT, V6ONLY_UNKNOWN,
+    POLICY_MAP, SHUTDOWN_BIT, SHUTDOWN_UNKNOWN, V6ONLY_BIT, V6ONLY_UNKNOWN,
 };
 use std::fs::{self, DirBuilder};
 use std::io::ErrorKind;
@@ -18,10 +18,10 @@ use std::path::Path;
 use crate::btf;
 use crate::memory::LockedMemory;
 use crate::privileges::REMEDY;
-use crate::programs::{COUNTERS_PIN, POLICY_PIN, PROGRAMS, VERSION};
+use crate::programs::{COUNTERS_PIN, DUAL_PIN, POLICY_PIN, PROGRAMS, VERSION};
 
 /// The maps of dual-stack servers, each with the name of its pin.
-const DUAL_PINS: [(&str, &str); 2] = [(DUAL_MAP, "dual"), (DUAL_COUNTS_MAP, "dual-counts")];
+const DUAL_PINS: [(&str, &str); 2] = [(DUAL_MAP, DUAL_PIN), (DUAL_COUNTS_MAP, "dual-counts")];
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/oci-bind-hook.bpf.o"));
 
@@ -104,10 +104,12 @@ fn open() -> Result<Ebpf> {
     let types = fs::read(btf::VMLINUX).unwrap_or_default();
     let v6only_bit = v6only_bit(&types);
     let mptcp_bit = mptcp_bit(&types);
+    let shutdown_bit = btf::member_bit(&types, "sock", "sk_shutdown").unwrap_or(SHUTDOWN_UNKNOWN);
     EbpfLoader::new()
         .override_global(HAS_SET_RETVAL, &has_set_retval, true)
         .override_global(V6ONLY_BIT, &v6only_bit, true)
         .override_global(MPTCP_BIT, &mptcp_bit, true)
+        .override_global(SHUTDOWN_BIT, &shutdown_bit, true)
         .load(OBJECT)
         .context("load the eBPF object: needs Linux 5.10 or later, CAP_BPF and CAP_NET_ADMIN")
 }

@@ -92,6 +92,8 @@ pub const PROGRAMS: [Program; 15] = [
 pub(crate) const POLICY_PIN: &str = "policy";
 /// Name of the pinned map of counters.
 pub(crate) const COUNTERS_PIN: &str = "counters";
+/// Name of the pinned map of servers of both families.
+pub(crate) const DUAL_PIN: &str = "dual";
 
 const fn program(name: &'static str, attach_type: bpf_attach_type, needed_by: u32) -> Program {
     Program {
@@ -207,6 +209,21 @@ impl Programs {
                 path.display()
             )
         })
+    }
+
+    /// Whether servers of both families listen that these programs have bound: they
+    /// are called at IPv6 as long as the pins are there.
+    ///
+    /// # Errors
+    ///
+    /// If the pin cannot be opened, or the kernel cannot be asked.
+    pub fn have_servers(&self) -> Result<bool> {
+        let path = self.directory.join(DUAL_PIN);
+        match open_pin(&path)? {
+            None => Ok(false),
+            Some(map) => bpf::has_elements(map.as_fd())
+                .with_context(|| format!("look for servers in {}", path.display())),
+        }
     }
 
     /// The name of the version: the hash of its object.

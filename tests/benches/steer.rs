@@ -124,7 +124,7 @@ fn main() -> Result<()> {
 }
 
 /// The port of a server of the host, and one of a dual-stack server that is
-/// counted in the same place: the program looks into all slots in vain.
+/// counted in the same place: the program looks into the first slot in vain.
 fn sharing(site: &Site) -> Result<(u16, u16)> {
     let mut cookie = [0; size_of::<u64>()];
     let (level, name) = (libc::SOL_SOCKET, libc::SO_NETNS_COOKIE);

@@ -86,6 +86,7 @@ pub const NEVER: &[Unseen] = &[
         "It was there to look at the addresses.",
     ),
     unseen("loader.rs", "load program steer", BUILD),
+    unseen("programs.rs", "look for servers in {}", KERNEL),
     unseen(
         "addresses/dump.rs",
         "list addresses: malformed reply",

@@ -3,9 +3,12 @@
 use std::fs;
 
 use anyhow::Context;
+use oci_bind_hook_tests::agent::Agent;
 use oci_bind_hook_tests::foreign::{BIND4, EGRESS, Foreign, Mode};
-use oci_bind_hook_tests::hook::V4;
+use oci_bind_hook_tests::hook::{BOTH, V4};
 use oci_bind_hook_tests::host;
+use oci_bind_hook_tests::net::ANY6;
+use oci_bind_hook_tests::socket::{TCP6, at};
 
 use crate::row::{Area, Row};
 
@@ -70,6 +73,22 @@ pub const AREA: Area = Area {
                 let cgroup = scene.cgroup()?;
                 scene.hook.attach(&cgroup, V4)?;
                 scene.say("unload", &[])
+            },
+        },
+        Row {
+            cause: "`unload`: a server of both families listens that was bound under a policy.",
+            message: "kept /sys/fs/bpf/oci-bind-hook/VERSION: servers at both addresses need it",
+            remedy: "None is needed: once they are gone, `unload` removes it.",
+            test: |scene| {
+                let cgroup = scene.cgroup()?;
+                scene.hook.attach(&cgroup, BOTH)?;
+                let server = Agent::new(&cgroup)?.socket(TCP6)?;
+                server.bind(at(ANY6, 8080, 0))?;
+                server.listen()?;
+                scene.hook.detach(&cgroup)?;
+                let kept = scene.say("unload", &[]);
+                drop(server);
+                kept
             },
         },
         Row {

@@ -6,16 +6,15 @@ use std::net::IpAddr;
 use anyhow::{Context, Result, ensure};
 use libc::{SO_REUSEADDR, SO_REUSEPORT, SOL_SOCKET};
 use oci_bind_hook_tests::agent::Agent;
-use oci_bind_hook_tests::bpf::deny_errno;
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::harness::skip;
 use oci_bind_hook_tests::hook::{BOTH, NEIGHBOUR};
 use oci_bind_hook_tests::host;
 use oci_bind_hook_tests::net::{
-    ANY4, ANY6, CIP4, CIP6, HOST4, HOST6, Net, OTHER4, OTHER6, has_dual, mapped,
+    ANY6, CIP4, CIP6, HOST4, HOST6, Net, OTHER4, OTHER6, has_dual, mapped,
 };
 use oci_bind_hook_tests::reach::{self, answered};
-use oci_bind_hook_tests::socket::{Kind, Socket, TCP4, TCP6, at, first_ready};
+use oci_bind_hook_tests::socket::{Kind, Socket, TCP6, at, first_ready};
 use rustix::io::Errno;
 use rustix::net::{Shutdown, shutdown};
 
@@ -24,38 +23,36 @@ use crate::row::{Row, Scene};
 
 const MAPPED_CIP: IpAddr = mapped(CIP4);
 
-type Test = fn(&Scene) -> Result<()>;
+pub type Test = fn(&Scene) -> Result<()>;
 
 /// All rows of this file.
 pub fn rows() -> Vec<Row> {
-    let tests: [(_, Test); 10] = [
+    let tests: [(_, Test); 7] = [
         ("what both ends of a connection are called", names),
         ("two containers and the host at one port", side_by_side),
         ("an SO_REUSEPORT group shares both families", group),
-        ("a member of a group that pauses", pause),
         ("a server that goes, and one that comes", again),
-        ("another server at one of its addresses", conflicts),
-        ("a bind that fails leaves nothing", failed),
         ("detach leaves what there is", detached),
         ("a thousand servers", thousand),
         ("a server in another network namespace", elsewhere),
     ];
-    tests
-        .map(|(what, test)| {
-            Scene::row("B10", what, move |scene| {
-                if !has_dual() {
-                    return Err(skip(
-                        "before Linux 5.14 it answers at the IPv6 address alone",
-                    ));
-                }
-                test(scene)
-            })
-        })
-        .into()
+    tests.map(|(what, test)| trial(what, test)).into()
+}
+
+/// A trial of this row, where there are such servers.
+pub fn trial(what: &str, test: Test) -> Row {
+    Scene::row("B10", what, move |scene| {
+        if !has_dual() {
+            return Err(skip(
+                "before Linux 5.14 it answers at the IPv6 address alone",
+            ));
+        }
+        test(scene)
+    })
 }
 
 /// A server of the program in the cgroup, at `::`.
-fn open(agent: &Agent, set_up: impl Fn(&Socket) -> Result<()>) -> Result<Socket> {
+pub fn open(agent: &Agent, set_up: impl Fn(&Socket) -> Result<()>) -> Result<Socket> {
     let server = agent.socket(TCP6)?;
     set_up(&server)?;
     server.bind(at(ANY6, PORT, 0))?;
@@ -63,11 +60,18 @@ fn open(agent: &Agent, set_up: impl Fn(&Socket) -> Result<()>) -> Result<Socket>
     Ok(server)
 }
 
-fn plainly(_: &Socket) -> Result<()> {
+/// Fails unless it answers at both addresses, and nowhere else.
+pub fn whole(server: &Socket) -> Result<()> {
+    let places = answered(server)?;
+    ensure!(places == [CIP4, CIP6], "it answers at {places:?}");
     Ok(())
 }
 
-fn in_group(socket: &Socket) -> Result<()> {
+pub fn plainly(_: &Socket) -> Result<()> {
+    Ok(())
+}
+
+pub fn in_group(socket: &Socket) -> Result<()> {
     socket.set(SOL_SOCKET, SO_REUSEPORT, 1)
 }
 
@@ -116,15 +120,13 @@ fn side_by_side(scene: &Scene) -> Result<()> {
         "the host does not answer"
     );
     drop((two, host));
-    let places = answered(&one)?;
-    ensure!(places == [CIP4, CIP6], "it answers at {places:?}");
-    Ok(())
+    whole(&one)
 }
 
 /// Fails unless each of these, and nobody else, gets connections to both
 /// addresses: so many that none is left out by chance, but once in a million of
 /// runs.
-fn assert_shared(group: &[&Socket]) -> Result<()> {
+pub fn assert_shared(group: &[&Socket]) -> Result<()> {
     for to in [CIP4, CIP6] {
         let mut shares = BTreeSet::new();
         for _ in 0..60 {
@@ -155,23 +157,7 @@ fn group(scene: &Scene) -> Result<()> {
     refused(&[CIP4, CIP6])
 }
 
-/// As proxies do that hand over to others: what is shut down does not listen,
-/// but can again.
-fn pause(scene: &Scene) -> Result<()> {
-    scene.attach(BOTH)?;
-    let (one, two) = (open(&scene.agent, in_group)?, open(&scene.agent, in_group)?);
-    // Which the kernel refuses, after the program has seen it.
-    let again = one.bind(at(ANY6, PORT + 1, 0));
-    ensure!(again == Err(Errno::INVAL), "bound twice: {again:?}");
-    shutdown(&one, Shutdown::Read)?;
-    assert_shared(&[&two]).context("the first is shut down")?;
-    one.listen()?;
-    assert_shared(&[&one, &two]).context("it is back")?;
-    shutdown(&two, Shutdown::Read)?;
-    assert_shared(&[&one]).context("the second is shut down")
-}
-
-fn refused(places: &[IpAddr]) -> Result<()> {
+pub fn refused(places: &[IpAddr]) -> Result<()> {
     for &place in places {
         let client = Socket::new(Kind::of(true, place))?;
         let outcome = client.connect(at(place, PORT, 0));
@@ -183,11 +169,6 @@ fn refused(places: &[IpAddr]) -> Result<()> {
 fn again(scene: &Scene) -> Result<()> {
     scene.attach(BOTH)?;
     let reusing = |socket: &Socket| socket.set(SOL_SOCKET, SO_REUSEADDR, 1);
-    let whole = |server: &Socket| {
-        let places = answered(server)?;
-        ensure!(places == [CIP4, CIP6], "it answers at {places:?}");
-        Ok(())
-    };
     for _ in 0..3 {
         let server = open(&scene.agent, reusing)?;
         whole(&server)?;
@@ -201,55 +182,6 @@ fn again(scene: &Scene) -> Result<()> {
         drop(server);
         refused(&[CIP4, CIP6])?;
     }
-    Ok(())
-}
-
-/// As on a host without policies, where all of these are at wildcards.
-fn conflicts(scene: &Scene) -> Result<()> {
-    scene.attach(BOTH)?;
-    let in_use = |own: bool| {
-        Err(if own {
-            deny_errno(Errno::ADDRINUSE)
-        } else {
-            Errno::ADDRINUSE
-        })
-    };
-    let only6 = TCP6.v6only();
-    // First, second, what the second comes to, and whether it is our program
-    // that refuses it.
-    for ((first, one), (second, two), expected) in [
-        ((TCP6, ANY6), (only6, ANY6), in_use(true)),
-        ((only6, ANY6), (TCP6, ANY6), in_use(true)),
-        ((TCP6, ANY6), (TCP6, CIP6), in_use(true)),
-        ((TCP6, ANY6), (TCP4, ANY4), in_use(false)),
-        ((TCP4, ANY4), (TCP6, ANY6), in_use(false)),
-        ((TCP6, ANY6), (TCP6, ANY6), in_use(false)),
-        ((TCP4, ANY4), (only6, ANY6), Ok(())),
-    ] {
-        let server = scene.agent.socket(first)?;
-        server.bind(at(one, PORT, 0))?;
-        server.listen()?;
-        let outcome = scene.agent.socket(second)?.bind(at(two, PORT, 0));
-        ensure!(
-            outcome == expected,
-            "{first:?} at {one}, then {second:?} at {two}: {outcome:?}, not {expected:?}"
-        );
-    }
-    Ok(())
-}
-
-/// The next one of the same socket is for IPv4 alone.
-fn failed(scene: &Scene) -> Result<()> {
-    scene.attach(BOTH)?;
-    let first = open(&scene.agent, plainly)?;
-    let server = scene.agent.socket(TCP6)?;
-    let outcome = server.bind(at(ANY6, PORT, 0));
-    ensure!(outcome == Err(Errno::ADDRINUSE), "{outcome:?}");
-    server.bind(at(mapped(ANY4), PORT + 1, 0))?;
-    server.listen()?;
-    let places = answered(&server)?;
-    ensure!(places == [CIP4], "it answers at {places:?}");
-    drop(first);
     Ok(())
 }
 
@@ -268,7 +200,7 @@ fn detached(scene: &Scene) -> Result<()> {
         accepted.send(None, b"pong")?;
         ensure!(client.receive_connected()? == b"pong", "no pong");
     }
-    Ok(())
+    whole(&server)
 }
 
 fn thousand(scene: &Scene) -> Result<()> {

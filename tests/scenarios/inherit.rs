@@ -7,9 +7,10 @@ use oci_bind_hook_tests::agent::Agent;
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::counters::dropped;
 use oci_bind_hook_tests::hook::{BOTH, NEIGHBOUR, V4};
-use oci_bind_hook_tests::net::{ANY4, CIP4, HOST4, OTHER4};
+use oci_bind_hook_tests::net::{ANY4, CIP4, HOST4, OTHER4, has_dual};
 use oci_bind_hook_tests::socket::{Socket, TCP4, UDP4, at};
 
+use crate::dual_servers::{self, plainly, whole};
 use crate::observe::PORT;
 use crate::row::{Row, Scene};
 use crate::told::open;
@@ -116,6 +117,9 @@ fn nested(scene: &Scene) -> Result<()> {
     assert_bound(&process, OTHER4)?;
     scene.attach(BOTH)?;
     assert_bound(&process, CIP4)?;
+    if has_dual() {
+        whole(&dual_servers::open(&process, plainly)?).context("a server of both families")?;
+    }
     scene.hook.detach(&scene.cgroup)?;
     assert_bound(&process, OTHER4)?;
     scene.hook.detach(&inner)

@@ -11,6 +11,7 @@ mod connect_again;
 mod connect_ways;
 mod counted;
 mod dual;
+mod dual_changes;
 mod dual_servers;
 mod foreign;
 mod guard;
@@ -46,6 +47,7 @@ const TABLES: &[fn() -> Vec<Row>] = &[
     bind::rows,
     dual::rows,
     dual_servers::rows,
+    dual_changes::rows,
     bind_options::rows,
     neighbours::rows,
     connect::rows,

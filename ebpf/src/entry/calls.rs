@@ -6,7 +6,7 @@ use oci_bind_hook_ebpf::abi::{Hook, Policy};
 use oci_bind_hook_ebpf::address::{Family, V6, mapped};
 use oci_bind_hook_ebpf::bind::{self, Asked};
 use oci_bind_hook_ebpf::connect::{self, Client};
-use oci_bind_hook_ebpf::dual::{is_dual, is_dual_bind};
+use oci_bind_hook_ebpf::dual::is_dual_bind;
 use oci_bind_hook_ebpf::loopback::{Found, redirects_calls};
 use oci_bind_hook_ebpf::names::{Endpoint, Redirect, known_as};
 use oci_bind_hook_ebpf::port::Port;
@@ -37,11 +37,7 @@ fn bind4(ctx: SockAddrContext) -> i32 {
 fn bind6(ctx: SockAddrContext) -> i32 {
     let call = Call::new(&ctx);
     let policy = policy();
-    let address = call.user_ip6();
-    // What an earlier bind has left that failed in the kernel.
-    if is_dual(policy) {
-        dual::forget(call.socket());
-    }
+    let address = dual::take(call.socket(), policy, call.user_ip6());
     let server = Binding {
         ctx: &ctx,
         call,

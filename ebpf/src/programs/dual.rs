@@ -9,17 +9,17 @@ use aya_ebpf::bindings::{
 use aya_ebpf::btf_maps::{Array, SkStorage, SockHash};
 use aya_ebpf::helpers::{
     bpf_map_delete_elem, bpf_map_lookup_elem, bpf_sk_assign, bpf_sk_release, bpf_sk_storage_get,
-    bpf_sock_hash_update, bpf_sock_ops_cb_flags_set,
+    bpf_skc_to_tcp6_sock, bpf_sock_hash_update, bpf_sock_ops_cb_flags_set,
 };
 use aya_ebpf::programs::{SkLookupContext, SockOpsContext};
 use core::arch::asm;
 use core::ffi::c_void;
 use core::ops::Range;
 use core::ptr::{null_mut, read_volatile};
-use oci_bind_hook_ebpf::abi::{DUAL_COUNTS as COUNTS, Policy};
-use oci_bind_hook_ebpf::address::same6;
+use oci_bind_hook_ebpf::abi::{DUAL_COUNTS as COUNTS, Policy, SHUTDOWN_UNKNOWN};
+use oci_bind_hook_ebpf::address::{V6, same6};
 use oci_bind_hook_ebpf::dual::{
-    DualBind, GROUPS, Place, SLOTS, bucket, dual_bind, has_servers, one,
+    DualBind, GROUPS, Place, SLOTS, asked, bucket, dual_bind, has_servers, one,
 };
 
 /// The most dual-stack servers that can listen on one host at a time.
@@ -50,6 +50,12 @@ static DUAL_BINDS: SkStorage<DualBind> = SkStorage::new();
 #[unsafe(no_mangle)]
 static NAMESPACE: u64 = 0;
 
+/// Where `sock.sk_shutdown`, a byte, is on this kernel, in bits from the start of
+/// the socket; set by the loader. Where that is not known there are no dual-stack
+/// servers.
+#[unsafe(no_mangle)]
+static SHUTDOWN_BIT: u32 = SHUTDOWN_UNKNOWN;
+
 /// Reads one field of a context.
 macro_rules! field {
     ($pointer:expr, $($field:tt)+) => {
@@ -72,11 +78,17 @@ pub fn remember(socket: *mut bpf_sock, policy: &Policy) -> bool {
     }
 }
 
-/// Forgets it: the socket is about to be bound once more.
+/// What the program asked for that binds the socket to `address`; whatever is
+/// remembered of this bind further in, or of one that failed, is forgotten.
 #[inline(always)]
-pub fn forget(socket: *mut bpf_sock) {
-    if let Some(bind) = of(socket, 0) {
-        set(bind, DualBind::default());
+pub fn take(socket: *mut bpf_sock, policy: &Policy, address: V6) -> V6 {
+    match of(socket, 0) {
+        None => address,
+        Some(bind) => {
+            let asked = asked(policy, bind, address);
+            set(bind, DualBind::default());
+            asked
+        }
     }
 }
 
@@ -138,6 +150,8 @@ impl Socket {
     /// answers at its IPv4 address alone.
     #[inline(always)]
     pub fn enter(&self) {
+        // It was not said to listen no more, since nobody asked for that.
+        self.leave();
         let Some(bind) = self.bind() else { return };
         let local = [
             field!(self.ops, local_ip6[0]),
@@ -171,33 +185,56 @@ impl Socket {
         }
     }
 
-    /// Takes the socket out of the map again. The kernel does so when it closes,
-    /// but not when it is shut down (from Linux 5.16 on).
+    /// Takes the socket out of the map again, if it was shut down. The kernel does
+    /// so when it closes, before this, and then another may have its slot already.
     #[inline(always)]
     pub fn leave(&self) {
         if let Some(bind) = self.bind()
             && bind.is_counted != 0
             && let Some(count) = count(&bind.place)
         {
-            let map: *mut c_void = (&raw const DUAL).cast_mut().cast();
-            let mut place = bind.place;
-            let key: *const c_void = (&raw mut place).cast();
-            // SAFETY: the helper reads a key of the map's size.
-            let _ = unsafe { bpf_map_delete_elem(map, key) };
+            if !self.is_closing() {
+                let map: *mut c_void = (&raw const DUAL).cast_mut().cast();
+                let mut place = bind.place;
+                let key: *const c_void = (&raw mut place).cast();
+                // SAFETY: the helper reads a key of the map's size.
+                let _ = unsafe { bpf_map_delete_elem(map, key) };
+            }
             bind.is_counted = 0;
-            add(count, -one(place.slot).cast_signed());
+            add(count, -one(bind.place.slot).cast_signed());
         }
     }
 
     #[inline(always)]
     fn bind(&self) -> Option<&'static mut DualBind> {
+        of(self.socket()?, 0)
+    }
+
+    /// Whether the socket is closed (`__tcp_close`), and not shut down.
+    #[inline(always)]
+    fn is_closing(&self) -> bool {
+        // SAFETY: a static of this object; volatile, because the loader sets it.
+        let bit = unsafe { read_volatile(&raw const SHUTDOWN_BIT) };
+        let Some(socket) = self.socket() else {
+            return true;
+        };
+        if bit == SHUTDOWN_UNKNOWN {
+            return true;
+        }
+        // SAFETY: the helper takes any socket, and answers null for one of
+        // another protocol.
+        let tcp: *const u8 = unsafe { bpf_skc_to_tcp6_sock(socket.cast()) }.cast();
+        // SAFETY: the verifier checks the offset, a constant when it loads the
+        // program, against the kernel's type of the socket.
+        tcp.is_null() || unsafe { read_volatile(tcp.add((bit / 8) as usize)) } != 0
+    }
+
+    #[inline(always)]
+    fn socket(&self) -> Option<*mut bpf_sock> {
         let socket = field!(self.ops, __bindgen_anon_2);
         // SAFETY: a union of one pointer.
-        let socket: *mut bpf_sock = unsafe { socket.sk };
-        if socket.is_null() {
-            return None;
-        }
-        of(socket, 0)
+        let socket = unsafe { socket.sk };
+        (!socket.is_null()).then_some(socket)
     }
 
     #[inline(always)]
@@ -275,12 +312,23 @@ fn assign_from(ctx: &SkLookupContext, place: &mut Place, slots: Range<u32>) -> b
         // socket that is held until it is released.
         let socket = unsafe { bpf_map_lookup_elem(map, (&raw const *place).cast()) };
         if !socket.is_null() {
-            // SAFETY: a socket. If another program has chosen one already, the
-            // kernel refuses, and that one stays.
-            let _ = unsafe { bpf_sk_assign(ctx.as_ptr(), socket, 0) };
+            let socket: *mut bpf_sock = socket.cast();
+            // SAFETY: the socket is held until it is released below.
+            let device = unsafe { read_volatile(&raw const (*socket).bound_dev_if) };
+            // SAFETY: as above.
+            let state = unsafe { read_volatile(&raw const (*socket).state) };
+            // One of a device does not hear all; one that was shut down, nobody.
+            let is_open = device == 0 && state == BPF_TCP_LISTEN;
+            if is_open {
+                // SAFETY: as above. If another program has chosen a socket, the
+                // kernel refuses, and that one stays.
+                let _ = unsafe { bpf_sk_assign(ctx.as_ptr(), socket.cast(), 0) };
+            }
             // SAFETY: the reference came from the lookup, and is used no more.
-            let _ = unsafe { bpf_sk_release(socket) };
-            return true;
+            let _ = unsafe { bpf_sk_release(socket.cast()) };
+            if is_open {
+                return true;
+            }
         }
     }
     false

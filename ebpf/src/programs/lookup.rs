@@ -7,8 +7,8 @@ use aya_ebpf::helpers::{bpf_sk_lookup_tcp, bpf_sk_lookup_udp, bpf_sk_release};
 use aya_ebpf::programs::SockAddrContext;
 use core::ptr::read_volatile;
 use oci_bind_hook_ebpf::abi::Policy;
-use oci_bind_hook_ebpf::address::{Family, V4, V6, same6};
-use oci_bind_hook_ebpf::dual;
+use oci_bind_hook_ebpf::address::{Family, V4, V6};
+use oci_bind_hook_ebpf::dual::found;
 use oci_bind_hook_ebpf::loopback::Found;
 use oci_bind_hook_ebpf::port::Port;
 
@@ -78,7 +78,8 @@ fn find4(
     // An IPv6 socket that was found this way has the IPv4 address here too.
     // SAFETY: the socket is held until it is released below.
     let own = unsafe { read_volatile(&raw const (*socket).src_ip4) } == address;
-    conclude(socket, policy, socket_type, kind(own, false))
+    let kind = if own { Found::Own } else { Found::Other };
+    conclude(socket, policy, socket_type, kind)
 }
 
 #[inline(always)]
@@ -104,17 +105,7 @@ fn find6(
         unsafe { read_volatile(&raw const (*socket).src_ip6[index]) }
     };
     let local = [word(0), word(1), word(2), word(3)];
-    let kind = kind(same6(&local, &address), dual::answers(policy, local));
-    conclude(socket, policy, socket_type, kind)
-}
-
-#[inline(always)]
-fn kind(is_own: bool, is_dual: bool) -> Found {
-    match (is_own, is_dual) {
-        (true, _) => Found::Own,
-        (false, true) => Found::Dual,
-        (false, false) => Found::Other,
-    }
+    conclude(socket, policy, socket_type, found(policy, address, local))
 }
 
 #[inline(always)]

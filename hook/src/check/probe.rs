@@ -25,7 +25,8 @@ use crate::programs::Programs;
 use crate::request::{Guard, Loopback, Request};
 use crate::run;
 
-const OLD: &str = "oci-bind-hook needs Linux 5.10 or later, with CONFIG_CGROUP_BPF";
+const OLD: &str = "oci-bind-hook needs Linux 5.10 or later, with CONFIG_CGROUP_BPF, and before 5.13 with \
+     CONFIG_BPF_STREAM_PARSER";
 const OTHERS: &str = "bpftool cgroup tree shows whose programs are on the cgroup and above it";
 
 /// Tries the programs in an empty cgroup, which this process enters.

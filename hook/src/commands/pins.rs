@@ -17,7 +17,7 @@ pub(super) fn load() -> Result<()> {
     Programs::open_or_load().map(drop)
 }
 
-/// Removes each version that no cgroup uses, what an interrupted load left
+/// Removes each version that no cgroup and no server uses, what an interrupted load left
 /// behind, and the empty cgroups of `run`.
 pub(super) fn unload() -> Result<()> {
     run::sweep_all()?;
@@ -33,16 +33,19 @@ pub(super) fn unload() -> Result<()> {
         Ok(())
     })?;
     for directory in programs::pinned_directories()? {
-        let users = all
+        let found = all
             .iter()
             .zip(&users)
-            .find(|((path, _), users)| *path == directory && **users > 0);
-        match users {
-            Some((_, users)) => print(&format!(
-                "kept {}: {users} cgroup(s) use it",
-                directory.display()
-            ))?,
-            None => loader::remove(&directory)?,
+            .find(|((path, _), _)| *path == directory);
+        let name = directory.display();
+        match found {
+            Some((_, users)) if *users > 0 => {
+                print(&format!("kept {name}: {users} cgroup(s) use it"))?;
+            }
+            Some(((_, programs), _)) if programs.have_servers()? => {
+                print(&format!("kept {name}: servers at both addresses need it"))?;
+            }
+            _ => loader::remove(&directory)?,
         }
     }
     if programs::pinned_directories()?.is_empty() {

@@ -1,0 +1,137 @@
+//! B10: `::` servers of both families when something comes in between.
+
+use anyhow::{Context, Result, ensure};
+use libc::{SO_BINDTOIFINDEX, SOL_SOCKET};
+use oci_bind_hook_tests::agent::Agent;
+use oci_bind_hook_tests::bpf::deny_errno;
+use oci_bind_hook_tests::cgroup::Cgroup;
+use oci_bind_hook_tests::hook::{BOTH, NEIGHBOUR, Policy};
+use oci_bind_hook_tests::net::{ANY4, ANY6, CIP4, CIP6, OTHER4, mapped};
+use oci_bind_hook_tests::reach::answered;
+use oci_bind_hook_tests::socket::{TCP4, TCP6, at};
+use rustix::io::Errno;
+use rustix::net::{Shutdown, shutdown};
+
+use crate::dual_servers::{Test, assert_shared, in_group, open, plainly, refused, trial, whole};
+use crate::observe::PORT;
+use crate::row::{Row, Scene};
+
+/// All rows of this file.
+pub fn rows() -> Vec<Row> {
+    let tests: [(_, Test); 6] = [
+        ("a member of a group that pauses", pause),
+        ("another server at one of its addresses", conflicts),
+        ("a bind that fails leaves nothing", failed),
+        ("an address that has moved on", moved_on),
+        ("a server that is bound to a device later", of_device),
+        ("a member that pauses under no policy", unseen),
+    ];
+    tests.map(|(what, test)| trial(what, test)).into()
+}
+
+/// As proxies do that hand over to others: what is shut down does not listen,
+/// but can again.
+fn pause(scene: &Scene) -> Result<()> {
+    scene.attach(BOTH)?;
+    let (one, two) = (open(&scene.agent, in_group)?, open(&scene.agent, in_group)?);
+    // Which the kernel refuses, after the program has seen it.
+    let again = one.bind(at(ANY6, PORT + 1, 0));
+    ensure!(again == Err(Errno::INVAL), "bound twice: {again:?}");
+    shutdown(&one, Shutdown::Read)?;
+    assert_shared(&[&two]).context("the first is shut down")?;
+    one.listen()?;
+    assert_shared(&[&one, &two]).context("it is back")?;
+    shutdown(&two, Shutdown::Read)?;
+    assert_shared(&[&one]).context("the second is shut down")
+}
+
+/// As on a host without policies, where all of these are at wildcards.
+fn conflicts(scene: &Scene) -> Result<()> {
+    scene.attach(BOTH)?;
+    let in_use = |own: bool| {
+        Err(if own {
+            deny_errno(Errno::ADDRINUSE)
+        } else {
+            Errno::ADDRINUSE
+        })
+    };
+    let only6 = TCP6.v6only();
+    // First, second, what the second comes to, and whether it is our program
+    // that refuses it.
+    for ((first, one), (second, two), expected) in [
+        ((TCP6, ANY6), (only6, ANY6), in_use(true)),
+        ((only6, ANY6), (TCP6, ANY6), in_use(true)),
+        ((TCP6, ANY6), (TCP6, CIP6), in_use(true)),
+        ((TCP6, ANY6), (TCP4, ANY4), in_use(false)),
+        ((TCP4, ANY4), (TCP6, ANY6), in_use(false)),
+        ((TCP6, ANY6), (TCP6, ANY6), in_use(false)),
+        ((TCP4, ANY4), (only6, ANY6), Ok(())),
+    ] {
+        let server = scene.agent.socket(first)?;
+        server.bind(at(one, PORT, 0))?;
+        server.listen()?;
+        let outcome = scene.agent.socket(second)?.bind(at(two, PORT, 0));
+        ensure!(
+            outcome == expected,
+            "{first:?} at {one}, then {second:?} at {two}: {outcome:?}, not {expected:?}"
+        );
+    }
+    Ok(())
+}
+
+/// The next one of the same socket is for IPv4 alone.
+fn failed(scene: &Scene) -> Result<()> {
+    scene.attach(BOTH)?;
+    let first = open(&scene.agent, plainly)?;
+    let server = scene.agent.socket(TCP6)?;
+    let outcome = server.bind(at(ANY6, PORT, 0));
+    ensure!(outcome == Err(Errno::ADDRINUSE), "{outcome:?}");
+    server.bind(at(mapped(ANY4), PORT + 1, 0))?;
+    server.listen()?;
+    let places = answered(&server)?;
+    ensure!(places == [CIP4], "it answers at {places:?}");
+    drop(first);
+    Ok(())
+}
+
+/// Its server goes on there, and nobody else gets it meanwhile.
+fn moved_on(scene: &Scene) -> Result<()> {
+    scene.attach(BOTH)?;
+    let server = open(&scene.agent, plainly)?;
+    scene.attach(NEIGHBOUR)?;
+    whole(&server)?;
+    let other = Cgroup::new()?;
+    scene
+        .hook
+        .attach(&other, Policy::of(Some(OTHER4), Some(CIP6)))?;
+    for kind in [TCP6, TCP6.v6only()] {
+        let next = Agent::new(&other)?.socket(kind)?.bind(at(ANY6, PORT, 0));
+        let in_use = Err(deny_errno(Errno::ADDRINUSE));
+        ensure!(next == in_use, "{kind:?}: {next:?}");
+    }
+    Ok(())
+}
+
+/// Nobody would look whether a call comes from there.
+fn of_device(scene: &Scene) -> Result<()> {
+    scene.attach(BOTH)?;
+    let server = open(&scene.agent, plainly)?;
+    whole(&server)?;
+    let device = scene.net.link().cast_signed();
+    server.set(SOL_SOCKET, SO_BINDTOIFINDEX, device)?;
+    refused(&[CIP6])
+}
+
+/// No program hears of it.
+fn unseen(scene: &Scene) -> Result<()> {
+    scene.attach(BOTH)?;
+    let (one, two) = (open(&scene.agent, in_group)?, open(&scene.agent, in_group)?);
+    scene.hook.detach(&scene.cgroup)?;
+    shutdown(&one, Shutdown::Read)?;
+    assert_shared(&[&two])?;
+    scene.attach(BOTH)?;
+    one.listen()?;
+    assert_shared(&[&one, &two])?;
+    drop(two);
+    assert_shared(&[&one])
+}
