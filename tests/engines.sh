@@ -368,6 +368,8 @@ end_demo() {
   kill "-$1" "$demo"
   local status=0
   wait "$demo" || status=$?
+  # Why, if that is not how it should have ended.
+  [ "$status" = "$2" ] || timeout 10 cat <&"$demo_output" || true
   is "the demo's status" "$status" "$2"
 }
 
