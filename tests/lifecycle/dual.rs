@@ -16,7 +16,7 @@ use oci_bind_hook_tests::hook::{BOTH, Hook, NEIGHBOUR, V4, V6};
 use oci_bind_hook_tests::net::{ANY6, CIP4, CIP6, Net, has_dual};
 use oci_bind_hook_tests::reach;
 use oci_bind_hook_tests::socket::{TCP6, at};
-use oci_bind_hook_tests::syslog::Daemon;
+use oci_bind_hook_tests::syslog::{Daemon, ONE_FAMILY};
 use oci_bind_hook_tests::{harness, host};
 
 type Test = fn(&Hook) -> Result<()>;
@@ -170,7 +170,7 @@ fn untyped(hook: &Hook) -> Result<()> {
     let cgroup = Cgroup::new()?;
     hook.attach(&cgroup, BOTH)?;
     let of_families = |lines: &[String]| {
-        let about = |line: &&String| line.contains("a server at ::");
+        let about = |line: &&String| line.contains(ONE_FAMILY);
         lines.iter().filter(about).cloned().collect::<Vec<_>>()
     };
     let said = of_families(&log.received()?);

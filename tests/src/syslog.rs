@@ -8,9 +8,13 @@ use std::os::unix::net::UnixDatagram;
 use anyhow::{Context as _, Result};
 
 use crate::host;
+use crate::net::has_dual;
 
 /// Where programs look for the daemon.
 pub const SOCKET: &str = "/dev/log";
+
+/// What the log says where a server of both families has one address.
+pub const ONE_FAMILY: &str = "a server at :: answers at the IPv6 address alone";
 
 /// A daemon's socket whose queue is full.
 pub fn stuffed() -> Result<UnixDatagram> {
@@ -37,8 +41,17 @@ impl Daemon {
         Ok(Self(socket))
     }
 
-    /// The datagrams since the last time, of programs that have ended.
+    /// The datagrams since the last time, of programs that have ended; without
+    /// what kernels before Linux 5.14 add for each policy of both families.
     pub fn received(&self) -> Result<Vec<String>> {
+        let mut received = self.all_received()?;
+        if !has_dual() {
+            received.retain(|line| !line.contains(ONE_FAMILY));
+        }
+        Ok(received)
+    }
+
+    fn all_received(&self) -> Result<Vec<String>> {
         let mut received = Vec::new();
         let mut buffer = vec![0; 1 << 18];
         loop {
