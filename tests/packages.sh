@@ -14,7 +14,7 @@ cd "$(dirname "$0")/.."
 # Before the network is out of reach.
 if [ "${ENGINE_NAMESPACE:-}" != $$ ]; then
   tests/setup.sh vm packages
-  for suite in bookworm trixie forky; do tests/vm/root.sh $suite >/dev/null; done
+  for suite in bookworm trixie forky; do tests/packages/system.sh $suite >/dev/null; done
   tests/packages/kubernetes-tools.sh >/dev/null
   cargo fetch --locked --quiet
   packaging/sbom.sh --tools
@@ -108,10 +108,12 @@ t 'packages: nothing to say for lintian and rpmlint' is_clean_to_lint
 t 'packages: deb has the files that were decided on' has_files deb
 t 'packages: rpm has the files that were decided on' has_files rpm
 t 'packages: they depend on what they need' depends
+t 'packages: their scripts know the unit' know_the_unit
 t 'packages: the licence of each crate is named' names_all_licences
 lifecycle deb bookworm
 lifecycle deb trixie
 lifecycle deb forky
 lifecycle rpm bookworm
+t 'rpm on bookworm: follows presets' life follows_presets rpm bookworm
 kubernetes
 counts

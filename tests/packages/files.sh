@@ -58,6 +58,19 @@ depends() {
   is 'rpm enhances' "$found" 'buildah cri-o podman '
 }
 
+# Of debhelper's and of RPM's macros.
+know_the_unit() {
+  local said script
+  for script in postinst postrm; do
+    said=$(dpkg-deb --info "$(package deb)" $script)
+    mentions "$said" 'deb-systemd-helper'
+    mentions "$said" "$NAME.service"
+  done
+  said=$(rpm --query --package --scripts "$(package rpm)")
+  mentions "$said" "systemctl --no-reload preset $NAME.service"
+  mentions "$said" "systemctl --no-reload disable --now $NAME.service"
+}
+
 # The crates that are linked into the binary, as cargo says.
 crates() {
   cargo tree --locked --offline --package oci-bind-hook --edges normal,no-proc-macro --prefix none \

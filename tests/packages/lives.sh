@@ -31,6 +31,8 @@ begin() {
   fresh_root "$2"
   case $kind in
     deb) mkdir "$R/packages" && cp "$DIST"/*.deb "$NEXT_DIST"/*.deb "$R/packages/" ;;
+    # As distributions have it that use RPM.
+    rpm) echo 'disable *' >"$R/usr/lib/systemd/system-preset/99-default.preset" ;;
   esac
   FILE=$(package $kind) NEXT=$(DIST=$NEXT_DIST package $kind)
 }
@@ -51,12 +53,36 @@ installs() {
   said=$("${kind}_verify")
   is 'what differs from the package' "$said" ''
   is 'the files' "$("${kind}_list" | what_a_package_has)" "$(what_make_installs "$R" "${layout[@]}")"
-  is 'units that are enabled' "$(find "$R/etc/systemd" -name "$NAME*")" ''
+  said=$(in_systemd)
+  is 'units that are enabled' "$said" ''
   in_root $NAME --version
   check_passes
   start_container "$FIRST" $CIP
   is_at "$FIRST" $CIP
   mentions "$(in_root $NAME status)" "$FIRST"
+}
+
+in_systemd() { find "$R/etc/systemd" -name "*$NAME*"; }
+
+# As `systemctl enable` does, where there is none.
+enable_unit() {
+  local wants=/etc/systemd/system/multi-user.target.wants
+  if [ -e "$R/usr/bin/systemctl" ]; then
+    in_root systemctl enable $NAME.service
+  else
+    mkdir -p "$R$wants"
+    ln -s /usr/lib/systemd/system/$NAME.service "$R$wants/"
+  fi
+  [ -L "$R$wants/$NAME.service" ] || fail 'the unit is not enabled'
+}
+
+follows_presets() {
+  local said
+  begin "$@"
+  echo "enable $NAME.service" >"$R/usr/lib/systemd/system-preset/50-$NAME.preset"
+  "${kind}_install" "$FILE"
+  said=$(in_systemd)
+  is 'what is enabled' "$said" "$R/etc/systemd/system/multi-user.target.wants/$NAME.service"
 }
 
 # An engine is there if its program is: so that check looks at hooks.d.
@@ -104,11 +130,14 @@ removes() {
 }
 
 purges_and_installs_again() {
+  local said
   with "$@"
+  enable_unit
   start_container "$FIRST" $CIP
   "${kind}_remove"
   "${kind}_purge"
-  is 'what is left' "$(cd "$R" && find etc usr var/lib/systemd -name "*$NAME*")" ''
+  said=$(cd "$R" && find etc usr var/lib -name "*$NAME*" ! -path 'var/lib/dpkg/*')
+  is 'what is left' "$said" ''
   is_at "$FIRST" $CIP
   "${kind}_install" "$FILE"
   is 'what differs from the package' "$("${kind}_verify")" ''

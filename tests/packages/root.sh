@@ -21,7 +21,7 @@ fresh_root() {
   R=$WORK/root
   mkdir "$R"
   mount -t tmpfs -o mode=755 none "$R"
-  tar --extract --file "$(tests/vm/root.sh "$1")" --directory "$R"
+  tar --extract --file "$(tests/packages/system.sh "$1")" --directory "$R"
   mount -t proc proc "$R/proc"
   mount -t sysfs sys "$R/sys"
   mount -t tmpfs none "$R/sys/fs/cgroup"
