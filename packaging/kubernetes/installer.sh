@@ -17,6 +17,8 @@ HOOKS_D=/usr/share/containers/oci/hooks.d/oci-bind-hook.json
 
 say() { echo "oci-bind-hook: $*"; }
 die() { say "$*" >&2; exit 1; }
+# give_up FILE MESSAGE: leaves nothing half done on the node.
+give_up() { rm -f "$(new "$1")" || true; die "$2"; }
 
 is_same() { cmp -s "$IMAGE/${1##*/}" "/host$1"; }
 
@@ -31,10 +33,10 @@ write() {
 # What is the same already is left alone.
 put() {
   ! is_same "$1" || return 0
-  write "$1" || die "cannot write ${1%/*} on the node: is it read-only, or guarded by SELinux?"
+  write "$1" || give_up "$1" "cannot write ${1%/*} on the node: is it read-only, or guarded by SELinux?"
   # What the node cannot run would keep each annotated container from starting.
   [ "$1" != "$BINARY" ] || "$(new "$1")" --version ||
-    die "the node cannot run $1: is ${1%/*} mounted noexec?"
+    give_up "$1" "the node cannot run $1: is ${1%/*} mounted noexec?"
   mv -f "$(new "$1")" "/host$1"
 }
 

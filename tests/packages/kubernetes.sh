@@ -35,8 +35,10 @@ follows_the_schemas() {
 }
 
 asks_for_little() {
+  local said
   render "$1"
-  is 'what it could do without' "$(manifest excess "$1")" ''
+  said=$(manifest excess "$1")
+  is 'what it could do without' "$said" ''
 }
 
 names_this_version() {
@@ -112,11 +114,20 @@ fails() {
 
 # has_files_of IMAGE: what the node has is what that image has, and no more.
 has_files_of() {
+  local beside
   is 'the binary' "$(sha256sum <$BINARY)" "$(image_file "$1" hook/$NAME | sha256sum)"
   is 'the hooks.d file' "$(cat $HOOKS_D)" "$(cat config/$NAME.json)"
   is 'who may what' "$(stat --format '%a %U:%G' $BINARY $HOOKS_D)" "755 root:root
 644 root:root"
-  is 'what is beside them' "$(find ${BINARY%/*} ${HOOKS_D%/*} -mindepth 1 ! -path $BINARY ! -path $HOOKS_D)" ''
+  beside=$(find ${BINARY%/*} ${HOOKS_D%/*} -mindepth 1 ! -path $BINARY ! -path $HOOKS_D)
+  is 'what is beside them' "$beside" ''
+}
+
+# Not the file of a moment either.
+has_nothing() {
+  local found
+  found=$(find ${BINARY%/*} ${HOOKS_D%/*} -mindepth 1)
+  is 'what the node has' "$found" ''
 }
 
 image_file() { engine run --rm "${ENGINE_RUN[@]}" --entrypoint /bin/cat "$1" "/$2"; }
@@ -188,7 +199,7 @@ removes_from_a_node() {
   watch "" "$WORK/log"
   run_pod remove "$THIS"
   seen 1 1
-  is 'what is left' "$(find ${BINARY%/*} ${HOOKS_D%/*} -mindepth 1)" ''
+  has_nothing
   if engine exec installer /installer installed; then fail 'it says that it is installed'; fi
   end_pod
 }
@@ -215,7 +226,7 @@ fails_where_it_may_not_write() {
 fails_where_the_binary_cannot_run() {
   mounted noexec $BINARY
   fails base "the node cannot run $BINARY"
-  is 'what is installed' "$(find ${BINARY%/*} ${HOOKS_D%/*} -name "$NAME*")" ''
+  has_nothing
   umount ${BINARY%/*}
 }
 
@@ -247,15 +258,22 @@ loads() {
   engine_image
   load "$DIST" $THIS
   load "$NEXT_DIST" $OTHER_IMAGE
-  # All that it has are a shell, the hook, and their licences.
-  is 'its root' "$(engine run --rm "${ENGINE_RUN[@]}" --entrypoint /bin/busybox $THIS ls /licences)" \
-    "LICENSE
-LICENSE-APACHE
-LICENSE-MIT
-busybox
-crates
-libc
-versions"
+}
+
+# All that it has are a shell, the hook, and their licences. podman's own mount
+# points are not of the image.
+has_little() {
+  local container files
+  engine image exists $THIS || loads
+  container=$(engine create "${ENGINE_RUN[@]}" $THIS)
+  files=$(engine export "$container" | tar --list | grep -vE '/$|^(dev|etc|proc|run|sys)/' | LC_ALL=C sort)
+  engine rm "$container"
+  is 'its files' "$files" "$(
+    printf 'bin/%s\n' busybox cat cmp cp mv rm sh sleep sync
+    printf 'hook/%s\n' $NAME $NAME.json
+    echo installer
+    printf 'licences/%s\n' LICENSE LICENSE-APACHE LICENSE-MIT busybox crates libc versions
+  )"
 }
 
 kubernetes() {
@@ -273,6 +291,7 @@ kubernetes() {
   trap 'engine_remove "$POD"; rm -rf "$WORK" "${EBPF_CRATES%/*}"' EXIT
   engine_start "$POD"
   t 'installer: podman loads the image' loads
+  t 'installer: the image has no file that it does not need' has_little
   for test in installs_on_a_node stays_after_sigterm upgrades_on_a_node leaves_alone_what_is_there \
     notices_what_is_missing removes_from_a_node fails_where_it_may_not_write fails_where_the_binary_cannot_run \
     keeps_the_binary_of_a_file_that_stays; do

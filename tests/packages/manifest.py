@@ -45,30 +45,32 @@ def probe(path):
     return installer(path)[1]["startupProbe"]["exec"]["command"]
 
 
+# What the API does by default is not enough where a manifest has to say it.
 def excess(path):
     for item in daemon_sets(path):
         pod = item["spec"]["template"]["spec"]
+        of_pod = pod.get("securityContext", {})
         for key in ("hostNetwork", "hostPID", "hostIPC", "initContainers"):
             if key in pod:
                 yield key
-        if pod["automountServiceAccountToken"]:
+        if pod.get("automountServiceAccountToken") is not False:
             yield "a token"
-        if pod["securityContext"]["seccompProfile"] != {"type": "RuntimeDefault"}:
+        if of_pod.get("seccompProfile") != {"type": "RuntimeDefault"}:
             yield "another seccomp profile"
-        if pod["tolerations"] != [{"operator": "Exists"}]:
+        if pod.get("tolerations") != [{"operator": "Exists"}]:
             yield "not every node"
         for container in pod["containers"]:
-            context = container["securityContext"]
-            if context["capabilities"] != {"drop": ["ALL"]}:
+            context = container.get("securityContext", {})
+            if context.get("capabilities") != {"drop": ["ALL"]}:
                 yield "capabilities"
-            if context["privileged"] or context["allowPrivilegeEscalation"]:
+            if context.get("privileged") is not False or context.get("allowPrivilegeEscalation") is not False:
                 yield "privileges"
-            if not context["readOnlyRootFilesystem"]:
+            if context.get("readOnlyRootFilesystem") is not True:
                 yield "a root file system to write to"
-            if set(container["resources"]["limits"]) != {"cpu", "memory"}:
+            if set(container.get("resources", {}).get("limits", {})) != {"cpu", "memory"}:
                 yield "no limits"
-        for volume in pod["volumes"]:
-            path = volume["hostPath"]["path"]
+        for volume in pod.get("volumes", []):
+            path = volume.get("hostPath", {}).get("path", volume["name"])
             if not path.endswith(("/oci/hooks.d", "/nri/nri.sock")):
                 yield path
 
