@@ -140,7 +140,8 @@ purges_and_installs_again() {
   is 'what is left' "$said" ''
   is_at "$FIRST" $CIP
   "${kind}_install" "$FILE"
-  is 'what differs from the package' "$("${kind}_verify")" ''
+  said=$("${kind}_verify")
+  is 'what differs from the package' "$said" ''
   is_at "$FIRST" $CIP
   start_container "$SECOND" $OTHER
   is_at "$SECOND" $OTHER
