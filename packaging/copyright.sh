@@ -1,14 +1,16 @@
 #!/bin/bash
 # The copyright file of a package, in Debian's machine-readable form: the
-# project's own, and that of every crate that ends up in the binary. The texts
-# of the licences are in the file `licences`. Run in a source that
-# packaging/source.sh made.
+# project's own, and that of every crate that ends up in the binary, or in the
+# eBPF object, which is part of it. Procedural macros run in the compiler and end
+# up in neither. The texts of the licences are in the file `licences`. Run in a
+# source that packaging/source.sh made.
 set -euo pipefail
 
 crates() {
-  cargo tree --locked --offline --package oci-bind-hook --edges normal,no-proc-macro \
+  cargo tree --locked --offline --package oci-bind-hook --package oci-bind-hook-ebpf \
+    --features oci-bind-hook-ebpf/programs --edges normal,no-proc-macro \
     --prefix none --format '{p}|{l}' |
-    sed 's/ (\*)$//; s/ v\([^ |]*\)[^|]*|/ \1|/' | grep -v '^oci-bind-hook' | LC_ALL=C sort -u
+    sed 's/ (\*)$//; s/ v\([^ |]*\)[^|]*|/ \1|/' | grep -v -e '^oci-bind-hook' -e '^$' | LC_ALL=C sort -u
 }
 
 # The lines of a crate's licence files that name who holds the rights, or else
@@ -37,6 +39,14 @@ Upstream-Name: oci-bind-hook
 Files: *
 Copyright: 2026 The oci-bind-hook developers
 License: Expat or Apache-2.0
+
+Files: ebpf/oci-bind-hook.bpf.o
+Copyright: 2026 The oci-bind-hook developers
+           The Rust Project Developers
+License: Expat or Apache-2.0
+Comment: Compiled from ebpf/src, the crates aya-ebpf, aya-ebpf-bindings and
+ aya-ebpf-cty, which are named below, and Rust's own core. Rust's own library,
+ which the compiler brings, is in the binary too.
 END
 
 crates | while IFS='|' read -r crate name; do

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Makes all that a release has, as `make dist` does: the source with its crates,
 # the packages, the image for Kubernetes with its manifests, the eBPF object,
-# the bill of materials, and the checksums of all of it.
+# the bills of materials, and the checksums of all of it.
 # Usage: packaging/dist.sh OUT             a directory, made if it is missing
 # `sha256sum --check SHA256SUMS` there needs no network. The same commit gives
 # the same bytes.

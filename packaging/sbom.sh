@@ -1,9 +1,10 @@
 #!/bin/bash
-# Makes the bill of materials of the binary (CycloneDX, JSON): every crate that
-# is linked into it, with its version, licence and checksum.
+# Makes the bills of materials (CycloneDX, JSON) of the binary, and of the eBPF
+# object, which is part of it: every crate that is linked into it, with its
+# version, licence and checksum.
 # Usage: packaging/sbom.sh OUT             a directory, made if it is missing
 #        packaging/sbom.sh --tools         only has the tool ready
-# Prints its path. The same commit gives the same bytes.
+# Prints their paths. The same commit gives the same bytes.
 set -euo pipefail
 # shellcheck source=packaging/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -17,16 +18,23 @@ if [ ! -x "$TOOLS/bin/cargo-cyclonedx" ]; then
   cargo install --quiet cargo-cyclonedx --version "$CYCLONEDX" --locked --root "$TOOLS" >&2
 fi
 [ "$1" != --tools ] || exit 0
-out=$1 file=oci-bind-hook-$(version).cdx.json
+out=$1 name=oci-bind-hook-$(version)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# It writes beside each manifest: hence a copy.
+# bill CRATE TARGET FILE OPTION...: it writes beside the crate's manifest, hence a
+# copy. With a time of its own it gives no serial number; what is left is the path.
+bill() {
+  local crate=$1 target=$2 file=$3
+  shift 3
+  (cd "$work/source" && "$TOOLS/bin/cargo-cyclonedx" cyclonedx --quiet --manifest-path "$crate/Cargo.toml" \
+    --format json --spec-version 1.5 --describe binaries --no-build-deps --target "$target" "$@")
+  sed "s|path+file://$work/source|path+file:///usr/src/oci-bind-hook|" \
+    "$work/source/$crate/oci-bind-hook_bin.cdx.json" >"$out/$file"
+  echo "$out/$file"
+}
+
 "$ROOT/packaging/source.sh" "$work/source"
-(cd "$work/source" && "$TOOLS/bin/cargo-cyclonedx" cyclonedx --quiet --manifest-path hook/Cargo.toml \
-  --format json --spec-version 1.5 --describe binaries --no-build-deps --target x86_64-unknown-linux-gnu)
 mkdir -p "$out"
-# With a time of its own it gives no serial number; what is left is the path.
-sed "s|path+file://$work/source|path+file:///usr/src/oci-bind-hook|" \
-  "$work/source/hook/oci-bind-hook_bin.cdx.json" >"$out/$file"
-echo "$out/$file"
+bill hook x86_64-unknown-linux-gnu "$name.cdx.json"
+bill ebpf bpfel-unknown-none "$name.bpf.cdx.json" --features programs

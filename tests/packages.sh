@@ -103,7 +103,7 @@ t 'dist: all is built, and the checksums hold' build
 t 'dist: the next version is built too' build_next
 t 'dist: a second build gives the same bytes' same_again
 t 'dist: the eBPF object is what the source gives, without a network' rebuilds_the_object
-t 'dist: the bill of materials names the crates of the binary' names_all_crates
+t 'dist: the bills of materials name all crates' names_all_crates
 t 'packages: nothing to say for lintian and rpmlint' is_clean_to_lint
 t 'packages: deb has the files that were decided on' has_files deb
 t 'packages: rpm has the files that were decided on' has_files rpm

@@ -71,30 +71,48 @@ know_the_unit() {
   mentions "$said" "systemctl --no-reload disable --now $NAME.service"
 }
 
-# The crates that are linked into the binary, as cargo says.
+# The crates that are linked into the binary and into the object, as cargo says.
 crates() {
-  cargo tree --locked --offline --package oci-bind-hook --edges normal,no-proc-macro --prefix none \
-    --target x86_64-unknown-linux-gnu --format "$1" | sed 's/ (\*)$//' | LC_ALL=C sort -u
+  cargo tree --locked --offline --package oci-bind-hook --package oci-bind-hook-ebpf \
+    --features oci-bind-hook-ebpf/programs --edges normal,no-proc-macro --prefix none \
+    --target x86_64-unknown-linux-gnu --format "$1" | sed 's/ (\*)$//' | grep . | LC_ALL=C sort -u
+}
+
+# NAME-VERSION of each.
+names_of_crates() { crates '{p}' | sed 's/ (.*//; s/ v/-/' | grep -v "^$NAME"; }
+
+# The same as the object itself says, whatever cargo does: those that can panic.
+names_in_the_object() {
+  grep --text --only-matching '/registry/[^/]*/' "$DIST"/*.bpf.o | cut -d/ -f3 | LC_ALL=C sort -u
 }
 
 names_all_crates() {
+  local wanted in_object
   python3 - "$DIST"/*.cdx.json >"$WORK/named" <<'END'
 import json, sys
-bill = json.load(open(sys.argv[1]))
-for part in bill["components"]:
-    print(part["name"], "v" + part["version"])
+for path in sys.argv[1:]:
+    for part in json.load(open(path))["components"]:
+        print(part["name"] + "-" + part["version"])
 END
   # Paths tell where this was built.
   if grep -E '(file://|")/(tmp|home|root|var)/' "$DIST"/*.cdx.json; then fail 'it has a path of this machine'; fi
-  is 'crates that it lacks' "$(crates '{p}' | sed 's/ (.*//' | grep -v '^oci-bind-hook v' |
-    LC_ALL=C sort -u | comm -23 - <(LC_ALL=C sort -u "$WORK/named"))" ''
+  wanted=$(names_of_crates) in_object=$(names_in_the_object)
+  mentions "$in_object" aya-ebpf-
+  lists "$WORK/named" "$wanted"$'\n'"$in_object"
+}
+
+# lists FILE LINES: each of the lines is one of the file.
+lists() {
+  local line
+  while read -r line; do has_line "$(cat "$1")" "$line"; done <<<"$2"
 }
 
 # In the RPM package's tag as an expression, in both packages' lists by crate.
 names_all_licences() {
-  local tag licence crate
+  local tag licences licence wanted in_object
   tag=$(rpm --query --package --queryformat '%{LICENSE}' "$(package rpm)")
-  crates '{l}' | sed 's|/| OR |' | while read -r licence; do
+  licences=$(crates '{l}')
+  sed 's|/| OR |' <<<"$licences" | while read -r licence; do
     case $licence in
       *' OR '*) mentions "$tag" "$licence" ;;
       *) grep -qE "(^|AND )$licence( AND|\$)" <<<"$tag" || fail "no $licence in: $tag" ;;
@@ -103,7 +121,6 @@ names_all_licences() {
   dpkg-deb --fsys-tarfile "$(package deb)" | tar --extract --to-stdout ./usr/share/doc/$NAME/copyright >"$WORK/deb-copyright"
   rpm2cpio "$(package rpm)" | cpio --quiet --extract --to-stdout '*/LICENSE.crates' >"$WORK/rpm-copyright"
   cmp "$WORK/deb-copyright" "$WORK/rpm-copyright"
-  crates '{p}' | sed 's/ (.*//; s/ v/-/' | grep -v "^$NAME" | while read -r crate; do
-    has_line "$(cat "$WORK/deb-copyright")" "Files: vendor/$crate/*"
-  done
+  wanted=$(names_of_crates) in_object=$(names_in_the_object)
+  lists "$WORK/deb-copyright" "$(sed 's|.*|Files: vendor/&/*|' <<<"$wanted"$'\n'"$in_object")"
 }
