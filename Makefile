@@ -53,7 +53,7 @@ test-engines: ## run engines on Debian stable and sid, in virtual machines (root
 test-kernels: ## run the scenarios on older and newer kernels, in virtual machines (root)
 	tests/vm/kernels.sh $(if $(FILTER),'$(FILTER)')
 
-deb: ## build the Debian package, into target/packages
+deb: ## build the Debian packages, source and binary, into target/packages
 	packaging/deb/build.sh $(target)/packages
 
 rpm: ## build the RPM packages, into target/packages

@@ -94,8 +94,16 @@ rebuilds_the_object() {
   cmp "$WORK/source/ebpf/oci-bind-hook.bpf.o" "$DIST"/*.bpf.o
 }
 
+# The list of what is uploaded is made anew from the source package: it is not
+# released, since it names the machine that built.
 is_clean_to_lint() {
-  lintian --fail-on warning,error "$DIST"/*.deb
+  local upload=$WORK/upload
+  mkdir "$upload"
+  cp "$DIST"/*.{deb,dsc,debian.tar.xz,orig.tar.gz} "$upload"
+  dpkg-source --extract "$upload"/*.dsc "$upload/source"
+  echo "$(basename "$(package deb)") admin optional" >"$upload/source/debian/files"
+  (cd "$upload/source" && dpkg-genchanges -u.. -O../upload.changes)
+  lintian --fail-on warning,error "$upload/upload.changes"
   rpmlint --config packaging/rpm/rpmlint.toml --strict "$DIST"/*.rpm packaging/rpm/*.spec
 }
 
