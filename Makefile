@@ -97,11 +97,13 @@ chmod 0644 $(DESTDIR)$(2)
 endef
 
 # The binary comes first, and goes last: engines ignore a hooks.d file whose
-# binary is missing, and would start annotated containers without a policy.
+# binary is missing, and would start annotated containers without a policy. For
+# that reason too a rename puts each in its place, also when both are there.
 # No build here: root installs what was built before.
 install: ## install below $(DESTDIR)$(PREFIX); run make first
 	@test -x $(binary) || { echo "no $(binary): run make first" >&2; exit 1; }
-	$(INSTALL) -D -m 0755 $(binary) $(DESTDIR)$(bindir)/oci-bind-hook
+	$(INSTALL) -D -m 0755 $(binary) $(DESTDIR)$(bindir)/.oci-bind-hook.new
+	mv -f $(DESTDIR)$(bindir)/.oci-bind-hook.new $(DESTDIR)$(bindir)/oci-bind-hook
 	$(INSTALL) -d -m 0755 $(DESTDIR)$(sbindir)
 	ln -sfr $(DESTDIR)$(bindir)/oci-bind-hook $(DESTDIR)$(sbindir)/oci-bind-hook
 	test -e $(DESTDIR)$(sysconfdir)/config.toml || \
@@ -117,7 +119,7 @@ install: ## install below $(DESTDIR)$(PREFIX); run make first
 	$(INSTALL) -m 0644 config/kubernetes-pod.yaml $(DESTDIR)$(docdir)/examples
 	$(INSTALL) -d -m 0755 $(DESTDIR)$(hooksdir)
 	$(call install-with-path,oci-bind-hook.json,$(hooksdir)/.oci-bind-hook.json.new)
-	mv $(DESTDIR)$(hooksdir)/.oci-bind-hook.json.new $(DESTDIR)$(hooksdir)/oci-bind-hook.json
+	mv -f $(DESTDIR)$(hooksdir)/.oci-bind-hook.json.new $(DESTDIR)$(hooksdir)/oci-bind-hook.json
 
 uninstall: ## remove it again, except for a changed configuration
 	rm -f $(DESTDIR)$(hooksdir)/oci-bind-hook.json

@@ -113,6 +113,7 @@ t 'dist: a second build gives the same bytes' same_again
 t 'dist: the eBPF object is what the source gives, without a network' rebuilds_the_object
 t 'dist: the bills of materials name all crates' names_all_crates
 t 'packages: nothing to say for lintian and rpmlint' is_clean_to_lint
+t 'make: a second install leaves no moment without the hook' make_installs_twice
 t 'packages: deb has the files that were decided on' has_files deb
 t 'packages: rpm has the files that were decided on' has_files rpm
 t 'packages: they depend on what they need' depends

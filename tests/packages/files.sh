@@ -40,8 +40,26 @@ what_make_installs() {
 }
 
 what_a_package_has() {
-  grep -vE '^/usr/(share/(doc|licenses|lintian)/|lib/\.build-id)' | sed 's/\.8\.gz$/.8/' |
-    while read -r path; do [ -d "$R$path" ] && [ ! -L "$R$path" ] || echo "$path"; done | LC_ALL=C sort
+  local path
+  grep -vE "^/usr/(share/(licenses|lintian)/|lib/\.build-id|share/doc/$NAME/[^/]*\$)" |
+    while read -r path; do
+      [ -d "$R$path" ] && [ ! -L "$R$path" ] || echo "$(stat --format %a "$R$path") ${path/%.8.gz/.8}"
+    done | LC_ALL=C sort
+}
+
+# Engines that look at any moment see both.
+make_installs_twice() {
+  local made=$WORK/twice
+  echo one >"$WORK/one" && echo two >"$WORK/two"
+  chmod 755 "$WORK/one" "$WORK/two"
+  watch "$made" "$WORK/log"
+  make install DESTDIR="$made" PREFIX=/usr binary="$WORK/one"
+  seen 0 0
+  watch "$made" "$WORK/log"
+  make install DESTDIR="$made" PREFIX=/usr binary="$WORK/two"
+  seen 1 1
+  never_gone
+  cmp "$WORK/two" "$made$BINARY"
 }
 
 # --- what else they say -------------------------------------------------------
