@@ -71,7 +71,8 @@ build_next() {
   printf next >>"$next/$object"
   hash=$(sha256sum "$next/$object" | cut -d' ' -f1)
   sed -i "s|^[0-9a-f]*  $object|$hash  $object|" "$next/ebpf/oci-bind-hook.bpf.sha256"
-  sed -i "1s/(.*)/(0.1.0-2)/" "$next/packaging/deb/debian/changelog"
+  echo '# next' >>"$next/config/config.toml"
+  sed -i "1s/(.*)/($VERSION-2)/" "$next/packaging/deb/debian/changelog"
   sed -i 's/^Release: .*/Release: 2/' "$next/packaging/rpm/oci-bind-hook.spec"
   # Quicker; what it runs like is not of interest.
   export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
@@ -122,6 +123,7 @@ t 'packages: the licence of each crate is named' names_all_licences
 lifecycle deb bookworm
 lifecycle deb trixie
 lifecycle deb forky
+t 'deb on trixie: asks about a changed configuration' life asks_about_a_changed_configuration deb trixie
 lifecycle rpm bookworm
 t 'rpm on bookworm: follows presets' life follows_presets rpm bookworm
 kubernetes

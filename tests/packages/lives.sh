@@ -3,8 +3,13 @@
 # this file.
 set -euo pipefail
 
-# Each package system says how: install FILE, remove, purge, verify, list.
-deb_install() { in_root dpkg --install /packages/"$(basename "$1")"; }
+# Each package system says how: install FILE, upgrade FILE, remove, purge, verify,
+# list; and what ends the name of a new configuration beside a changed one.
+deb_install() { in_root dpkg "${@:2}" --install /packages/"$(basename "$1")"; }
+# Without an option dpkg asks about a configuration that both have changed.
+deb_upgrade() { deb_install "$1" --force-confold; }
+# shellcheck disable=SC2034 # named by its kind
+deb_beside=dpkg-dist
 deb_remove() { in_root dpkg --remove $NAME; }
 deb_purge() { in_root dpkg --purge $NAME; }
 # dpkg compares what it knows; debsums, this machine's, also every file's sum.
@@ -18,6 +23,9 @@ deb_list() { in_root dpkg --listfiles $NAME; }
 deb_layout=(zshdir=/usr/share/zsh/vendor-completions)
 # The tools are this machine's.
 rpm_install() { rpm --root "$R" --nodeps --upgrade "$1"; }
+rpm_upgrade() { rpm_install "$1"; }
+# shellcheck disable=SC2034 # named by its kind
+rpm_beside=rpmnew
 rpm_remove() { rpm --root "$R" --nodeps --erase $NAME; }
 rpm_purge() { rm -f "$R$CONFIG.rpmsave"; }
 rpm_verify() { rpm --root "$R" --nodeps --verify $NAME; }
@@ -44,7 +52,7 @@ with() {
 }
 
 installs() {
-  local said
+  local said made
   begin "$@"
   local -n layout=${kind}_layout
   watch "$R" "$WORK/log"
@@ -52,7 +60,9 @@ installs() {
   seen 0 0
   said=$("${kind}_verify")
   is 'what differs from the package' "$said" ''
-  is 'the files' "$("${kind}_list" | what_a_package_has)" "$(what_make_installs "$R" "${layout[@]}")"
+  said=$("${kind}_list" | what_a_package_has)
+  made=$(what_make_installs "$R" "${layout[@]}")
+  is 'the files' "$said" "$made"
   said=$(in_systemd)
   is 'units that are enabled' "$said" ''
   in_root $NAME --version
@@ -96,13 +106,15 @@ check_passes() {
 
 upgrades() {
   with "$@"
+  local -n beside=${kind}_beside
   start_container "$FIRST" $CIP
   echo '# changed' >>"$R$CONFIG"
   watch "$R" "$WORK/log"
-  "${kind}_install" "$NEXT"
+  "${kind}_upgrade" "$NEXT"
   seen 1 1
   never_gone
   has_line "$(cat "$R$CONFIG")" '# changed'
+  has_line "$(cat "$R$CONFIG.$beside")" '# next'
   is_at "$FIRST" $CIP
   start_container "$SECOND" $OTHER
   is_at "$SECOND" $OTHER
@@ -160,6 +172,27 @@ removes_pins() {
   is 'versions pinned' "$(pinned_versions)" 0
 }
 
+takes_a_new_configuration() {
+  with "$@"
+  "${kind}_install" "$NEXT"
+  is 'the configuration' "$(tail -n 1 "$R$CONFIG")" '# next'
+  is 'what is there' "$(ls "$R${CONFIG%/*}")" config.toml
+}
+
+# dpkg has nobody to ask: the hook of the new version is there all the same, with
+# the configuration of before, until somebody has said what he wants.
+asks_about_a_changed_configuration() {
+  with "$@"
+  echo '# changed' >>"$R$CONFIG"
+  if deb_install "$NEXT"; then fail 'it does not ask'; fi
+  is 'the configuration' "$(tail -n 1 "$R$CONFIG")" '# changed'
+  start_container "$FIRST" $CIP
+  is_at "$FIRST" $CIP
+  deb_install "$NEXT" --force-confnew
+  is 'the configuration' "$(tail -n 1 "$R$CONFIG")" '# next'
+  has_line "$(cat "$R$CONFIG.dpkg-old")" '# changed'
+}
+
 keeps_a_changed_configuration() {
   with "$@"
   echo '# changed' >>"$R$CONFIG"
@@ -170,7 +203,8 @@ keeps_a_changed_configuration() {
 # lifecycle KIND SUITE
 lifecycle() {
   local test
-  for test in installs upgrades removes purges_and_installs_again removes_pins keeps_a_changed_configuration; do
+  for test in installs upgrades removes purges_and_installs_again removes_pins \
+    takes_a_new_configuration keeps_a_changed_configuration; do
     t "$1 on $2: ${test//_/ }" life "$test" "$@"
   done
 }
