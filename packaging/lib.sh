@@ -12,6 +12,8 @@ version() { sed -n 's/^version = "\(.*\)"$/\1/p' "$ROOT/Cargo.toml" | head -n 1;
 # same as the first.
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git -C "$ROOT" log -1 --format=%ct)}
 export SOURCE_DATE_EPOCH
+# Nor do modes depend on who builds.
+umask 022
 
 need() {
   local command

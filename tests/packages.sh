@@ -81,8 +81,10 @@ build_next() {
   "$next/packaging/kubernetes/image.sh" "$NEXT_DIST"
 }
 
+# By somebody with other habits, elsewhere.
 same_again() {
-  packaging/dist.sh "$WORK/again"
+  mkdir "$WORK/elsewhere"
+  (umask 077 && TZ=Pacific/Kiritimati LC_ALL=C.UTF-8 TMPDIR=$WORK/elsewhere packaging/dist.sh "$WORK/again")
   diff "$DIST/SHA256SUMS" "$WORK/again/SHA256SUMS"
 }
 

@@ -9,8 +9,9 @@ set -euo pipefail
 
 need rpmbuild cargo
 out=$1
-# A source package has this path in it: another one would give other bytes.
-work=${TMPDIR:-/tmp}/oci-bind-hook-rpmbuild
+# A source package has this path in it: another one would give other bytes. So
+# TMPDIR does not count here.
+work=/tmp/oci-bind-hook-rpmbuild
 mkdir "$work" || die "another build is under way, or was killed: then remove $work"
 trap 'rm -rf "$work"' EXIT
 
