@@ -23,8 +23,8 @@ packages_for() {
       ;;
     # What makes packages, and what looks at them.
     packages)
-      echo debhelper rpm lintian rpmlint debsums inotify-tools python3-minimal python3-venv gcc libc6-dev
-      echo buildah busybox-static
+      echo debhelper rpm lintian rpmlint debsums inotify-tools gcc libc6-dev
+      echo python3-minimal python3-venv python3-license-expression buildah busybox-static
       ;;
     *) die "unknown purpose $1: use demo, test, lint, fuzz, vm or packages" ;;
   esac

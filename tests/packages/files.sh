@@ -129,6 +129,8 @@ lists() {
 names_all_licences() {
   local tag licences licence wanted in_object
   tag=$(rpm --query --package --queryformat '%{LICENSE}' "$(package rpm)")
+  /usr/bin/python3 -c 'import sys, license_expression as spdx
+sys.exit("\n".join(spdx.get_spdx_licensing().validate(sys.argv[1]).errors) or None)' "$tag"
   licences=$(crates '{l}')
   sed 's|/| OR |' <<<"$licences" | while read -r licence; do
     case $licence in
