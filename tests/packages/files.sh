@@ -32,10 +32,11 @@ has_files() {
 
 # --- compared with `make install` ---------------------------------------------
 
-# Names alone: packages compress the manual, and have documents of their own.
+# Names and modes: packages compress the manual, and have documents of their own
+# beside the examples.
 what_make_installs() {
   make --silent install DESTDIR="$WORK/made" PREFIX=/usr binary="$1$BINARY" "${@:2}" >&2
-  (cd "$WORK/made" && find . ! -type d ! -path './usr/share/doc/*' -printf '/%P\n' | LC_ALL=C sort)
+  (cd "$WORK/made" && find . ! -type d -printf '%m /%P\n' | LC_ALL=C sort)
   rm -r "$WORK/made"
 }
 
