@@ -6,7 +6,7 @@ use libtest_mimic::Trial;
 use oci_bind_hook_tests::container::Container;
 use oci_bind_hook_tests::harness;
 use oci_bind_hook_tests::hook::Hook;
-use oci_bind_hook_tests::net::{CIP4, Net, OTHER4};
+use oci_bind_hook_tests::net::{CIP4, CIP6, Net, OTHER4, OTHER6};
 use oci_bind_hook_tests::process;
 use serde_json::{Value, json};
 
@@ -19,17 +19,18 @@ pub fn trials() -> Vec<Trial> {
         ("containerd", "io.kubernetes.cri.container-name"),
     ];
     let containers = [
-        ("web", json!(CIP4), json!([])),
-        ("admin", json!(OTHER4), json!(["80:8080/tcp"])),
+        ("web", [CIP4, CIP6], json!([])),
+        ("admin", [OTHER4, OTHER6], json!(["80:8080/tcp"])),
     ];
     let mut trials = Vec::new();
     for (engine, key) in engines {
-        for (name, ipv4, ports) in containers.clone() {
+        for (name, [ipv4, ipv6], ports) in containers.clone() {
             trials.push(harness::trial(
                 format!("container {name} of the example pod under {engine}"),
                 move || {
                     let plan = plan(key, name)?;
-                    ensure!(plan["ipv4"] == ipv4, "{plan}");
+                    ensure!(plan["ipv4"] == json!(ipv4), "{plan}");
+                    ensure!(plan["ipv6"] == json!(ipv6), "{plan}");
                     ensure!(plan["ports"] == ports, "{plan}");
                     Ok(())
                 },
