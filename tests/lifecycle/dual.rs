@@ -21,6 +21,9 @@ use oci_bind_hook_tests::{harness, host};
 
 type Test = fn(&Hook) -> Result<()>;
 
+/// How long the kernel may take to tear something down.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// All trials of this file.
 pub fn trials() -> Vec<Trial> {
     let tests: [(_, Test); 6] = [
@@ -64,12 +67,23 @@ fn programs() -> Result<usize> {
 }
 
 fn assert_steered(count: usize) -> Result<()> {
-    let (pins, programs) = (pins()?, programs()?);
-    ensure!(
-        pins.len() == count && programs == count,
-        "not {count}: {programs} program(s), and {pins:?}"
-    );
-    Ok(())
+    let pins = pins()?;
+    ensure!(pins.len() == count, "not {count}: {pins:?}");
+    assert_programs(count)
+}
+
+/// Waits for that many: the kernel takes a link away when it has time.
+fn assert_programs(count: usize) -> Result<()> {
+    const MOMENT: Duration = Duration::from_millis(10);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let found = programs()?;
+        if found == count {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "{found} programs, not {count}");
+        std::thread::sleep(MOMENT);
+    }
 }
 
 fn once(hook: &Hook) -> Result<()> {
@@ -116,12 +130,11 @@ fn unload(hook: &Hook) -> Result<()> {
 
 /// The kernel tears a namespace down when it has time.
 fn sweep(hook: &Hook) -> Result<()> {
-    const PATIENCE: Duration = Duration::from_secs(60);
     let elsewhere = || {
         Net::isolated(|_| {
             let cgroup = Cgroup::new()?;
             hook.attach(&cgroup, BOTH)?;
-            assert_steered_here()
+            assert_programs(1)
         })
     };
     elsewhere()?;
@@ -134,22 +147,16 @@ fn sweep(hook: &Hook) -> Result<()> {
     Ok(())
 }
 
-fn assert_steered_here() -> Result<()> {
-    let programs = programs()?;
-    ensure!(programs == 1, "{programs} programs");
-    Ok(())
-}
-
 fn others(hook: &Hook) -> Result<()> {
     let first = Foreign::permit(SK_LOOKUP)?.link()?;
     let cgroup = Cgroup::new()?;
     hook.attach(&cgroup, BOTH)?;
     let last = Foreign::permit(SK_LOOKUP)?.link()?;
     assert_served(&cgroup, &[CIP4, CIP6])?;
-    ensure!(programs()? == 3, "{} programs", programs()?);
+    assert_programs(3)?;
     cgroup.remove()?;
     hook.unload()?;
-    ensure!(programs()? == 2, "{} programs after unload", programs()?);
+    assert_programs(2).context("after unload")?;
     drop((first, last));
     assert_steered(0)
 }
