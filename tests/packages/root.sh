@@ -88,6 +88,7 @@ pinned_versions() { find "$R/sys/fs/bpf/$NAME" -mindepth 1 -maxdepth 1 -type d 2
 # hooks.d file is a line of LOG.
 watch() {
   watched=$1 log=$2
+  rm -rf "$WORK/end"
   mkdir -p "$1${BINARY%/*}" "$1${HOOKS_D%/*}" "$WORK/end"
   inotifywait --monitor --format '%e %w%f' --event create,delete,move \
     "$1${BINARY%/*}" "$1${HOOKS_D%/*}" "$WORK/end" >"$log" 2>&1 &
