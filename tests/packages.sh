@@ -59,15 +59,20 @@ build() {
   is 'files without a checksum' "$(cd "$DIST" && comm -13 <(cut -c 67- SHA256SUMS | sort) <(ls | sort))" SHA256SUMS
 }
 
+# copy_source DIRECTORY: a new one with files that are all of now.
+copy_source() {
+  mkdir "$1"
+  git ls-files -z | tar --create --null --files-from=- | tar --extract --touch --directory "$1"
+  git -C "$1" init --quiet
+  git -C "$1" add --all
+}
+
 # The same source with other programs: another end of the object, which nobody
 # reads, has another hash.
 build_next() {
   local next=$WORK/next object=ebpf/oci-bind-hook.bpf.o hash
   [ ! -e "$NEXT_DIST" ] || return 0
-  mkdir "$next"
-  git ls-files -z | tar --create --null --files-from=- | tar --extract --directory "$next"
-  git -C "$next" init --quiet
-  git -C "$next" add --all
+  copy_source "$next"
   printf next >>"$next/$object"
   hash=$(sha256sum "$next/$object" | cut -d' ' -f1)
   sed -i "s|^[0-9a-f]*  $object|$hash  $object|" "$next/ebpf/oci-bind-hook.bpf.sha256"
@@ -83,8 +88,10 @@ build_next() {
 
 # By somebody with other habits, elsewhere.
 same_again() {
-  mkdir "$WORK/elsewhere"
-  (umask 077 && TZ=Pacific/Kiritimati LC_ALL=C.UTF-8 TMPDIR=$WORK/elsewhere packaging/dist.sh "$WORK/again")
+  copy_source "$WORK/elsewhere"
+  mkdir "$WORK/temporary"
+  (umask 077 && TZ=Pacific/Kiritimati LC_ALL=C.UTF-8 TMPDIR=$WORK/temporary \
+    "$WORK/elsewhere/packaging/dist.sh" "$WORK/again")
   diff "$DIST/SHA256SUMS" "$WORK/again/SHA256SUMS"
 }
 

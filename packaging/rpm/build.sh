@@ -16,10 +16,13 @@ mkdir "$work" || die "another build is under way, or was killed: then remove $wo
 trap 'rm -rf "$work"' EXIT
 
 "$ROOT/packaging/tarball.sh" "$work/SOURCES" >/dev/null
+# The source package has its time too, which is only clamped.
+install -D -m 0644 "$ROOT/packaging/rpm/oci-bind-hook.spec" "$work/SPECS/oci-bind-hook.spec"
+touch --date "@$SOURCE_DATE_EPOCH" "$work/SPECS/oci-bind-hook.spec"
 # --nodeps: Rust comes from rustup as often as from a package.
 rpmbuild -ba --nodeps --define "_topdir $work" --define '_buildhost localhost' \
   --define 'use_source_date_epoch_as_buildtime 1' --define 'clamp_mtime_to_source_date_epoch 1' \
-  "$ROOT/packaging/rpm/oci-bind-hook.spec" >"$work/log" 2>&1 ||
+  "$work/SPECS/oci-bind-hook.spec" >"$work/log" 2>&1 ||
   { tail -n 50 "$work/log" >&2; die 'the build failed'; }
 mkdir -p "$out"
 find "$work" -name '*.rpm' | while read -r package; do
