@@ -49,7 +49,7 @@ fn measure(hook: &Hook, container: &Container) -> Result<(Duration, Duration)> {
     state.write_all(container.state_with(BOTH).to_string().as_bytes())?;
     let hook = time(&mut hook.command("create-runtime"), &mut state)?;
     let empty = time(&mut Command::new("/bin/true"), &mut state)?;
-    container.cgroup.assert_attached()?;
+    container.cgroup.assert_attached(BOTH)?;
     Ok((hook, empty))
 }
 

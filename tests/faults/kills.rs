@@ -11,7 +11,7 @@ use oci_bind_hook_tests::bpf;
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::container::Container;
 use oci_bind_hook_tests::hook::{BOTH, Hook, Policy, V4};
-use oci_bind_hook_tests::net::{ANY4, CIP4, has_dual};
+use oci_bind_hook_tests::net::{ANY4, CIP4};
 use oci_bind_hook_tests::process::{PATIENCE, Running, Signal};
 use oci_bind_hook_tests::socket::{TCP4, at};
 use oci_bind_hook_tests::{harness, host};
@@ -177,13 +177,8 @@ fn created(hook: &Hook, scope: &Cgroup) -> Result<()> {
 
 fn assert_complete(cgroup: &Cgroup) -> Result<()> {
     let found = bpf::attached(File::open(cgroup.path())?)?;
-    let dual = if has_dual() {
-        bpf::SERVER_TYPES.len()
-    } else {
-        0
-    };
     ensure!(
-        found.len() == bpf::all_types().len() + dual && found.iter().all(|(_, ids)| ids.len() == 1),
+        found.len() == bpf::full_types().len() && found.iter().all(|(_, ids)| ids.len() == 1),
         "not one program of each type: {found:?}"
     );
     Ok(())
@@ -206,7 +201,7 @@ fn attach(hook: &Hook) -> Result<()> {
             assert_complete(&cgroup)?;
         } else {
             hook.attach(&cgroup, V4)?;
-            cgroup.assert_attached()?;
+            cgroup.assert_attached(V4)?;
         }
     }
     moments.assert_both()?;

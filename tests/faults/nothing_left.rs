@@ -1,11 +1,11 @@
 //! Whether the kernel holds more than before.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Result, ensure};
-use oci_bind_hook_tests::bpf;
+use anyhow::Result;
 use oci_bind_hook_tests::cgroup::Cgroup;
+use oci_bind_hook_tests::{bpf, harness};
 
 /// The kernel frees cgroups and programs from work queues, after grace periods.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -26,23 +26,19 @@ impl Before {
     }
 
     /// Waits until no removed cgroup below the scope is held, and no program,
-    /// map or link is new. The kernel tells nobody when it frees something.
+    /// map or link is new.
     pub fn assert_nothing_left(&self) -> Result<()> {
-        const MOMENT: Duration = Duration::from_millis(20);
-        let deadline = Instant::now() + PATIENCE;
-        loop {
+        harness::eventually(PATIENCE, || {
             let dying = self.scope.dying()?;
             let new = self.new_ids()?;
             if dying == 0 && new.iter().all(BTreeSet::is_empty) {
-                return Ok(());
+                return Ok(Ok(()));
             }
             let [programs, maps, links] = new;
-            ensure!(
-                Instant::now() < deadline,
-                "still there after {PATIENCE:?}: {dying} removed cgroups, programs {programs:?}, maps {maps:?}, links {links:?}"
-            );
-            std::thread::sleep(MOMENT);
-        }
+            Ok(Err(format!(
+                "still there: {dying} removed cgroups, programs {programs:?}, maps {maps:?}, links {links:?}"
+            )))
+        })
     }
 
     fn new_ids(&self) -> Result<[BTreeSet<u32>; 3]> {

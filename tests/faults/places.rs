@@ -80,7 +80,7 @@ fn starts(hook: &Hook) -> Result<()> {
     let container = Container::new()?;
     let output = create(hook, &container)?;
     ensure!(output.status.success(), "{output:?}");
-    container.cgroup.assert_attached()
+    container.cgroup.assert_attached(POLICY)
 }
 
 /// Refused in one line that says this, with nothing attached.
@@ -118,9 +118,9 @@ fn unmounted(hook: &Hook) -> Result<()> {
     let first = Container::new()?;
     ensure!(create(hook, &first)?.status.success());
     unmount_all(BPFFS)?;
-    first.cgroup.assert_attached()?;
+    first.cgroup.assert_attached(POLICY)?;
     starts(hook)?;
-    first.cgroup.assert_attached()
+    first.cgroup.assert_attached(POLICY)
 }
 
 /// The hook writes to no disk: after a reset of the machine there is nothing

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 use oci_bind_hook_tests::container::Container;
 use oci_bind_hook_tests::harness;
-use oci_bind_hook_tests::hook::{BOTH, Hook, V4};
+use oci_bind_hook_tests::hook::{BOTH, Hook, Policy, V4};
 use oci_bind_hook_tests::net::Net;
 use oci_bind_hook_tests::process::{self, Output};
 use serde_json::json;
@@ -35,17 +35,17 @@ pub fn trials() -> Vec<Trial> {
                 container.cgroup.assert_bare()
             })
         }),
-        attached("state as runc writes it", |container| {
+        attached("state as runc writes it", BOTH, |container| {
             Ok(container.state_with(BOTH).to_string())
         }),
-        attached("state as crun writes it", |container| {
+        attached("state as crun writes it", V4, |container| {
             let mut state = container.state_with(V4);
             state["ociVersion"] = json!("1.0");
             state["status"] = json!("created");
             state["root"] = json!("/run/bundle/rootfs");
             Ok(state.to_string().replace('/', "\\/"))
         }),
-        attached("state with blanks around a value", |container| {
+        attached("state with blanks around a value", V4, |container| {
             Ok(container
                 .state(&[
                     ("io.oci-bind-hook.ipv4", " 192.0.2.10\n"),
@@ -87,6 +87,7 @@ pub fn trials() -> Vec<Trial> {
 /// A state that the hook acts on.
 fn attached(
     name: &str,
+    policy: Policy,
     state: impl FnOnce(&Container) -> Result<String> + Send + 'static,
 ) -> Trial {
     harness::trial(name, move || {
@@ -94,7 +95,7 @@ fn attached(
             let container = Container::new()?;
             let output = Hook::new()?.create_runtime(state(&container)?.as_bytes())?;
             assert_silent(&output)?;
-            container.cgroup.assert_attached()
+            container.cgroup.assert_attached(policy)
         })
     })
 }
@@ -108,7 +109,7 @@ fn with_surroundings(name: &str, command: impl FnOnce(&Hook) -> Command + Send +
             let state = container.state_with(V4).to_string();
             let output = process::run(&mut command(&hook), state.as_bytes())?;
             assert_silent(&output)?;
-            container.cgroup.assert_attached()
+            container.cgroup.assert_attached(V4)
         })
     })
 }

@@ -49,7 +49,9 @@ pub fn trials() -> Vec<Trial> {
                     output.status.success() && output.stderr.is_empty(),
                     "{output:?}"
                 );
-                container.cgroup.assert_attached()
+                container
+                    .cgroup
+                    .assert_attached(Policy::of(Some(EXTRA), None))
             },
         ),
         trial("address of the hook's network namespace alone", |_| {
@@ -77,7 +79,9 @@ pub fn trials() -> Vec<Trial> {
                 output.status.success() && output.stderr.is_empty(),
                 "{output:?}"
             );
-            container.cgroup.assert_attached()
+            container
+                .cgroup
+                .assert_attached(Policy::of(Some(NOBODY4), None))
         }),
     ]
 }

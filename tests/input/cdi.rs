@@ -22,7 +22,7 @@ pub fn trials() -> Vec<Trial> {
             state["annotations"]["io.oci-bind-hook.guard"] = json!("off");
             let output = process::run(&mut hook, state.to_string().as_bytes())?;
             ensure!(output.status.success(), "{output:?}");
-            container.cgroup.assert_attached()
+            container.cgroup.assert_attached(BOTH)
         })
     })]
 }

@@ -166,7 +166,7 @@ fn accepted(name: &str, make: impl FnOnce(&Place) -> Result<PathBuf> + Send + 's
             let container = Container::new()?;
             let output = create(&make(&place)?, &container)?;
             ensure!(output.status.success(), "{output:?}");
-            container.cgroup.assert_attached()
+            container.cgroup.assert_attached(V4)
         })
     })
 }

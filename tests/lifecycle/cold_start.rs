@@ -48,7 +48,7 @@ fn stampede(net: Net) -> Result<()> {
     let pins = host::pins()?;
     ensure!(pins.len() == 1, "not one set of pins: {pins:?}");
     for container in &containers {
-        container.cgroup.assert_attached()?;
+        container.cgroup.assert_attached(BOTH)?;
         for (kind, any, own) in [(TCP4, ANY4, CIP4), (TCP6, ANY6, CIP6)] {
             let name = bound(container, kind, at(any, 0, net.link()))?;
             ensure!(name.ip() == own, "{} is at {name}", container.id());

@@ -67,23 +67,28 @@ fn programs() -> Result<usize> {
 }
 
 fn assert_steered(count: usize) -> Result<()> {
-    let pins = pins()?;
-    ensure!(pins.len() == count, "not {count}: {pins:?}");
+    assert_pins(count)?;
     assert_programs(count)
 }
 
-/// Waits for that many: the kernel takes a link away when it has time.
+fn assert_pins(count: usize) -> Result<()> {
+    let pins = pins()?;
+    ensure!(pins.len() == count, "not {count}: {pins:?}");
+    Ok(())
+}
+
 fn assert_programs(count: usize) -> Result<()> {
-    const MOMENT: Duration = Duration::from_millis(10);
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let found = programs()?;
-        if found == count {
-            return Ok(());
-        }
-        ensure!(Instant::now() < deadline, "{found} programs, not {count}");
-        std::thread::sleep(MOMENT);
-    }
+    let found = programs()?;
+    ensure!(found == count, "{found} programs, not {count}");
+    Ok(())
+}
+
+/// Waits until only that many are left of more: those of links that are gone go
+/// a moment later.
+fn await_programs(count: usize) -> Result<()> {
+    harness::eventually(PATIENCE, || {
+        Ok(assert_programs(count).map_err(|error| error.to_string()))
+    })
 }
 
 fn once(hook: &Hook) -> Result<()> {
@@ -107,7 +112,8 @@ fn once(hook: &Hook) -> Result<()> {
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
     })?;
-    assert_steered(1)
+    assert_pins(1)?;
+    await_programs(1)
 }
 
 fn one_family(hook: &Hook) -> Result<()> {
@@ -125,7 +131,8 @@ fn unload(hook: &Hook) -> Result<()> {
     assert_steered(1).context("while a cgroup needs it")?;
     cgroup.remove()?;
     hook.unload()?;
-    assert_steered(0)
+    assert_pins(0)?;
+    await_programs(0)
 }
 
 /// The kernel tears a namespace down when it has time.
@@ -156,9 +163,10 @@ fn others(hook: &Hook) -> Result<()> {
     assert_programs(3)?;
     cgroup.remove()?;
     hook.unload()?;
-    assert_programs(2).context("after unload")?;
+    await_programs(2).context("after unload")?;
     drop((first, last));
-    assert_steered(0)
+    assert_pins(0)?;
+    await_programs(0)
 }
 
 /// A server of the cgroup at `::` answers there, and nowhere else.

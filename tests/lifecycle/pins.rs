@@ -31,7 +31,7 @@ pub fn trials() -> Vec<Trial> {
             hook.load()?;
             hook.unload()?;
             hook.attach(&cgroup, V4)?;
-            cgroup.assert_attached()?;
+            cgroup.assert_attached(V4)?;
             assert_pins(1)
         }),
     ]
@@ -53,7 +53,7 @@ fn spared(hook: &Hook) -> Result<()> {
     hook.attach(&cgroup, V4)?;
     hook.unload()?;
     assert_pins(1)?;
-    cgroup.assert_attached()?;
+    cgroup.assert_attached(V4)?;
     cgroup.remove()?;
     hook.unload()?;
     assert_pins(0)
@@ -68,7 +68,7 @@ fn race(hook: &Hook) -> Result<()> {
             scope.spawn(move || {
                 (0..ROUNDS).try_for_each(|_| {
                     hook.attach(cgroup, V4)?;
-                    cgroup.assert_attached()?;
+                    cgroup.assert_attached(V4)?;
                     hook.detach(cgroup)
                 })
             })

@@ -37,7 +37,7 @@ fn twice(hook: &Hook, container: &Container) -> Result<()> {
     for _ in 0..2 {
         let output = create_runtime(hook, container, BOTH)?;
         ensure!(output.status.success(), "{output:?}");
-        container.cgroup.assert_attached()?;
+        container.cgroup.assert_attached(BOTH)?;
     }
     assert_bound(&container.init, CIP4)
 }
@@ -48,7 +48,7 @@ fn conflicting(hook: &Hook, container: &Container) -> Result<()> {
     ensure!(output.status.code() == Some(1), "{output:?}");
     ensure!(output.stderr.lines().count() == 1, "{output:?}");
     ensure!(output.stderr.contains("another policy"), "{output:?}");
-    container.cgroup.assert_attached()?;
+    container.cgroup.assert_attached(V4)?;
     assert_bound(&container.init, CIP4)
 }
 
@@ -71,7 +71,7 @@ fn dry_run(hook: &Hook, container: &Container) -> Result<()> {
 fn replace(hook: &Hook, container: &Container) -> Result<()> {
     for (policy, own) in [(V4, CIP4), (NEIGHBOUR, OTHER4), (BOTH, CIP4)] {
         hook.attach(&container.cgroup, policy)?;
-        container.cgroup.assert_attached()?;
+        container.cgroup.assert_attached(policy)?;
         assert_bound(&container.init, own)?;
     }
     Ok(())
@@ -82,7 +82,7 @@ fn by_pid(hook: &Hook, container: &Container) -> Result<()> {
     let mut attach = hook.command("attach");
     attach.args(["--pid", &pid]).args(V4.options());
     ensure!(process::run(&mut attach, b"")?.status.success());
-    container.cgroup.assert_attached()?;
+    container.cgroup.assert_attached(V4)?;
     assert_bound(&container.init, CIP4)?;
 
     let mut detach = hook.command("detach");

@@ -5,11 +5,11 @@ use std::fs::File;
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 use oci_bind_hook_tests::agent::Agent;
-use oci_bind_hook_tests::bpf::{self, SERVER_TYPES};
+use oci_bind_hook_tests::bpf;
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::foreign::{Foreign, Mode};
 use oci_bind_hook_tests::hook::{BOTH, Hook, Policy};
-use oci_bind_hook_tests::net::{ANY4, Net, has_dual};
+use oci_bind_hook_tests::net::{ANY4, Net};
 use oci_bind_hook_tests::socket::{TCP4, at};
 use oci_bind_hook_tests::{harness, process};
 
@@ -18,10 +18,7 @@ const POLICY: Policy = BOTH.loopback("auto").guarded();
 
 /// All trials of this file.
 pub fn trials() -> Vec<Trial> {
-    let mut all = bpf::all_types();
-    if has_dual() {
-        all.extend(SERVER_TYPES);
-    }
+    let all = bpf::full_types();
     let mut trials: Vec<_> = all
         .iter()
         .map(|&(name, attach_type)| {

@@ -85,7 +85,7 @@ fn keep(hook: &Hook, old: &Container) -> Result<()> {
 fn replace(hook: &Hook, old: &Container) -> Result<()> {
     hook.attach(&old.cgroup, NEIGHBOUR)?;
     // One program of each type: none of the older version is left.
-    old.cgroup.assert_attached()?;
+    old.cgroup.assert_attached(NEIGHBOUR)?;
     assert_bound(&old.init, OTHER4)?;
     let entry = entry(hook, old)?.context("no entry")?;
     ensure!(entry["is_current"] == json!(true), "{entry}");

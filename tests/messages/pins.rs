@@ -6,13 +6,13 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use oci_bind_hook_tests::hook::V4;
+use oci_bind_hook_tests::hook::{BOTH, V4};
 use oci_bind_hook_tests::host::PINS;
 use oci_bind_hook_tests::process;
 use rustix::fs::{FlockOperation, flock};
 use rustix::mount::{MountFlags, mount, mount_remount};
 
-use crate::programs::{ROOT, attach_both, load, version};
+use crate::programs::{ROOT, load, version};
 use crate::row::{Area, Row};
 use crate::scene::Scene;
 use crate::surroundings::{FILES, short_of_descriptors, without};
@@ -72,7 +72,7 @@ pub const AREA: Area = Area {
                 scene.hook.load()?;
                 read_only()?;
                 let cgroup = scene.cgroup()?;
-                process::run(&mut attach_both(scene, &cgroup), b"")
+                process::run(&mut scene.attach_policy(&cgroup, BOTH), b"")
             },
         },
         Row {

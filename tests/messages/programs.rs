@@ -115,7 +115,7 @@ pub const AREA: Area = Area {
                 for _ in 0..MAX_PROGRAMS {
                     full.push(Foreign::permit(SK_LOOKUP)?.link()?);
                 }
-                process::run(&mut attach_both(scene, &cgroup), b"")
+                process::run(&mut scene.attach_policy(&cgroup, BOTH), b"")
             },
         },
         Row {
@@ -128,7 +128,7 @@ pub const AREA: Area = Area {
             test: |scene| {
                 let cgroup = scene.cgroup()?;
                 fs::remove_file(version(scene)?.join("dual"))?;
-                process::run(&mut attach_both(scene, &cgroup), b"")
+                process::run(&mut scene.attach_policy(&cgroup, BOTH), b"")
             },
         },
         Row {
@@ -198,16 +198,6 @@ pub const AREA: Area = Area {
 /// `load`
 pub fn load(scene: &Scene) -> Command {
     scene.command("load", &[])
-}
-
-/// `attach` of a policy of both families.
-pub fn attach_both(scene: &Scene, cgroup: &Cgroup) -> Command {
-    let mut attach = scene.hook.command("attach");
-    attach
-        .arg("--cgroup")
-        .arg(cgroup.path())
-        .args(BOTH.options());
-    attach
 }
 
 /// The directory with this version's pins.

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use anyhow::Result;
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::container::{Container, PREFIX};
-use oci_bind_hook_tests::hook::{Hook, V4};
+use oci_bind_hook_tests::hook::{Hook, Policy, V4};
 use oci_bind_hook_tests::host;
 use oci_bind_hook_tests::net::Net;
 use oci_bind_hook_tests::process::{self, Output};
@@ -144,11 +144,16 @@ impl Scene {
 
     /// `attach --cgroup` with an address.
     pub fn attach(&self, cgroup: &Cgroup) -> Command {
+        self.attach_policy(cgroup, V4)
+    }
+
+    /// `attach` of this policy.
+    pub fn attach_policy(&self, cgroup: &Cgroup, policy: Policy) -> Command {
         let mut command = self.hook.command("attach");
         command
             .arg("--cgroup")
             .arg(cgroup.path())
-            .args(V4.options());
+            .args(policy.options());
         command
     }
 

@@ -1,15 +1,14 @@
 //! Two containers with a server of both families each, at one port: one of
 //! them ends, by itself or not, and comes again.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use oci_bind_hook_tests::harness;
 use oci_bind_hook_tests::hook::{BOTH, NEIGHBOUR};
 use oci_bind_hook_tests::net::{CIP4, CIP6, Net, OTHER4, OTHER6, mapped};
-use oci_bind_hook_tests::socket::{Kind, Socket};
-use rustix::io::Errno;
+use oci_bind_hook_tests::reach;
 
 use crate::any6::SERVERS;
 use crate::pair::{Pair, explain};
@@ -38,7 +37,7 @@ fn check(program: &'static Program, port: u16, net: Net) -> Result<()> {
     let (own, others) = ([CIP4, CIP6], [OTHER4, OTHER6]);
     let neighbour = two.start()?;
     answer(&two, &neighbour, others).context("alone at the port")?;
-    refused(own, port)?;
+    reach::assert_refused(&own, port)?;
     let mut server = one.start()?;
     answer(&one, &server, own).context("side by side")?;
     // Each has one socket, which answers to both addresses.
@@ -54,14 +53,14 @@ fn check(program: &'static Program, port: u16, net: Net) -> Result<()> {
     ];
     for (way, end) in ways {
         end(server).context(way)?;
-        refused(own, port).context(way)?;
+        reach::assert_refused(&own, port).context(way)?;
         // Who calls a server that is gone does not come to its neighbour.
         answer(&two, &neighbour, others).context(way)?;
         server = one.start()?;
         answer(&one, &server, own).context(way)?;
     }
     neighbour.end()?;
-    refused(others, port)?;
+    reach::assert_refused(&others, port)?;
     explain(&server, one.assert_reached(&server, &own))?;
     server.end()
 }
@@ -70,18 +69,6 @@ fn check(program: &'static Program, port: u16, net: Net) -> Result<()> {
 fn answer(pair: &Pair, server: &Server, places: [IpAddr; 2]) -> Result<()> {
     for place in places {
         explain(server, pair.await_answer(server, place))?;
-    }
-    Ok(())
-}
-
-fn refused(places: [IpAddr; 2], port: u16) -> Result<()> {
-    for place in places {
-        let client = Socket::new(Kind::of(true, place))?;
-        let outcome = client.connect(SocketAddr::new(place, port));
-        ensure!(
-            outcome == Err(Errno::CONNREFUSED),
-            "a call to {place} comes to {outcome:?}"
-        );
     }
     Ok(())
 }

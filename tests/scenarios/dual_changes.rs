@@ -7,12 +7,12 @@ use oci_bind_hook_tests::bpf::deny_errno;
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::hook::{BOTH, NEIGHBOUR, Policy};
 use oci_bind_hook_tests::net::{ANY4, ANY6, CIP4, CIP6, OTHER4, mapped};
-use oci_bind_hook_tests::reach::answered;
+use oci_bind_hook_tests::reach::{answered, assert_refused};
 use oci_bind_hook_tests::socket::{TCP4, TCP6, at};
 use rustix::io::Errno;
 use rustix::net::{Shutdown, shutdown};
 
-use crate::dual_servers::{Test, assert_shared, in_group, open, plainly, refused, trial, whole};
+use crate::dual_servers::{Test, assert_shared, in_group, open, plainly, trial, whole};
 use crate::observe::PORT;
 use crate::row::{Row, Scene};
 
@@ -119,7 +119,7 @@ fn of_device(scene: &Scene) -> Result<()> {
     whole(&server)?;
     let device = scene.net.link().cast_signed();
     server.set(SOL_SOCKET, SO_BINDTOIFINDEX, device)?;
-    refused(&[CIP6])
+    assert_refused(&[CIP6], PORT)
 }
 
 /// No program hears of it.

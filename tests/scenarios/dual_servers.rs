@@ -13,9 +13,8 @@ use oci_bind_hook_tests::host;
 use oci_bind_hook_tests::net::{
     ANY6, CIP4, CIP6, HOST4, HOST6, Net, OTHER4, OTHER6, has_dual, mapped,
 };
-use oci_bind_hook_tests::reach::{self, answered};
+use oci_bind_hook_tests::reach::{self, answered, assert_refused};
 use oci_bind_hook_tests::socket::{Kind, Socket, TCP6, at, first_ready};
-use rustix::io::Errno;
 use rustix::net::{Shutdown, shutdown};
 
 use crate::observe::PORT;
@@ -154,16 +153,7 @@ fn group(scene: &Scene) -> Result<()> {
         // The one that has been there longest.
         group.remove(0);
     }
-    refused(&[CIP4, CIP6])
-}
-
-pub fn refused(places: &[IpAddr]) -> Result<()> {
-    for &place in places {
-        let client = Socket::new(Kind::of(true, place))?;
-        let outcome = client.connect(at(place, PORT, 0));
-        ensure!(outcome == Err(Errno::CONNREFUSED), "{place}: {outcome:?}");
-    }
-    Ok(())
+    assert_refused(&[CIP4, CIP6], PORT)
 }
 
 fn again(scene: &Scene) -> Result<()> {
@@ -176,11 +166,11 @@ fn again(scene: &Scene) -> Result<()> {
         whole(&server).context("with another backlog")?;
         // The kernel lets a server that was shut down listen again.
         shutdown(&server, Shutdown::Read)?;
-        refused(&[CIP4, CIP6])?;
+        assert_refused(&[CIP4, CIP6], PORT)?;
         server.listen()?;
         whole(&server).context("listening again")?;
         drop(server);
-        refused(&[CIP4, CIP6])?;
+        assert_refused(&[CIP4, CIP6], PORT)?;
     }
     Ok(())
 }

@@ -13,6 +13,8 @@ use anyhow::{Context, Result};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::net::has_dual;
+
 /// `BPF_PROG_LOAD` of `enum bpf_cmd`.
 const PROG_LOAD: i64 = 5;
 /// `BPF_OBJ_GET` of `enum bpf_cmd`.
@@ -150,7 +152,7 @@ pub fn census() -> Result<[BTreeSet<u32>; 3]> {
 /// that has any.
 pub fn attached(cgroup: impl AsFd) -> Result<Vec<(&'static str, Vec<u32>)>> {
     let mut found = Vec::new();
-    for (name, attach_type) in all_types().into_iter().chain(SERVER_TYPES) {
+    for (name, attach_type) in all_types() {
         let ids =
             query(&cgroup, attach_type).with_context(|| format!("query programs at {name}"))?;
         if !ids.is_empty() {
@@ -174,10 +176,16 @@ pub fn query(target: impl AsFd, attach_type: u32) -> Result<Vec<u32>> {
     Ok(ids[..usize::try_from(attr.prog_cnt)?].to_vec())
 }
 
-/// The attach points of a policy that needs every program but that for servers
-/// of both families.
-pub fn all_types() -> Vec<(&'static str, u32)> {
-    [&ATTACH_TYPES[..], &NAME_TYPES, &PACKET_TYPES].concat()
+/// The attach points of any policy.
+fn all_types() -> Vec<(&'static str, u32)> {
+    [&ATTACH_TYPES[..], &NAME_TYPES, &PACKET_TYPES, &SERVER_TYPES].concat()
+}
+
+/// Those of a policy that needs every program which there is on this kernel.
+pub fn full_types() -> Vec<(&'static str, u32)> {
+    let mut types = all_types();
+    types.retain(|one| has_dual() || !SERVER_TYPES.contains(one));
+    types
 }
 
 /// The errno that a refused call shows here: `wanted` where a program can

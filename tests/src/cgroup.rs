@@ -11,6 +11,9 @@ use anyhow::{Context, Result, ensure};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
 
+use crate::bpf::{ATTACH_TYPES, SERVER_TYPES};
+use crate::hook::Policy;
+use crate::net::has_dual;
 use crate::{bpf, host, process};
 
 /// A cgroup2 cgroup that is removed when dropped. Whatever lives in it must
@@ -89,14 +92,16 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Fails unless every attach point that any policy needs, and no other but
-    /// that for servers of both families, carries exactly one program.
-    pub fn assert_attached(&self) -> Result<()> {
-        let mut found = bpf::attached(&File::open(&self.path)?)?;
-        let [(servers, _)] = bpf::SERVER_TYPES;
-        found.retain(|(name, ids)| *name != servers || ids.len() != 1);
+    /// Fails unless every attach point that a policy with these addresses needs,
+    /// loopback and guard aside, and no other, carries exactly one program.
+    pub fn assert_attached(&self, policy: Policy) -> Result<()> {
+        let found = bpf::attached(&File::open(&self.path)?)?;
+        let has_servers = policy.ipv4.is_some() && policy.ipv6.is_some() && has_dual();
+        let servers = if has_servers { &SERVER_TYPES[..] } else { &[] };
+        let expected = ATTACH_TYPES.iter().chain(servers).map(|(name, _)| *name);
         ensure!(
-            found.len() == bpf::ATTACH_TYPES.len() && found.iter().all(|(_, ids)| ids.len() == 1),
+            found.iter().map(|(name, _)| *name).eq(expected)
+                && found.iter().all(|(_, ids)| ids.len() == 1),
             "{} does not carry one program of each type: {found:?}",
             self.path.display()
         );

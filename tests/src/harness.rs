@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use crate::hook::Hook;
@@ -70,6 +71,24 @@ pub fn unpinned(
             test(&Hook::new()?)
         })
     })
+}
+
+/// Tries again until it is true, for what the kernel does when it has time and
+/// tells nobody of: to free programs, links and cgroups. `attempt` says what is
+/// still wrong.
+pub fn eventually(
+    patience: Duration,
+    mut attempt: impl FnMut() -> Result<std::result::Result<(), String>>,
+) -> Result<()> {
+    const MOMENT: Duration = Duration::from_millis(20);
+    let deadline = Instant::now() + patience;
+    loop {
+        let Err(wrong) = attempt()? else {
+            return Ok(());
+        };
+        ensure!(Instant::now() < deadline, "after {patience:?}: {wrong}");
+        std::thread::sleep(MOMENT);
+    }
 }
 
 /// The error that says why a trial cannot run here.

@@ -40,6 +40,15 @@ pub fn answers(server: &Socket, address: SocketAddr) -> Result<bool> {
     Ok(true)
 }
 
+/// Fails if anybody accepts TCP connections on `port` at one of these addresses.
+pub fn assert_refused(addresses: &[IpAddr], port: u16) -> Result<()> {
+    for &address in addresses {
+        let answered = tcp_answers(SocketAddr::new(address, port))?.is_some();
+        ensure!(!answered, "somebody answers at {address}, port {port}");
+    }
+    Ok(())
+}
+
 /// Fails unless somebody accepts TCP connections on `port` at exactly the
 /// addresses that `name` stands for.
 pub fn assert_accepted_as_named(name: IpAddr, port: u16) -> Result<()> {
