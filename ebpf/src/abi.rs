@@ -250,21 +250,16 @@ pub const COUNTERS_MAP: &str = "COUNTERS";
 /// Name of the global that says whether the kernel has `bpf_set_retval`: a
 /// `u8`, 0 or 1.
 pub const HAS_SET_RETVAL: &str = "HAS_SET_RETVAL";
-/// Name of the global that says where `sock_common.skc_ipv6only` is: a `u32`,
-/// in bits from the start of the struct, or [`V6ONLY_UNKNOWN`].
+/// Name of the global that says where `sock_common.skc_ipv6only` is: a `u32`, in
+/// bits from the start of the struct, or [`UNKNOWN_BIT`].
 pub const V6ONLY_BIT: &str = "V6ONLY_BIT";
-/// Value of [`V6ONLY_BIT`] where the kernel has no type information.
-pub const V6ONLY_UNKNOWN: u32 = u32::MAX;
-/// Name of the global that says where `tcp_sock.is_mptcp` is: a `u32`, in bits
-/// from the start of the struct, or [`MPTCP_UNKNOWN`].
+/// The same of `tcp_sock.is_mptcp`.
 pub const MPTCP_BIT: &str = "MPTCP_BIT";
-/// Value of [`MPTCP_BIT`] where the kernel has no Multipath TCP.
-pub const MPTCP_UNKNOWN: u32 = u32::MAX;
-/// Name of the global that says where `sock.sk_shutdown` is: a `u32`, in bits from
-/// the start of the struct, or [`SHUTDOWN_UNKNOWN`].
+/// The same of `sock.sk_shutdown`.
 pub const SHUTDOWN_BIT: &str = "SHUTDOWN_BIT";
-/// Value of [`SHUTDOWN_BIT`] where the kernel has no type information.
-pub const SHUTDOWN_UNKNOWN: u32 = u32::MAX;
+/// The value of such a global where the kernel has no type information, or no
+/// such member.
+pub const UNKNOWN_BIT: u32 = u32::MAX;
 
 /// Name of the `BPF_MAP_TYPE_SOCKHASH` map of listening dual-stack servers, by
 /// [`crate::dual::Place`].

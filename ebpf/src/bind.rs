@@ -57,8 +57,8 @@ pub fn bind4(policy: &Policy, asked: Asked, address: V4) -> Verdict<(V4, Port)> 
 /// A wildcard TCP socket that is open to both families, both assigned, becomes
 /// a dual-stack server (see [`crate::dual`]): it gets the IPv4 address. Others
 /// can have only one address, the IPv6 one if there is one: so it is without a
-/// port, as clients bind that then call IPv6. There is but one
-/// IPv6 loopback address, so a private `::1` is the IPv4-mapped private address.
+/// port, as clients bind that then call IPv6. There is but one IPv6 loopback
+/// address, so a private `::1` is the IPv4-mapped private address.
 #[inline(always)]
 pub fn bind6(
     policy: &Policy,
@@ -74,7 +74,18 @@ pub fn bind6(
     }
     match Family::of(address) {
         Family::V4(address) => to_mapped(local4(policy, asked, address)),
-        Family::V6(ANY6) if !server.v6only() => wildcard(policy, asked, server),
+        Family::V6(ANY6) if assigned6(policy).is_none() && !server.v6only() => {
+            to_mapped(local4(policy, asked, ANY4))
+        }
+        Family::V6(ANY6)
+            if is_dual(policy)
+                && asked.protocol == TCP
+                && asked.port != 0
+                && !server.v6only()
+                && server.can_be_dual() =>
+        {
+            dual(policy, asked, server)
+        }
         Family::V6(address) => local6(policy, asked, address, server),
     }
 }
@@ -84,34 +95,18 @@ fn to_mapped(verdict: Verdict<(V4, Port)>) -> Verdict<(V6, Port)> {
     verdict.map(|(address, port)| (mapped(address), port))
 }
 
-/// A bind to `::` that is open to both families.
+/// A bind to `::` and a port that makes a dual-stack server. To the kernel it has
+/// nothing in common with a server at the IPv6 address, which excludes it.
 #[inline(always)]
-fn wildcard(policy: &Policy, asked: Asked, server: &impl Server) -> Verdict<(V6, Port)> {
-    match assigned6(policy) {
-        None => to_mapped(local4(policy, asked, ANY4)),
-        Some(own)
-            if is_dual(policy)
-                && asked.protocol == TCP
-                && asked.port != 0
-                && server.can_be_dual() =>
-        {
-            let there = listener(policy, asked, own, server);
-            if matches!(there, Found::Own | Found::Steered) {
-                return Verdict::deny(Cause::InUse);
-            }
-            to_mapped(local4(policy, asked, ANY4))
+fn dual(policy: &Policy, asked: Asked, server: &impl Server) -> Verdict<(V6, Port)> {
+    let PortUse::Is(actual) = port(policy, asked.protocol, asked.port) else {
+        return Verdict::pass();
+    };
+    match server.find(Family::V6(policy.ipv6), actual) {
+        Found::Own | Found::Steered => Verdict::deny(Cause::InUse),
+        Found::Dual | Found::Other | Found::Nobody => {
+            Verdict::rewrite((mapped(policy.ipv4), actual))
         }
-        Some(_) => local6(policy, asked, ANY6, server),
-    }
-}
-
-/// Who listens at the IPv6 address and the port that is asked for: to the
-/// kernel, a dual-stack server and an IPv6-only one have nothing in common.
-#[inline(always)]
-fn listener(policy: &Policy, asked: Asked, own: V6, server: &impl Server) -> Found {
-    match port(policy, asked.protocol, asked.port) {
-        PortUse::Exempt | PortUse::Is(0) => Found::Nobody,
-        PortUse::Is(actual) => server.find(Family::V6(own), actual),
     }
 }
 
@@ -154,8 +149,9 @@ fn local6(policy: &Policy, asked: Asked, address: V6, server: &impl Server) -> V
         Some(own)
             if is_dual(policy)
                 && asked.protocol == TCP
+                && actual != 0
                 && matches!(
-                    listener(policy, asked, own, server),
+                    server.find(Family::V6(own), actual),
                     Found::Dual | Found::Steered
                 ) =>
         {

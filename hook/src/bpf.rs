@@ -171,7 +171,8 @@ pub fn read_counters(map: BorrowedFd<'_>, cgroup: u64, cpus: usize) -> io::Resul
 
 /// Whether a map has any element (`BPF_MAP_GET_NEXT_KEY`).
 pub fn has_elements(map: BorrowedFd<'_>) -> io::Result<bool> {
-    let mut key = vec![0_u8; key_size(map)?];
+    let size = usize::try_from(map_info(map)?.key_size).map_err(io::Error::other)?;
+    let mut key = vec![0_u8; size];
     let mut attr = zeroed();
     attr.__bindgen_anon_2.map_fd = number(map);
     attr.__bindgen_anon_2.__bindgen_anon_1.next_key = key.as_mut_ptr() as u64;
@@ -182,19 +183,16 @@ pub fn has_elements(map: BorrowedFd<'_>) -> io::Result<bool> {
     }
 }
 
-fn key_size(map: BorrowedFd<'_>) -> io::Result<usize> {
-    // SAFETY: a plain struct of integers, for which zero is a value.
-    let mut info: bpf_map_info = unsafe { std::mem::zeroed() };
-    ask(map, &mut info)?;
-    usize::try_from(info.key_size).map_err(io::Error::other)
-}
-
 /// The size of a map's values in bytes.
 pub fn value_size(map: BorrowedFd<'_>) -> io::Result<usize> {
+    usize::try_from(map_info(map)?.value_size).map_err(io::Error::other)
+}
+
+fn map_info(map: BorrowedFd<'_>) -> io::Result<bpf_map_info> {
     // SAFETY: a plain struct of integers, for which zero is a value.
     let mut info: bpf_map_info = unsafe { std::mem::zeroed() };
     ask(map, &mut info)?;
-    usize::try_from(info.value_size).map_err(io::Error::other)
+    Ok(info)
 }
 
 /// Fills in what the kernel tells of a program or map (`BPF_OBJ_GET_INFO_BY_FD`).

@@ -66,7 +66,7 @@ pub fn identify() -> Result<Option<(u64, OwnedFd)>> {
 /// If the kernel refuses the program, or it cannot be pinned.
 pub fn steer(cookie: u64, namespace: &OwnedFd, pins: &Path) -> Result<()> {
     let pin = pins.join(format!("{PREFIX}{cookie:x}"));
-    if !is_detached(&pin).unwrap_or(true) {
+    if inode(&pin).is_ok_and(|inode| inode != 0) {
         return Ok(());
     }
     sweep(pins)?;
@@ -88,7 +88,7 @@ pub fn steer(cookie: u64, namespace: &OwnedFd, pins: &Path) -> Result<()> {
 /// detached.
 fn sweep(pins: &Path) -> Result<()> {
     for pin in links(pins)? {
-        if is_detached(&pin).unwrap_or_default() {
+        if inode(&pin).is_ok_and(|inode| inode == 0) {
             match fs::remove_file(&pin) {
                 // Another container has removed it meanwhile.
                 Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
@@ -99,10 +99,10 @@ fn sweep(pins: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether the link that is pinned there has no namespace any more.
-fn is_detached(pin: &Path) -> io::Result<bool> {
-    let link = bpf::open_pin(pin)?;
-    Ok(bpf::namespace_of_link(link.as_fd())? == 0)
+/// That of the namespace of the link that is pinned there; 0 if it has none any
+/// more.
+fn inode(pin: &Path) -> io::Result<u32> {
+    bpf::namespace_of_link(bpf::open_pin(pin)?.as_fd())
 }
 
 /// The pins of links in a directory of pins.

@@ -6,8 +6,8 @@ use aya::programs::{Program, ProgramError, ProgramType};
 use aya::sys::{BpfHelper, is_helper_supported};
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use oci_bind_hook_ebpf::abi::{
-    COUNTERS_MAP, DUAL_COUNTS_MAP, DUAL_MAP, HAS_SET_RETVAL, MPTCP_BIT, MPTCP_UNKNOWN, NAMESPACE,
-    POLICY_MAP, SHUTDOWN_BIT, SHUTDOWN_UNKNOWN, V6ONLY_BIT, V6ONLY_UNKNOWN,
+    COUNTERS_MAP, DUAL_COUNTS_MAP, DUAL_MAP, HAS_SET_RETVAL, MPTCP_BIT, NAMESPACE, POLICY_MAP,
+    SHUTDOWN_BIT, UNKNOWN_BIT, V6ONLY_BIT,
 };
 use std::fs::{self, DirBuilder};
 use std::io::ErrorKind;
@@ -22,6 +22,16 @@ use crate::programs::{COUNTERS_PIN, DUAL_PIN, POLICY_PIN, PROGRAMS, VERSION};
 
 /// The maps of dual-stack servers, each with the name of its pin.
 const DUAL_PINS: [(&str, &str); 2] = [(DUAL_MAP, DUAL_PIN), (DUAL_COUNTS_MAP, "dual-counts")];
+
+/// The globals that say where a member of a kernel's struct is. Without type
+/// information the programs do without: then a v6only wildcard bind in a cgroup
+/// with an IPv4 address alone fails with EINVAL instead of EADDRNOTAVAIL, and no
+/// server answers at both addresses.
+const MEMBERS: [(&str, &str, &str); 3] = [
+    (V6ONLY_BIT, "sock_common", "skc_ipv6only"),
+    (MPTCP_BIT, "tcp_sock", "is_mptcp"),
+    (SHUTDOWN_BIT, "sock", "sk_shutdown"),
+];
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/oci-bind-hook.bpf.o"));
 
@@ -102,14 +112,14 @@ pub fn load_steer(pins: &Path, namespace: u64) -> Result<OwnedFd> {
 fn open() -> Result<Ebpf> {
     let has_set_retval = u8::from(has_set_retval()?);
     let types = fs::read(btf::VMLINUX).unwrap_or_default();
-    let v6only_bit = v6only_bit(&types);
-    let mptcp_bit = mptcp_bit(&types);
-    let shutdown_bit = btf::member_bit(&types, "sock", "sk_shutdown").unwrap_or(SHUTDOWN_UNKNOWN);
-    EbpfLoader::new()
+    let bits =
+        MEMBERS.map(|(_, of, member)| btf::member_bit(&types, of, member).unwrap_or(UNKNOWN_BIT));
+    let mut loader = EbpfLoader::new();
+    for ((global, ..), bit) in MEMBERS.into_iter().zip(&bits) {
+        loader.override_global(global, bit, true);
+    }
+    loader
         .override_global(HAS_SET_RETVAL, &has_set_retval, true)
-        .override_global(V6ONLY_BIT, &v6only_bit, true)
-        .override_global(MPTCP_BIT, &mptcp_bit, true)
-        .override_global(SHUTDOWN_BIT, &shutdown_bit, true)
         .load(OBJECT)
         .context("load the eBPF object: needs Linux 5.10 or later, CAP_BPF and CAP_NET_ADMIN")
 }
@@ -205,16 +215,4 @@ pub fn remove(directory: &Path) -> Result<()> {
 fn has_set_retval() -> Result<bool> {
     is_helper_supported(ProgramType::CgroupSockAddr, BpfHelper::BPF_FUNC_set_retval)
         .with_context(|| format!("probe the kernel for bpf_set_retval: {REMEDY}"))
-}
-
-/// Where the kernel keeps IPV6_V6ONLY. Without type information the programs
-/// do without: then a v6only wildcard bind in a cgroup with an IPv4 address
-/// alone fails with EINVAL instead of EADDRNOTAVAIL.
-fn v6only_bit(types: &[u8]) -> u32 {
-    btf::member_bit(types, "sock_common", "skc_ipv6only").unwrap_or(V6ONLY_UNKNOWN)
-}
-
-/// Where the kernel keeps that a TCP socket is part of a Multipath TCP one.
-fn mptcp_bit(types: &[u8]) -> u32 {
-    btf::member_bit(types, "tcp_sock", "is_mptcp").unwrap_or(MPTCP_UNKNOWN)
 }

@@ -10,7 +10,7 @@ use aya_ebpf::helpers::{bpf_get_netns_cookie, bpf_skc_to_tcp6_sock, bpf_skc_to_u
 use aya_ebpf::programs::SockAddrContext;
 use core::ffi::c_void;
 use core::ptr::read_volatile;
-use oci_bind_hook_ebpf::abi::{MPTCP_UNKNOWN, V6ONLY_UNKNOWN};
+use oci_bind_hook_ebpf::abi::UNKNOWN_BIT;
 use oci_bind_hook_ebpf::address::{V4, V6, mapped};
 use oci_bind_hook_ebpf::connect::Local;
 use oci_bind_hook_ebpf::names::Endpoint;
@@ -25,11 +25,11 @@ const AF_INET6: u32 = 10;
 /// of the socket; set by the loader from the kernel's own type information,
 /// since `bpf_getsockopt` does not know `IPV6_V6ONLY`.
 #[unsafe(no_mangle)]
-static V6ONLY_BIT: u32 = V6ONLY_UNKNOWN;
+static V6ONLY_BIT: u32 = UNKNOWN_BIT;
 
 /// Where `tcp_sock.is_mptcp` is on this kernel, in the same way.
 #[unsafe(no_mangle)]
-static MPTCP_BIT: u32 = MPTCP_UNKNOWN;
+static MPTCP_BIT: u32 = UNKNOWN_BIT;
 
 /// One call on a socket address.
 #[derive(Clone, Copy)]
@@ -253,11 +253,9 @@ impl Call {
     /// The socket's `IPV6_V6ONLY`; false where this kernel does not tell.
     #[inline(always)]
     pub fn v6only(&self) -> bool {
-        // SAFETY: a static of this object; volatile, because the loader sets it.
-        let bit = unsafe { read_volatile(&raw const V6ONLY_BIT) };
-        if bit == V6ONLY_UNKNOWN {
+        let Some(bit) = member(&V6ONLY_BIT) else {
             return false;
-        }
+        };
         let socket: *mut c_void = self.socket().cast();
         // SAFETY: both helpers take any socket, and answer null for one of
         // another protocol.
@@ -273,11 +271,9 @@ impl Call {
     /// Whether the TCP socket is part of a Multipath TCP one.
     #[inline(always)]
     pub fn is_mptcp(&self) -> bool {
-        // SAFETY: a static of this object; volatile, because the loader sets it.
-        let bit = unsafe { read_volatile(&raw const MPTCP_BIT) };
-        if bit == MPTCP_UNKNOWN {
+        let Some(bit) = member(&MPTCP_BIT) else {
             return false;
-        }
+        };
         // SAFETY: the helper takes any socket, and answers null for one of
         // another protocol.
         let tcp: *const u8 = unsafe { bpf_skc_to_tcp6_sock(self.socket().cast()) }.cast();
@@ -305,11 +301,24 @@ impl Call {
     }
 }
 
-/// Whether bit `bit` from the start of the kernel's socket is set.
+/// What one of the globals says that tell where a member of the kernel's socket
+/// is, if it is known.
 #[inline(always)]
-fn is_set(socket: *const u8, bit: u32) -> bool {
+pub fn member(bit: &'static u32) -> Option<u32> {
+    // SAFETY: a static of this object; volatile, because the loader sets it.
+    let bit = unsafe { read_volatile(bit) };
+    (bit != UNKNOWN_BIT).then_some(bit)
+}
+
+/// The byte of the kernel's socket that has bit `bit` from its start.
+#[inline(always)]
+pub fn byte(socket: *const u8, bit: u32) -> u8 {
     // SAFETY: the verifier checks the offset, a constant when it loads the
     // program, against the kernel's type of the socket.
-    let byte = unsafe { read_volatile(socket.add((bit / 8) as usize)) };
-    byte >> (bit % 8) & 1 != 0
+    unsafe { read_volatile(socket.add((bit / 8) as usize)) }
+}
+
+#[inline(always)]
+fn is_set(socket: *const u8, bit: u32) -> bool {
+    byte(socket, bit) >> (bit % 8) & 1 != 0
 }

@@ -16,11 +16,13 @@ use core::arch::asm;
 use core::ffi::c_void;
 use core::ops::Range;
 use core::ptr::{null_mut, read_volatile};
-use oci_bind_hook_ebpf::abi::{DUAL_COUNTS as COUNTS, Policy, SHUTDOWN_UNKNOWN};
+use oci_bind_hook_ebpf::abi::{DUAL_COUNTS as COUNTS, Policy, UNKNOWN_BIT};
 use oci_bind_hook_ebpf::address::{V6, same6};
 use oci_bind_hook_ebpf::dual::{
     DualBind, GROUPS, Place, SLOTS, asked, bucket, dual_bind, has_servers, one,
 };
+
+use super::context::{byte, member};
 
 /// The most dual-stack servers that can listen on one host at a time.
 const SERVERS: usize = 1 << 14;
@@ -54,7 +56,7 @@ static NAMESPACE: u64 = 0;
 /// the socket; set by the loader. Where that is not known there are no dual-stack
 /// servers.
 #[unsafe(no_mangle)]
-static SHUTDOWN_BIT: u32 = SHUTDOWN_UNKNOWN;
+static SHUTDOWN_BIT: u32 = UNKNOWN_BIT;
 
 /// Reads one field of a context.
 macro_rules! field {
@@ -213,20 +215,13 @@ impl Socket {
     /// Whether the socket is closed (`__tcp_close`), and not shut down.
     #[inline(always)]
     fn is_closing(&self) -> bool {
-        // SAFETY: a static of this object; volatile, because the loader sets it.
-        let bit = unsafe { read_volatile(&raw const SHUTDOWN_BIT) };
-        let Some(socket) = self.socket() else {
+        let (Some(bit), Some(socket)) = (member(&SHUTDOWN_BIT), self.socket()) else {
             return true;
         };
-        if bit == SHUTDOWN_UNKNOWN {
-            return true;
-        }
         // SAFETY: the helper takes any socket, and answers null for one of
         // another protocol.
         let tcp: *const u8 = unsafe { bpf_skc_to_tcp6_sock(socket.cast()) }.cast();
-        // SAFETY: the verifier checks the offset, a constant when it loads the
-        // program, against the kernel's type of the socket.
-        tcp.is_null() || unsafe { read_volatile(tcp.add((bit / 8) as usize)) } != 0
+        tcp.is_null() || byte(tcp, bit) != 0
     }
 
     #[inline(always)]
