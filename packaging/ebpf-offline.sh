@@ -7,6 +7,8 @@
 #   packaging/ebpf-offline.sh check HOME     without one
 set -euo pipefail
 ROOT=$(cd "$(dirname "$0")/.." && pwd)
+# shellcheck source=packaging/vendor.sh
+. "$ROOT/packaging/vendor.sh"
 
 die() { echo "${0##*/}: $*" >&2; exit 1; }
 
@@ -19,14 +21,8 @@ fetch() {
   [ -e "$library/Cargo.toml" ] || die "no $library: run ebpf/tools.sh"
   mkdir "$1"
   home=$(realpath "$1") crates=$home/registry/src/vendored
-  (cd "$ROOT" && RUSTC_BOOTSTRAP=1 cargo vendor --quiet --locked --versioned-dirs \
-    --sync "$library/Cargo.toml" "$crates" >/dev/null)
-  cat >"$home/config.toml" <<END
-[source.crates-io]
-replace-with = "vendored"
-[source.vendored]
-directory = "$crates"
-END
+  cd "$ROOT"
+  RUSTC_BOOTSTRAP=1 vendor "$crates" "$crates" "$home/config.toml" --sync "$library/Cargo.toml"
 }
 
 # In a copy, without what a tarball says of where its crates are.

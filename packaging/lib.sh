@@ -22,11 +22,12 @@ need() {
   done
 }
 
-# pack DIRECTORY FILE TAR-ARGUMENT...: a compressed tar of what is in the
-# directory, in which nothing tells who made it, when, or where.
-pack() {
-  local directory=$1 file=$2
-  shift 2
-  tar --create --directory "$directory" --sort=name --owner=0 --group=0 --numeric-owner \
-    --mode=u+rw,go=rX --mtime="@$SOURCE_DATE_EPOCH" "$@" | gzip --no-name >"$file"
+# archive DIRECTORY TAR-ARGUMENT...: a tar of what is in the directory, in which
+# nothing tells who made it, when, or where.
+archive() {
+  tar --create --directory "$1" --sort=name --owner=0 --group=0 --numeric-owner \
+    --mode=u+rw,go=rX --mtime="@$SOURCE_DATE_EPOCH" "${@:2}"
 }
+
+# pack DIRECTORY FILE TAR-ARGUMENT...: the same, compressed.
+pack() { archive "$1" "${@:3}" | gzip --no-name >"$2"; }

@@ -4,15 +4,11 @@
 # Usage: packaging/source.sh DIRECTORY     a new one
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# shellcheck source=packaging/vendor.sh
+. packaging/vendor.sh
 
 directory=$1
 mkdir "$directory"
 git ls-files -z --cached | tar --create --null --files-from=- | tar --extract --directory "$directory"
 mkdir "$directory/.cargo"
-cargo vendor --quiet --locked --versioned-dirs "$directory/vendor" >/dev/null
-cat >"$directory/.cargo/config.toml" <<END
-[source.crates-io]
-replace-with = "vendored"
-[source.vendored]
-directory = "vendor"
-END
+vendor "$directory/vendor" vendor "$directory/.cargo/config.toml"

@@ -56,7 +56,6 @@ in_storage build --quiet --isolation chroot --format oci --timestamp "$SOURCE_DA
 # An archive of its own would have the times of now.
 in_storage push --quiet "$tag" "oci:$work/image:$tag"
 mkdir -p "$out"
-archive=$out/$name-$(version).oci.tar
-tar --create --directory "$work/image" --sort=name --owner=0 --group=0 --numeric-owner \
-  --mode=u=rwX,go=rX --mtime="@$SOURCE_DATE_EPOCH" --file "$archive" .
-echo "$archive"
+file=$out/$name-$(version).oci.tar
+archive "$work/image" . >"$file"
+echo "$file"
