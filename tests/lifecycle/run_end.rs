@@ -53,9 +53,12 @@ fn forwarded(hook: &Hook, cgroup: &Cgroup) -> Result<()> {
 }
 
 fn left_running(hook: &Hook, cgroup: &Cgroup) -> Result<()> {
-    // The second is in a session of its own and ignores hang-ups.
-    let script = "sleep 1000 & echo $!; setsid nohup sleep 1000 >/dev/null 2>&1 & echo $!; exit 0";
+    // The second is in a session of its own and ignores hang-ups. The script
+    // ends with its input, when both processes have been opened.
+    let script =
+        "sleep 1000 & echo $!; setsid nohup sleep 1000 >/dev/null 2>&1 & echo $!; read _; exit 0";
     let (mut run, sleeps) = start::<2>(hook, cgroup, script)?;
+    drop(run.stdin()?);
     ensure!(run.wait(PATIENCE)?.success());
     sleeps.iter().try_for_each(assert_ended)?;
     assert_nothing_below(cgroup)
@@ -129,7 +132,7 @@ fn start<const N: usize>(
     script: &str,
 ) -> Result<(Running, [OwnedFd; N])> {
     let mut command = inside(cgroup, &run_command(hook, &["sh", "-c", script]));
-    let mut run = Running::start(command.stdin(Stdio::null()).stdout(Stdio::piped()))?;
+    let mut run = Running::start(command.stdin(Stdio::piped()).stdout(Stdio::piped()))?;
     let mut lines = BufReader::new(run.stdout()?).lines();
     let mut processes = Vec::new();
     for _ in 0..N {
