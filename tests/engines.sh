@@ -265,7 +265,7 @@ podman_is_documented() {
   runtime=$(engine info --format 'podman {{.Version.Version}}, {{.Host.OCIRuntime.Name}}')
   [[ $runtime == 'podman 4.3.'*', runc' ]] || skip "podman 4.3 with runc is shown, not $runtime"
   is_refused io.oci-bind-hook.ipv4 --network host "$(annotate4 192.0.2)"
-  made="# podman run --network host --annotation io.oci-bind-hook.ipv4=192.0.2 nginx
+  made="# podman run --network host --annotation io.oci-bind-hook.ipv4=192.0.2 httpd
 $(sed -E 's/[0-9a-f]{64}/ID/' <<<"$output")"
   if [ "${EXAMPLES:-}" = write ]; then
     example "$document" "$made" >"$ENGINE_DIR/examples.md"
