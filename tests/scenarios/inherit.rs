@@ -38,11 +38,11 @@ pub fn rows() -> Vec<Row> {
 fn passed_in(scene: &Scene) -> Result<()> {
     scene.attach(V4.loopback("auto").guarded())?;
     let socket = Socket::new(TCP4)?;
-    scene.agent.bind_passed(&socket)??;
+    scene.agent.bind_passed(&socket, 0)??;
     let name = socket.local()?.ip();
     ensure!(name == ANY4, "it was moved to {name}");
     let made = scene.agent.socket(TCP4)?;
-    scene.agent.bind_passed(&made)??;
+    scene.agent.bind_passed(&made, 0)??;
     let name = made.local()?.ip();
     ensure!(name == CIP4, "its own is at {name}");
     ensure!(dropped(&scene.cgroup)? == (0, 0), "packets were dropped");
@@ -54,7 +54,7 @@ fn passed_out(scene: &Scene) -> Result<()> {
     let elsewhere = Cgroup::new()?;
     let stranger = Agent::new(&elsewhere)?;
     let socket = scene.agent.socket(TCP4)?;
-    stranger.bind_passed(&socket)??;
+    stranger.bind_passed(&socket, 0)??;
     let name = socket.local()?.ip();
     ensure!(name == CIP4, "it is at {name}");
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZero;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Command, Stdio};
@@ -91,10 +91,12 @@ impl Agent {
         Ok(fd.ok_or_else(|| Errno::from_raw_os_error(errno)))
     }
 
-    /// Has the helper bind a socket that it is passed, to 0.0.0.0 and a port
-    /// of the kernel's choice.
-    pub fn bind_passed(&self, socket: &Socket) -> Result<Outcome<()>> {
-        let (errno, _) = self.ask([0, 0, 0, BIND], Some(socket))?;
+    /// Has the helper bind a socket that it is passed, to the wildcard of its
+    /// family and a port, 0 for one of the kernel's choice.
+    pub fn bind_passed(&self, socket: &Socket, port: u16) -> Result<Outcome<()>> {
+        let (family, _) = socket.kind().arguments();
+        let words = [family.as_raw().into(), port.into(), 0, BIND];
+        let (errno, _) = self.ask(words, Some(socket))?;
         Ok(match errno {
             0 => Ok(()),
             errno => Err(Errno::from_raw_os_error(errno)),
@@ -190,20 +192,25 @@ pub fn serve(channel: impl AsFd) -> Result<()> {
 }
 
 fn carry_out(words: [u32; 4], passed: Option<&OwnedFd>) -> Outcome<Option<OwnedFd>> {
-    let [family, socket_type, protocol, what] = words;
+    let [family, second, protocol, what] = words;
+    let family = u16::try_from(family).map_err(|_| Errno::INVAL)?;
+    let family = AddressFamily::from_raw(family);
     match (what, passed) {
-        (MAKE, None) => {
-            let family = u16::try_from(family).map_err(|_| Errno::INVAL)?;
-            socket_with(
-                AddressFamily::from_raw(family),
-                SocketType::from_raw(socket_type),
-                SocketFlags::CLOEXEC,
-                NonZero::new(protocol).map(Protocol::from_raw),
-            )
-            .map(Some)
-        }
+        (MAKE, None) => socket_with(
+            family,
+            SocketType::from_raw(second),
+            SocketFlags::CLOEXEC,
+            NonZero::new(protocol).map(Protocol::from_raw),
+        )
+        .map(Some),
         (BIND, Some(socket)) => {
-            bind(socket, &SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0)).map(|()| None)
+            let port = u16::try_from(second).map_err(|_| Errno::INVAL)?;
+            let wildcard: IpAddr = if family == AddressFamily::INET6 {
+                Ipv6Addr::UNSPECIFIED.into()
+            } else {
+                Ipv4Addr::UNSPECIFIED.into()
+            };
+            bind(socket, &SocketAddr::new(wildcard, port)).map(|()| None)
         }
         (ACCEPT, Some(listener)) => accept_with(listener, SocketFlags::CLOEXEC).map(Some),
         _ => Err(Errno::INVAL),
