@@ -268,6 +268,11 @@ pub const DUAL_MAP: &str = "DUAL";
 /// [`crate::dual::bucket`]: a `u64` each, host byte order, as
 /// [`crate::dual::one`] has it.
 pub const DUAL_COUNTS_MAP: &str = "DUAL_COUNTS";
+/// Name of the map of the reports of UDP binds that await a process which enters
+/// the sockets into [`DUAL_MAP`].
+pub const DUAL_REPORTS_MAP: &str = "DUAL_REPORTS";
+/// Name of the map with a socket of that process.
+pub const DUAL_KEEPER_MAP: &str = "DUAL_KEEPER";
 /// How many counts there are: a power of two.
 pub const DUAL_COUNTS: u32 = 1 << 16;
 /// Name of the global that says which network namespace a copy of the program

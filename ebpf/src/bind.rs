@@ -2,9 +2,9 @@
 
 use crate::abi::{Cause, Policy};
 use crate::address::{ANY4, ANY6, Family, Kind, V4, V6, kind4, kind6, mapped, same6};
-use crate::dual::is_dual;
+use crate::dual::{can_be_dual, is_dual};
 use crate::loopback::Found;
-use crate::port::{Port, PortUse, TCP, port};
+use crate::port::{Port, PortUse, port};
 use crate::verdict::{Verdict, assigned4, assigned6, is_active, private_loopback};
 
 /// `AF_UNSPEC` of the socket address that a program passed.
@@ -29,8 +29,9 @@ pub trait Server {
     /// Its `IPV6_V6ONLY`.
     fn v6only(&self) -> bool;
     /// Whether calls to it can be steered: it is in the network namespace of
-    /// the policy, is not bound to a device, and is no Multipath TCP socket,
-    /// which no map takes (`mptcp_subflow_ops_override`).
+    /// the policy, is not bound to a device, is no Multipath TCP socket, which
+    /// no map takes (`mptcp_subflow_ops_override`), and if it is a UDP socket,
+    /// somebody is there who enters it into the map.
     fn can_be_dual(&self) -> bool;
     /// Who listens at an address and port.
     fn find(&self, address: Family, port: Port) -> Found;
@@ -54,8 +55,8 @@ pub fn bind4(policy: &Policy, asked: Asked, address: V4) -> Verdict<(V4, Port)> 
 
 /// Decides a bind of an IPv6 socket to `address`.
 ///
-/// A wildcard TCP socket that is open to both families, both assigned, becomes
-/// a dual-stack server (see [`crate::dual`]): it gets the IPv4 address. Others
+/// A wildcard socket that is open to both families, both assigned, becomes a
+/// dual-stack server (see [`crate::dual`]): it gets the IPv4 address. Others
 /// can have only one address, the IPv6 one if there is one: so it is without a
 /// port, as clients bind that then call IPv6. There is but one IPv6 loopback
 /// address, so a private `::1` is the IPv4-mapped private address.
@@ -79,7 +80,7 @@ pub fn bind6(
         }
         Family::V6(ANY6)
             if is_dual(policy)
-                && asked.protocol == TCP
+                && can_be_dual(asked.protocol)
                 && asked.port != 0
                 && !server.v6only()
                 && server.can_be_dual() =>
@@ -148,7 +149,7 @@ fn local6(policy: &Policy, asked: Asked, address: V6, server: &impl Server) -> V
         Some(_) if matches!(kind, Kind::Multicast | Kind::LinkLocal) => Verdict::pass(),
         Some(own)
             if is_dual(policy)
-                && asked.protocol == TCP
+                && can_be_dual(asked.protocol)
                 && actual != 0
                 && matches!(
                     server.find(Family::V6(own), actual),

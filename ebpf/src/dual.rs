@@ -1,14 +1,17 @@
 //! Dual-stack servers: one `::` socket that answers at both assigned addresses.
 //!
 //! Such a socket is bound to the IPv4 address, IPv4-mapped, since the kernel
-//! makes a socket with an IPv6 address IPv6-only. When it listens it is entered
-//! into a map, and a program that the kernel asks for the receiver of a packet
-//! (`BPF_SK_LOOKUP`) finds it there by the IPv6 address.
+//! makes a socket with an IPv6 address IPv6-only. It is entered into a map, and a
+//! program that the kernel asks for the receiver of a packet (`BPF_SK_LOOKUP`)
+//! finds it there by the IPv6 address. A TCP socket is entered when it listens.
+//! No program that runs at a call may enter a UDP socket (`may_update_sockmap`):
+//! an iterator does, which a process has to start, so without that process there
+//! are no such UDP servers.
 
 use crate::abi::{DUAL_COUNTS, Policy, flag};
 use crate::address::{ANY4, ANY6, Family, V6, mapped, same6};
 use crate::loopback::Found;
-use crate::port::Port;
+use crate::port::{Port, TCP, UDP};
 
 /// Where a server is called: the key of [`crate::abi::DUAL_MAP`].
 #[repr(C)]
@@ -20,14 +23,14 @@ pub struct Place {
     pub address: V6,
     /// The port, network byte order.
     pub port: Port,
-    /// No implicit padding.
-    pub reserved: u16,
+    /// [`TCP`] or [`UDP`].
+    pub protocol: u16,
     /// Tells the sockets of one group (`SO_REUSEPORT`) apart: less than
     /// [`SLOTS`], host byte order.
     pub slot: u32,
 }
 
-/// How many listening sockets are kept for one place. The kernel chooses among
+/// How many servers are kept for one place. The kernel chooses among
 /// all members of the group whichever of them is found; what is kept is who
 /// remains when others close.
 pub const SLOTS: u32 = 256;
@@ -37,7 +40,7 @@ pub const SLOTS: u32 = 256;
 /// `GROUPS[n]` and ends before `GROUPS[n + 1]`.
 pub const GROUPS: [u32; 5] = [0, 1, 8, 64, SLOTS];
 
-/// The count of one listening server in this slot: what is added to those of its
+/// The count of one server in this slot: what is added to those of its
 /// [`bucket`], which have 16 bits for each group.
 #[inline(always)]
 pub const fn one(slot: u32) -> u64 {
@@ -56,7 +59,7 @@ pub const fn has_servers(counts: u64, slot: u32) -> bool {
     counts & (one(slot) * 0xffff) != 0
 }
 
-/// What a socket keeps from its bind until it listens: the value of the map
+/// What a socket keeps from its bind until it closes: the value of the map
 /// `DUAL_BINDS`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,10 +69,10 @@ pub struct DualBind {
     /// The IPv4 address that it was bound to, IPv4-mapped. A socket that is
     /// elsewhere when it listens was bound once more.
     pub bound: V6,
-    /// 1 while the socket is counted as listening.
+    /// 1 while the socket is counted as a server.
     pub is_counted: u32,
-    /// No implicit padding.
-    pub reserved: u32,
+    /// 1 when a UDP socket has been bound, until it is entered into the map.
+    pub is_waiting: u32,
 }
 
 /// Whether a policy has what a dual-stack server needs.
@@ -86,20 +89,27 @@ pub const fn is_dual_bind(policy: &Policy, asked: &V6, actual: &V6) -> bool {
     is_dual(policy) && same6(asked, &ANY6) && same6(actual, &mapped(policy.ipv4))
 }
 
-/// What a socket of this policy keeps.
+/// Whether sockets of this protocol can be dual-stack servers.
 #[inline(always)]
-pub const fn dual_bind(policy: &Policy) -> DualBind {
+pub const fn can_be_dual(protocol: u32) -> bool {
+    protocol == TCP || protocol == UDP
+}
+
+/// What a socket of this policy and protocol keeps.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "one of two small numbers")]
+pub const fn dual_bind(policy: &Policy, protocol: u32) -> DualBind {
     DualBind {
         place: Place {
             namespace: policy.namespace,
             address: policy.ipv6,
             port: 0,
-            reserved: 0,
+            protocol: protocol as u16,
             slot: 0,
         },
         bound: mapped(policy.ipv4),
         is_counted: 0,
-        reserved: 0,
+        is_waiting: 0,
     }
 }
 
@@ -127,7 +137,7 @@ pub const fn asked(policy: &Policy, bind: &DualBind, address: V6) -> V6 {
     }
 }
 
-/// Which of the counts of listening servers is that of a place, whatever the
+/// Which of the counts of servers is that of a place, whatever the
 /// slot: less than [`DUAL_COUNTS`]. Places can share one, which costs time
 /// alone.
 #[inline(always)]
@@ -141,6 +151,7 @@ pub const fn bucket(place: &Place) -> u32 {
     let low = (third as u64) << 32 | fourth as u64;
     let mut hash = (high ^ place.namespace).wrapping_mul(MULTIPLIER);
     hash = (hash ^ hash >> 32 ^ low).wrapping_mul(MULTIPLIER);
-    hash = (hash ^ hash >> 32 ^ place.port as u64).wrapping_mul(MULTIPLIER);
+    let end = (place.protocol as u64) << 16 | place.port as u64;
+    hash = (hash ^ hash >> 32 ^ end).wrapping_mul(MULTIPLIER);
     (hash >> (64 - DUAL_COUNTS.ilog2())) as u32
 }

@@ -10,7 +10,7 @@ pub type Port = u16;
 /// `IPPROTO_TCP`
 pub const TCP: u32 = 6;
 /// `IPPROTO_UDP`
-const UDP: u32 = 17;
+pub const UDP: u32 = 17;
 /// `IPPROTO_UDPLITE`
 const UDP_LITE: u32 = 136;
 /// `IPPROTO_MPTCP`

@@ -3,7 +3,7 @@
 mod common;
 
 use common::Said::{self, Deny, Pass, Rewrite};
-use common::{OWN4, OWN6, PRIVATE, TCP, UDP, auto, both, only4, only6, private, v4, v6};
+use common::{OWN4, OWN6, PRIVATE, TCP, UDP, UDP_LITE, auto, both, only4, only6, private, v4, v6};
 use common::{dual, no_lookup, said, server, with_port, words};
 use oci_bind_hook_ebpf::abi::{Cause, Policy, protocol};
 use oci_bind_hook_ebpf::address::{Family, V4, V6};
@@ -130,6 +130,10 @@ fn a_dual_stack_server() {
         protocol: UDP,
         ..asked(INET6)
     };
+    let lite = Asked {
+        protocol: UDP_LITE,
+        ..asked(INET6)
+    };
     let any_port = Asked {
         port: 0,
         ..asked(INET6)
@@ -188,7 +192,13 @@ fn a_dual_stack_server() {
             (in_use, false),
         ),
         ("::", both(), tcp, false, true, nobody, (own6, false)),
-        ("::", policy, udp, false, true, nobody, (own6, false)),
+        ("::", policy, udp, false, true, nobody, (own4, true)),
+        ("::", policy, udp, false, true, Found::Own, (in_use, false)),
+        ("::", policy, udp, false, false, nobody, (own6, false)),
+        ("::", policy, udp, true, true, nobody, (own6, false)),
+        (OWN6, policy, udp, false, true, Found::Dual, (in_use, false)),
+        ("::", policy, lite, false, true, nobody, (own6, false)),
+        (OWN6, policy, lite, false, true, Found::Dual, (Pass, false)),
         ("::", policy, tcp, true, true, nobody, (own6, false)),
         ("::", policy, tcp, true, true, Found::Own, (own6, false)),
         ("::", policy, tcp, true, true, Found::Dual, (in_use, false)),

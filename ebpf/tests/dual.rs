@@ -4,7 +4,7 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use common::{OWN4, OWN6, both, dual, only4, only6, v4, v6};
+use common::{OWN4, OWN6, TCP, UDP, both, dual, only4, only6, v4, v6};
 use oci_bind_hook_ebpf::abi::{DUAL_COUNTS, Policy};
 use oci_bind_hook_ebpf::address::mapped;
 use oci_bind_hook_ebpf::dual::{
@@ -43,11 +43,12 @@ fn only_the_wildcard_makes_one() {
 #[test]
 fn is_called_at_the_address_of_its_policy() {
     let policy = dual(both());
-    let bind = dual_bind(&policy);
+    let bind = dual_bind(&policy, UDP);
+    assert_eq!(u32::from(bind.place.protocol), UDP);
     assert_eq!(bind.place.namespace, policy.namespace);
     assert_eq!(bind.place.address, v6(OWN6));
     assert_eq!(bind.bound, mapped(v4(OWN4)));
-    assert_eq!(bind.is_counted, 0);
+    assert_eq!((bind.is_counted, bind.is_waiting), (0, 0));
 }
 
 #[test]
@@ -73,12 +74,12 @@ fn a_policy_further_in_has_bound_first() {
         ..outer
     };
     let bound = v6("::ffff:192.0.2.20");
-    assert_eq!(asked(&outer, &dual_bind(&inner), bound), v6("::"));
+    assert_eq!(asked(&outer, &dual_bind(&inner, TCP), bound), v6("::"));
     for (bind, address) in [
         // Of the same policy, an earlier bind that failed.
-        (dual_bind(&outer), mapped(v4(OWN4))),
-        (dual_bind(&inner), v6("::ffff:192.0.2.30")),
-        (dual_bind(&inner), v6(OWN6)),
+        (dual_bind(&outer, TCP), mapped(v4(OWN4))),
+        (dual_bind(&inner, TCP), v6("::ffff:192.0.2.30")),
+        (dual_bind(&inner, TCP), v6(OWN6)),
         (DualBind::default(), bound),
         (DualBind::default(), v6("::")),
     ] {
@@ -121,9 +122,10 @@ proptest! {
         namespace in any::<u64>(),
         address in any::<[u32; 4]>(),
         port in any::<u16>(),
+        protocol in any::<u16>(),
         slot in any::<u32>(),
     ) {
-        let place = Place { namespace, address, port, reserved: 0, slot: 0 };
+        let place = Place { namespace, address, port, protocol, slot: 0 };
         prop_assert!(bucket(&place) < DUAL_COUNTS);
         prop_assert_eq!(bucket(&place), bucket(&Place { slot, ..place }));
     }

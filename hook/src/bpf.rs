@@ -169,6 +169,16 @@ pub fn read_counters(map: BorrowedFd<'_>, cgroup: u64, cpus: usize) -> io::Resul
     Ok(sum)
 }
 
+/// Puts a socket into a map of one socket, unless there is one
+/// (`BPF_MAP_UPDATE_ELEM`): EEXIST then. It leaves the map when it is closed.
+pub fn insert_socket(map: BorrowedFd<'_>, socket: BorrowedFd<'_>) -> io::Result<()> {
+    let socket = number(socket);
+    let mut attr = element(map, &0, (&raw const socket) as u64);
+    attr.__bindgen_anon_2.flags = u64::from(aya_obj::generated::BPF_NOEXIST);
+    call(bpf_cmd::BPF_MAP_UPDATE_ELEM, &mut attr)?;
+    Ok(())
+}
+
 /// Whether a map has any element (`BPF_MAP_GET_NEXT_KEY`).
 pub fn has_elements(map: BorrowedFd<'_>) -> io::Result<bool> {
     let size = usize::try_from(map_info(map)?.key_size).map_err(io::Error::other)?;
@@ -181,6 +191,11 @@ pub fn has_elements(map: BorrowedFd<'_>) -> io::Result<bool> {
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// The id of a map.
+pub fn map_id(map: BorrowedFd<'_>) -> io::Result<u32> {
+    Ok(map_info(map)?.id)
 }
 
 /// The size of a map's values in bytes.

@@ -84,6 +84,12 @@ pub enum Command {
     Load,
     /// Remove the pinned programs that no cgroup uses
     Unload,
+    /// Let UDP servers at :: answer at both addresses, for as long as it runs
+    ///
+    /// Those of containers with an IPv4 and an IPv6 address. TCP servers do without.
+    /// It is what oci-bind-hook-udp.service runs. It ends with status 1 if another
+    /// one runs.
+    Serve,
     /// Print a CDI specification that injects the hook, for Docker and containerd
     ///
     /// Write it to /etc/cdi/oci-bind-hook.json, and start containers with the

@@ -27,6 +27,7 @@ pub mod programs;
 pub mod report;
 pub mod request;
 mod run;
+mod serve;
 pub mod state;
 pub mod status;
 pub mod trust;

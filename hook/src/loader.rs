@@ -2,12 +2,12 @@
 //! slow step, taken by the first container after boot.
 
 use anyhow::{Context as _, Result, bail, ensure};
-use aya::programs::{Program, ProgramError, ProgramType};
+use aya::programs::{Iter, Program, ProgramError, ProgramType};
 use aya::sys::{BpfHelper, is_helper_supported};
-use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
+use aya::{Btf, Ebpf, EbpfLoader, include_bytes_aligned};
 use oci_bind_hook_ebpf::abi::{
-    COUNTERS_MAP, DUAL_COUNTS_MAP, DUAL_MAP, HAS_SET_RETVAL, MPTCP_BIT, NAMESPACE, POLICY_MAP,
-    SHUTDOWN_BIT, UNKNOWN_BIT, V6ONLY_BIT,
+    COUNTERS_MAP, DUAL_COUNTS_MAP, DUAL_KEEPER_MAP, DUAL_MAP, DUAL_REPORTS_MAP, HAS_SET_RETVAL,
+    MPTCP_BIT, NAMESPACE, POLICY_MAP, SHUTDOWN_BIT, UNKNOWN_BIT, V6ONLY_BIT,
 };
 use std::fs::{self, DirBuilder};
 use std::io::ErrorKind;
@@ -18,7 +18,9 @@ use std::path::Path;
 use crate::btf;
 use crate::memory::LockedMemory;
 use crate::privileges::REMEDY;
-use crate::programs::{COUNTERS_PIN, DUAL_PIN, POLICY_PIN, PROGRAMS, VERSION};
+use crate::programs::{
+    COLLECT, COUNTERS_PIN, DUAL_PIN, KEEPER_PIN, POLICY_PIN, PROGRAMS, REPORTS_PIN, VERSION,
+};
 
 /// The maps of dual-stack servers, each with the name of its pin.
 const DUAL_PINS: [(&str, &str); 2] = [(DUAL_MAP, DUAL_PIN), (DUAL_COUNTS_MAP, "dual-counts")];
@@ -133,6 +135,7 @@ fn load_program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program> {
         Program::CgroupSkb(program) => program.load(),
         Program::SockOps(program) => program.load(),
         Program::SkLookup(program) => program.load(),
+        Program::CgroupSock(program) => program.load(),
         _ => bail!("program {name} of the eBPF object is of an unknown type"),
     }
     .map_err(explain)
@@ -159,7 +162,15 @@ fn pin_all(ebpf: &mut Ebpf, directory: &Path) -> Result<()> {
             .pin(&pin)
             .with_context(|| format!("pin program {name} at {}", pin.display()))?;
     }
-    let maps = [(POLICY_MAP, POLICY_PIN), (COUNTERS_MAP, COUNTERS_PIN)];
+    if let Err(error) = load_collect(ebpf, &directory.join(COLLECT)) {
+        log::debug!("no UDP server can answer at both addresses: {error:#}");
+    }
+    let maps = [
+        (POLICY_MAP, POLICY_PIN),
+        (COUNTERS_MAP, COUNTERS_PIN),
+        (DUAL_REPORTS_MAP, REPORTS_PIN),
+        (DUAL_KEEPER_MAP, KEEPER_PIN),
+    ];
     for (name, pin) in maps.into_iter().chain(DUAL_PINS) {
         let map = ebpf
             .map(name)
@@ -169,6 +180,26 @@ fn pin_all(ebpf: &mut Ebpf, directory: &Path) -> Result<()> {
             .with_context(|| format!("pin map {name} at {}", pin.display()))?;
     }
     Ok(())
+}
+
+/// Loads and pins the iterator that enters UDP servers into the map.
+///
+/// # Errors
+///
+/// If the kernel has no type information, or no such iterator.
+fn load_collect(ebpf: &mut Ebpf, pin: &Path) -> Result<()> {
+    let types = Btf::from_sys_fs().context("read the kernel's type information")?;
+    let program: &mut Iter = ebpf
+        .program_mut(COLLECT)
+        .with_context(|| format!("the eBPF object has no program {COLLECT}"))?
+        .try_into()?;
+    program
+        .load("udp", &types)
+        .map_err(explain)
+        .with_context(|| format!("load program {COLLECT} into the kernel"))?;
+    program
+        .pin(pin)
+        .with_context(|| format!("pin program {COLLECT} at {}", pin.display()))
 }
 
 /// The error of a load with the verifier's complaint alone: the last lines of

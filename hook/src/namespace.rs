@@ -107,7 +107,11 @@ fn own() -> &'static str {
     }
 }
 
-fn within<T: Send>(namespace: &OwnedFd, act: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+/// Does something in a network namespace.
+pub(crate) fn within<T: Send>(
+    namespace: &OwnedFd,
+    act: impl FnOnce() -> Result<T> + Send,
+) -> Result<T> {
     let entered = || {
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
             .context("enter it: setns(2) needs CAP_SYS_ADMIN")?;

@@ -49,12 +49,12 @@ const CALLS: u32 = flag::ACTIVE;
 const NAMES: u32 = flag::LOOPBACK_AUTO | flag::LOOPBACK_PRIVATE;
 /// Programs that see every packet.
 const PACKETS: u32 = flag::GUARD;
-/// The program that enters dual-stack servers into the map.
+/// The programs that enter dual-stack servers into the map, or have them entered.
 const SERVERS: u32 = flag::DUAL;
 
 /// All programs, in the order of attachment; first those that count, in the
 /// order of [`oci_bind_hook_ebpf::abi::Hook`].
-pub const PROGRAMS: [Program; 15] = [
+pub const PROGRAMS: [Program; 17] = [
     program("bind4", bpf_attach_type::BPF_CGROUP_INET4_BIND, CALLS),
     program("bind6", bpf_attach_type::BPF_CGROUP_INET6_BIND, CALLS),
     program("connect4", bpf_attach_type::BPF_CGROUP_INET4_CONNECT, CALLS),
@@ -86,6 +86,16 @@ pub const PROGRAMS: [Program; 15] = [
     program("egress", bpf_attach_type::BPF_CGROUP_INET_EGRESS, PACKETS),
     program("ingress", bpf_attach_type::BPF_CGROUP_INET_INGRESS, PACKETS),
     program("listen", bpf_attach_type::BPF_CGROUP_SOCK_OPS, SERVERS),
+    program(
+        "bound6",
+        bpf_attach_type::BPF_CGROUP_INET6_POST_BIND,
+        SERVERS,
+    ),
+    program(
+        "release",
+        bpf_attach_type::BPF_CGROUP_INET_SOCK_RELEASE,
+        SERVERS,
+    ),
 ];
 
 /// Name of the pinned policy map.
@@ -94,6 +104,13 @@ pub(crate) const POLICY_PIN: &str = "policy";
 pub(crate) const COUNTERS_PIN: &str = "counters";
 /// Name of the pinned map of servers of both families.
 pub(crate) const DUAL_PIN: &str = "dual";
+/// Name of the pinned map of reports of UDP binds.
+pub(crate) const REPORTS_PIN: &str = "dual-reports";
+/// Name of the pinned map with the socket of who waits for them.
+pub(crate) const KEEPER_PIN: &str = "dual-keeper";
+/// Name of the iterator that enters the sockets, and of its pin, which is there
+/// where the kernel has such iterators.
+pub(crate) const COLLECT: &str = "collect";
 
 const fn program(name: &'static str, attach_type: bpf_attach_type, needed_by: u32) -> Program {
     Program {

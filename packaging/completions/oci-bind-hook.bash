@@ -37,6 +37,9 @@ _oci__bind__hook() {
             oci__bind__hook,run)
                 cmd="oci__bind__hook__subcmd__run"
                 ;;
+            oci__bind__hook,serve)
+                cmd="oci__bind__hook__subcmd__serve"
+                ;;
             oci__bind__hook,status)
                 cmd="oci__bind__hook__subcmd__status"
                 ;;
@@ -50,7 +53,7 @@ _oci__bind__hook() {
 
     case "${cmd}" in
         oci__bind__hook)
-            opts="-h -V --config --help --version create-runtime run attach detach status load unload cdi check"
+            opts="-h -V --config --help --version create-runtime run attach detach status load unload serve cdi check"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -246,6 +249,24 @@ _oci__bind__hook() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        oci__subcmd__bind__subcmd__hook__subcmd__serve)
+            opts="-h --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -12,7 +12,8 @@ use oci_bind_hook_tests::container::Container;
 use oci_bind_hook_tests::foreign::EGRESS;
 use oci_bind_hook_tests::harness::skip;
 use oci_bind_hook_tests::hook::V4;
-use oci_bind_hook_tests::net::{CIP4, OTHER6};
+use oci_bind_hook_tests::net::{CIP4, OTHER6, has_dual};
+use oci_bind_hook_tests::serve::Serve;
 use oci_bind_hook_tests::{bpf, host, process};
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 
@@ -30,6 +31,7 @@ pub fn trials() -> Vec<Trial> {
         addresses(),
         syslog(),
         policies(),
+        serve(),
     ]
     .into_iter()
     .flatten()
@@ -208,6 +210,25 @@ fn syslog() -> Vec<Trial> {
                 .check(&[])?
                 .line("ok", SUBJECT, &["/dev/log"])
                 .map(drop)
+        }),
+    ]
+}
+
+fn serve() -> Vec<Trial> {
+    const SUBJECT: &str = "serve";
+    vec![
+        note(
+            "serve: none runs",
+            |place| place.hook.load(),
+            SUBJECT,
+            &["does not run"],
+        ),
+        trial("serve: it runs", |place| {
+            if !has_dual() {
+                return Err(skip("there is none before Linux 5.15"));
+            }
+            let _serve = Serve::start(&place.hook)?;
+            place.check(&[])?.line("ok", SUBJECT, &["runs: "]).map(drop)
         }),
     ]
 }

@@ -33,7 +33,11 @@ pub fn trials() -> Vec<Trial> {
         trial("kernel: servers of both families", |place| {
             let level = if has_dual() { "ok" } else { "note" };
             let said = place.check(&[])?;
-            said.line(level, SUBJECT, &["dual-stack: "]).map(drop)
+            said.line(level, SUBJECT, &["dual-stack: ", "server at ::"])?;
+            if has_dual() {
+                said.line("ok", SUBJECT, &["dual-stack: ", "UDP"])?;
+            }
+            Ok(())
         }),
         trial("kernel: the errno of a refusal", |place| {
             let container = Container::new()?;

@@ -8,6 +8,7 @@ mod policy;
 mod rollback;
 mod run;
 mod run_end;
+mod serve;
 mod status;
 mod trust;
 mod undefended;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
             rollback::trials(),
             run::trials(),
             run_end::trials(),
+            serve::trials(),
             status::trials(),
             trust::trials(),
             undefended::trials(),

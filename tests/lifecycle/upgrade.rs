@@ -56,7 +56,7 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// Makes what is pinned an older version's, without the programs `lacking`.
-fn age(lacking: &[&str]) -> Result<()> {
+pub fn age(lacking: &[&str]) -> Result<()> {
     let pins = host::pins()?;
     let pins = pins.first().context("nothing is pinned")?;
     for name in lacking {

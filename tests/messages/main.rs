@@ -18,6 +18,7 @@ mod programs;
 mod row;
 mod run;
 mod scene;
+mod serve;
 mod state;
 mod status;
 mod surroundings;
@@ -43,6 +44,7 @@ const AREAS: &[Area] = &[
     pins::AREA,
     run::AREA,
     run::END,
+    serve::AREA,
     status::AREA,
     notices::AREA,
 ];

@@ -86,6 +86,20 @@ pub const NEVER: &[Unseen] = &[
         "It was there to look at the addresses.",
     ),
     unseen("loader.rs", "load program steer", BUILD),
+    unseen("serve.rs", "ask for the id of a map", KERNEL),
+    unseen("serve.rs", "attach the iterator", KERNEL),
+    unseen("serve.rs", "start the iterator", KERNEL),
+    unseen("serve.rs", "read from the iterator", KERNEL),
+    unseen("serve.rs", "make a pair of sockets", KERNEL),
+    unseen(
+        "serve.rs",
+        "put a socket into {}",
+        "A kernel that has the iterator, and is older than Linux 5.15.",
+    ),
+    unseen("serve.rs", "make a watch", KERNEL),
+    unseen("serve.rs", "watch {directory}", KERNEL),
+    unseen("serve.rs", "wait for UDP servers", KERNEL),
+    unseen("serve.rs", "read what has changed", KERNEL),
     unseen("programs.rs", "look for servers in {}", KERNEL),
     unseen(
         "addresses/dump.rs",
@@ -137,6 +151,8 @@ pub const NEVER: &[Unseen] = &[
 const FINDING: &str = "what check finds is no failure of the command: tests/check has it";
 const LOGGED: &str = "a line of the log: tests/input/logging.rs reads those";
 const SERVERS: &str = "a line of the log: tests/lifecycle/dual.rs reads it";
+const ITERATOR: &str = "a debug line: what comes of it is said by serve";
+const SERVED: &str = "a line of the log: tests/lifecycle/serve.rs reads it";
 const SYNTAX: &str = "what is looked for in other programs' text";
 
 /// Texts that are no messages, and that nobody reads.
@@ -150,6 +166,11 @@ pub const NOT_SAID: &[Unseen] = &[
     unseen("run/mod.rs", "cgroup {name} uses {plan}, to run {}", LOGGED),
     unseen("attach.rs", "detached {} from cgroup {}", LOGGED),
     unseen("dual.rs", "both need Linux 5.14", SERVERS),
+    unseen("loader.rs", "no UDP server can answer at both", ITERATOR),
+    unseen("loader.rs", "read the kernel's type information", ITERATOR),
+    unseen("loader.rs", "load program {COLLECT}", ITERATOR),
+    unseen("loader.rs", "pin program {COLLECT}", ITERATOR),
+    unseen("serve.rs", "serves UDP servers at ::", SERVED),
     unseen("dual.rs", "a server at :: answers at the IPv6", SERVERS),
     unseen("dual.rs", "steers calls in network namespace", SERVERS),
     unseen(

@@ -34,7 +34,7 @@ pub fn rows() -> Vec<Row> {
         (TCP6, PORT, both.clone()),
         // As clients bind, which can then call IPv6.
         (TCP6, 0, one_family()),
-        // No program hears of the bind that could put it where it would be found.
+        // No `serve` runs that would enter it where it would be found.
         (UDP6, PORT, one_family()),
     ] {
         let what = format!("{kind:?} bind {ANY6} port {port}, where it answers");

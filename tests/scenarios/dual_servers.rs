@@ -39,7 +39,7 @@ pub fn rows() -> Vec<Row> {
 }
 
 /// A trial of this row, where there are such servers.
-pub fn trial(what: &str, test: Test) -> Row {
+pub fn trial(what: &str, test: impl FnOnce(&Scene) -> Result<()> + Send + 'static) -> Row {
     Scene::row("B10", what, move |scene| {
         if !has_dual() {
             return Err(skip(

@@ -12,6 +12,7 @@ mod connect_ways;
 mod counted;
 mod dual;
 mod dual_changes;
+mod dual_datagrams;
 mod dual_servers;
 mod foreign;
 mod guard;
@@ -48,6 +49,7 @@ const TABLES: &[fn() -> Vec<Row>] = &[
     dual::rows,
     dual_servers::rows,
     dual_changes::rows,
+    dual_datagrams::rows,
     bind_options::rows,
     neighbours::rows,
     connect::rows,

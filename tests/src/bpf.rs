@@ -15,6 +15,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::net::has_dual;
 
+/// `BPF_MAP_LOOKUP_ELEM` of `enum bpf_cmd`.
+const MAP_LOOKUP_ELEM: i64 = 1;
 /// `BPF_PROG_LOAD` of `enum bpf_cmd`.
 const PROG_LOAD: i64 = 5;
 /// `BPF_OBJ_GET` of `enum bpf_cmd`.
@@ -32,6 +34,8 @@ const LINK_CREATE: i64 = 28;
 const PROG_QUERY: i64 = 16;
 /// `BPF_PROG_TYPE_CGROUP_SKB` of `enum bpf_prog_type`.
 const PROG_TYPE_CGROUP_SKB: u32 = 8;
+/// `BPF_PROG_TYPE_CGROUP_SOCK` of `enum bpf_prog_type`.
+const PROG_TYPE_CGROUP_SOCK: u32 = 9;
 /// `BPF_PROG_TYPE_SOCK_OPS` of `enum bpf_prog_type`.
 const PROG_TYPE_SOCK_OPS: u32 = 13;
 /// `BPF_PROG_TYPE_CGROUP_SOCK_ADDR` of `enum bpf_prog_type`.
@@ -65,8 +69,13 @@ pub const NAME_TYPES: [(&str, u32); 6] = [
 /// The attach points of a policy with a guard.
 pub const PACKET_TYPES: [(&str, u32); 2] = [("INET_INGRESS", 0), ("INET_EGRESS", 1)];
 
-/// The attach point of a policy of both families: Linux 5.14 and later.
-pub const SERVER_TYPES: [(&str, u32); 1] = [("SOCK_OPS", 3)];
+/// The attach points of a policy of both families: Linux 5.14 and later.
+pub const SERVER_TYPES: [(&str, u32); 3] = [
+    ("SOCK_OPS", SOCK_OPS),
+    ("INET6_POST_BIND", 13),
+    ("INET_SOCK_RELEASE", 34),
+];
+const SOCK_OPS: u32 = 3;
 
 /// The attach point of a network namespace's lookups, `BPF_SK_LOOKUP`.
 pub const SK_LOOKUP: u32 = 36;
@@ -78,6 +87,16 @@ struct PinAttr {
     path: u64,
     descriptor: u32,
     flags: u32,
+}
+
+/// The members for `BPF_MAP_LOOKUP_ELEM` of `union bpf_attr`.
+#[repr(C)]
+struct ElementAttr {
+    map_fd: u32,
+    padding: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
 }
 
 /// The member `query` of `union bpf_attr`, as far as Linux 4.15 knows it.
@@ -272,8 +291,10 @@ pub(crate) fn load(program: &[Instruction], attach_type: u32) -> std::io::Result
     let mut attr = LoadAttr {
         prog_type: if is_one_of(&PACKET_TYPES) {
             PROG_TYPE_CGROUP_SKB
-        } else if is_one_of(&SERVER_TYPES) {
+        } else if attach_type == SOCK_OPS {
             PROG_TYPE_SOCK_OPS
+        } else if is_one_of(&SERVER_TYPES) {
+            PROG_TYPE_CGROUP_SOCK
         } else if attach_type == SK_LOOKUP {
             PROG_TYPE_SK_LOOKUP
         } else {
@@ -313,6 +334,24 @@ pub(crate) fn bpf<T>(command: i64, attr: &mut T) -> std::io::Result<i32> {
         Ok(returned) if returned >= 0 => Ok(returned),
         _ => Err(std::io::Error::last_os_error()),
     }
+}
+
+/// The first words of an array of such, 8 bytes each.
+pub fn words(map: BorrowedFd<'_>, count: u32) -> Result<Vec<u64>> {
+    let mut words = Vec::new();
+    for key in 0..count {
+        let mut word = 0_u64;
+        let mut attr = ElementAttr {
+            map_fd: map.as_raw_fd().try_into()?,
+            padding: 0,
+            key: (&raw const key) as u64,
+            value: (&raw mut word) as u64,
+            flags: 0,
+        };
+        bpf(MAP_LOOKUP_ELEM, &mut attr).context("read from a map")?;
+        words.push(word);
+    }
+    Ok(words)
 }
 
 /// Opens a program or map that is pinned.

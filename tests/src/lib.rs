@@ -21,6 +21,7 @@ pub mod net;
 pub mod process;
 pub mod reach;
 mod routes;
+pub mod serve;
 pub mod socket;
 pub mod sys;
 pub mod syslog;

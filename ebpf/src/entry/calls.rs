@@ -9,7 +9,7 @@ use oci_bind_hook_ebpf::connect::{self, Client};
 use oci_bind_hook_ebpf::dual::is_dual_bind;
 use oci_bind_hook_ebpf::loopback::{Found, redirects_calls};
 use oci_bind_hook_ebpf::names::{Endpoint, Redirect, known_as};
-use oci_bind_hook_ebpf::port::Port;
+use oci_bind_hook_ebpf::port::{Port, UDP};
 use oci_bind_hook_ebpf::sendmsg::{self, Datagram};
 use oci_bind_hook_ebpf::verdict::Path;
 
@@ -47,7 +47,8 @@ fn bind6(ctx: SockAddrContext) -> i32 {
     conclude(Hook::Bind6, verdict, |(own, port)| {
         call.set_user_ip6(own);
         call.set_user_port(port);
-        !is_dual_bind(policy, &address, &own) || dual::remember(call.socket(), policy)
+        !is_dual_bind(policy, &address, &own)
+            || dual::remember(call.socket(), policy, call.protocol())
     })
 }
 
@@ -68,7 +69,11 @@ impl bind::Server for Binding<'_> {
     fn can_be_dual(&self) -> bool {
         self.call.namespace() == self.policy.namespace
             && self.call.device() == 0
-            && !self.call.is_mptcp()
+            && if self.call.protocol() == UDP {
+                dual::datagrams::has_keeper()
+            } else {
+                !self.call.is_mptcp()
+            }
     }
 
     #[inline(always)]

@@ -1,11 +1,13 @@
-//! Dual-stack servers: entered into a map when they listen, and found there for
-//! the packets that open a connection.
+//! Dual-stack servers: entered into a map, and found there for the packets that
+//! open a connection, and for datagrams.
 
 use aya_ebpf::bindings::sk_action::SK_PASS;
-use aya_ebpf::macros::{sk_lookup, sock_ops};
-use aya_ebpf::programs::{SkLookupContext, SockOpsContext};
+use aya_ebpf::macros::{cgroup_sock, sk_lookup, sock_ops};
+use aya_ebpf::programs::{SkLookupContext, SockContext, SockOpsContext};
 
-use crate::programs::dual::{Packet, Socket, State, assign};
+use crate::programs::dual::datagrams::{close, report};
+use crate::programs::dual::steer::{Packet, assign};
+use crate::programs::dual::streams::{Socket, State};
 
 /// TCP sockets of the cgroup whose state changes.
 #[sock_ops]
@@ -16,6 +18,20 @@ fn listen(ctx: SockOpsContext) -> u32 {
         State::Closes => socket.leave(),
         State::Other => {}
     }
+    1
+}
+
+/// IPv6 sockets of the cgroup that the kernel has bound.
+#[cgroup_sock(post_bind6)]
+fn bound6(ctx: SockContext) -> i32 {
+    report(ctx.sock);
+    1
+}
+
+/// Sockets of the cgroup that are closed.
+#[cgroup_sock(sock_release)]
+fn release(ctx: SockContext) -> i32 {
+    close(ctx.sock);
     1
 }
 

@@ -19,6 +19,8 @@ pub const PRIVATE: &str = "127.128.2.10";
 pub const TCP: u32 = 6;
 /// `IPPROTO_UDP`
 pub const UDP: u32 = 17;
+/// `IPPROTO_UDPLITE`
+pub const UDP_LITE: u32 = 136;
 
 /// A verdict, with what belongs to its action alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -226,6 +226,30 @@ pub fn dual(sides: &[Side]) -> Result<()> {
     Ok(())
 }
 
+/// Sends to such a server of UDP at both assigned addresses; `serve` does what
+/// the process `serve` does.
+pub fn dual_datagrams(sides: &[Side], serve: impl FnOnce() -> Result<()>) -> Result<()> {
+    let port = 8080;
+    let server = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port)).context("bind to ::, UDP")?;
+    server.set_read_timeout(Some(PATIENCE))?;
+    serve()?;
+    for side in sides {
+        let client =
+            UdpSocket::bind((side.own, 0)).with_context(|| format!("bind to {}", side.own))?;
+        client.set_read_timeout(Some(PATIENCE))?;
+        client.connect((side.own, port))?;
+        client
+            .send(b"check")
+            .with_context(|| format!("send to {}", side.own))?;
+        let (_, from) = server.recv_from(&mut [0; 16]).context("receive it")?;
+        server.send_to(b"check", from).context("answer")?;
+        client
+            .recv(&mut [0; 16])
+            .with_context(|| format!("receive the answer from {}", side.own))?;
+    }
+    Ok(())
+}
+
 /// The errno of a bind that an IPv6 policy refuses.
 pub fn refused_bind() -> Option<Errno> {
     errno(TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)))

@@ -19,6 +19,7 @@ use crate::policy::may_claim;
 use crate::privileges;
 use crate::programs::{self, VERSION};
 use crate::report;
+use crate::serve;
 use crate::status::{self, Entry};
 
 pub(super) const AS_ROOT: &str = "run oci-bind-hook check as root, in the host's own namespaces";
@@ -144,6 +145,28 @@ pub fn policies(is_privileged: bool) -> Vec<Finding> {
             &format!("{error:#}"),
             "see what is in /sys/fs/bpf/oci-bind-hook; oci-bind-hook unload removes what is unused",
         )],
+    }
+}
+
+/// Whether UDP servers can be of both families.
+pub fn serve() -> Finding {
+    const SUBJECT: &str = "serve";
+    match serve::is_running() {
+        Ok(true) => Finding::ok(
+            SUBJECT,
+            "runs: a UDP server at :: answers at both assigned addresses",
+        ),
+        Ok(false) => Finding::note(
+            SUBJECT,
+            "does not run: a UDP server at :: answers at the assigned IPv6 address alone",
+            "if containers with both families need more, \
+             systemctl enable --now oci-bind-hook-udp.service",
+        ),
+        Err(error) => Finding::note(
+            SUBJECT,
+            &format!("cannot tell whether it runs: {error}"),
+            AS_ROOT,
+        ),
     }
 }
 

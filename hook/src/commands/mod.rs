@@ -5,6 +5,7 @@ mod cdi;
 mod check;
 mod create_runtime;
 mod pins;
+mod serve;
 mod status;
 
 use anyhow::{Context as _, Result};
@@ -46,6 +47,7 @@ pub(crate) fn execute(cli: Cli) -> Result<u8, Failure> {
         Command::Detach { target } => attach::detach(&target)?,
         Command::Load => pins::load()?,
         Command::Unload => pins::unload()?,
+        Command::Serve => serve::serve()?,
         Command::Status {
             container,
             json,

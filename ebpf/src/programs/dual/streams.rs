@@ -1,0 +1,150 @@
+//! TCP servers, by `struct bpf_sock_ops`: entered when they listen.
+
+use aya_ebpf::bindings::{
+    BPF_NOEXIST, BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_LISTEN_CB,
+    BPF_TCP_LISTEN, bpf_sock, bpf_sock_ops,
+};
+use aya_ebpf::helpers::{
+    bpf_map_delete_elem, bpf_skc_to_tcp6_sock, bpf_sock_hash_update, bpf_sock_ops_cb_flags_set,
+};
+use aya_ebpf::programs::SockOpsContext;
+use core::ffi::c_void;
+use core::ptr::read_volatile;
+use oci_bind_hook_ebpf::abi::UNKNOWN_BIT;
+use oci_bind_hook_ebpf::address::same6;
+use oci_bind_hook_ebpf::dual::{DualBind, Place};
+
+use super::{DUAL, discount, enter, of};
+use crate::programs::context::{byte, member};
+
+/// Where `sock.sk_shutdown`, a byte, is on this kernel, in bits from the start of
+/// the socket; set by the loader. Where that is not known there are no dual-stack
+/// servers.
+#[unsafe(no_mangle)]
+static SHUTDOWN_BIT: u32 = UNKNOWN_BIT;
+
+/// Reads one field of the context.
+macro_rules! field {
+    ($pointer:expr, $($field:tt)+) => {
+        // SAFETY: the kernel hands over a context that is valid while the
+        // program runs.
+        unsafe { read_volatile(&raw const (*$pointer).$($field)+) }
+    };
+}
+
+/// What a socket is about to do.
+pub enum State {
+    /// It has begun to listen.
+    Listens,
+    /// It listens no more.
+    Closes,
+    /// Something else.
+    Other,
+}
+
+/// A TCP socket whose state changes.
+pub struct Socket {
+    ops: *mut bpf_sock_ops,
+}
+
+impl Socket {
+    #[inline(always)]
+    pub fn new(ctx: &SockOpsContext) -> Self {
+        Self { ops: ctx.ops }
+    }
+
+    #[inline(always)]
+    pub fn state(&self) -> State {
+        match field!(self.ops, op) {
+            BPF_SOCK_OPS_TCP_LISTEN_CB => State::Listens,
+            // The first argument is the old state.
+            BPF_SOCK_OPS_STATE_CB
+                if field!(self.ops, __bindgen_anon_1.args[0]) == BPF_TCP_LISTEN =>
+            {
+                State::Closes
+            }
+            _ => State::Other,
+        }
+    }
+
+    /// Enters the socket into the map if it was bound as a dual-stack server.
+    #[inline(always)]
+    pub fn enter(&self) {
+        // It was not said to listen no more, since nobody asked for that.
+        self.leave();
+        let Some(bind) = self.bind() else { return };
+        let local = [
+            field!(self.ops, local_ip6[0]),
+            field!(self.ops, local_ip6[1]),
+            field!(self.ops, local_ip6[2]),
+            field!(self.ops, local_ip6[3]),
+        ];
+        if !same6(&local, &bind.bound) {
+            return;
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "a port has 16 bits")]
+        let port = field!(self.ops, local_port) as u16;
+        if enter(bind, port.to_be(), |place| self.update(place)) {
+            self.ask_for_states();
+        }
+    }
+
+    /// Takes the socket out of the map again, if it was shut down. The kernel does
+    /// so when it closes, before this, and then another may have its slot already.
+    #[inline(always)]
+    pub fn leave(&self) {
+        if let Some(bind) = self.bind()
+            && bind.is_counted != 0
+        {
+            if !self.is_closing() {
+                let map: *mut c_void = (&raw const DUAL).cast_mut().cast();
+                let mut place = bind.place;
+                let key: *const c_void = (&raw mut place).cast();
+                // SAFETY: the helper reads a key of the map's size.
+                let _ = unsafe { bpf_map_delete_elem(map, key) };
+            }
+            discount(bind);
+        }
+    }
+
+    #[inline(always)]
+    fn bind(&self) -> Option<&'static mut DualBind> {
+        of(self.socket()?, 0)
+    }
+
+    /// Whether the socket is closed (`__tcp_close`), and not shut down.
+    #[inline(always)]
+    fn is_closing(&self) -> bool {
+        let (Some(bit), Some(socket)) = (member(&SHUTDOWN_BIT), self.socket()) else {
+            return true;
+        };
+        // SAFETY: the helper takes any socket, and answers null for one of
+        // another protocol.
+        let tcp: *const u8 = unsafe { bpf_skc_to_tcp6_sock(socket.cast()) }.cast();
+        tcp.is_null() || byte(tcp, bit) != 0
+    }
+
+    #[inline(always)]
+    fn socket(&self) -> Option<*mut bpf_sock> {
+        let socket = field!(self.ops, __bindgen_anon_2);
+        // SAFETY: a union of one pointer.
+        let socket = unsafe { socket.sk };
+        (!socket.is_null()).then_some(socket)
+    }
+
+    #[inline(always)]
+    fn update(&self, place: &Place) -> i64 {
+        let map: *mut c_void = (&raw const DUAL).cast_mut().cast();
+        let key: *mut c_void = (&raw const *place).cast_mut().cast();
+        // SAFETY: the helper reads a key of the map's size.
+        unsafe { bpf_sock_hash_update(self.ops, map, key, u64::from(BPF_NOEXIST)) }
+    }
+
+    /// Has the kernel call this program when the socket's state changes.
+    #[inline(always)]
+    fn ask_for_states(&self) {
+        let flags = field!(self.ops, bpf_sock_ops_cb_flags) | BPF_SOCK_OPS_STATE_CB_FLAG;
+        // SAFETY: the helper takes flags that the kernel defines.
+        let _ = unsafe { bpf_sock_ops_cb_flags_set(self.ops, flags.cast_signed()) };
+    }
+}
