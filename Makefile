@@ -115,6 +115,7 @@ install: ## install below $(DESTDIR)$(PREFIX); run make first
 	$(INSTALL) -D -m 0644 packaging/completions/oci-bind-hook.fish $(DESTDIR)$(fishdir)/oci-bind-hook.fish
 	$(INSTALL) -d -m 0755 $(DESTDIR)$(unitdir) $(DESTDIR)$(docdir)/examples
 	$(call install-with-path,oci-bind-hook.service,$(unitdir)/oci-bind-hook.service)
+	$(call install-with-path,oci-bind-hook-udp.service,$(unitdir)/oci-bind-hook-udp.service)
 	$(call install-with-path,oci-bind-hook.cdi.json,$(docdir)/examples/oci-bind-hook.cdi.json)
 	$(INSTALL) -m 0644 config/kubernetes-pod.yaml $(DESTDIR)$(docdir)/examples
 	$(INSTALL) -d -m 0755 $(DESTDIR)$(hooksdir)
@@ -128,7 +129,7 @@ uninstall: ## remove it again, except for a changed configuration
 	rm -f $(addprefix $(DESTDIR)$(mandir)/,$(notdir $(wildcard packaging/man/*.8)))
 	rm -f $(DESTDIR)$(bashdir)/oci-bind-hook $(DESTDIR)$(zshdir)/_oci-bind-hook
 	rm -f $(DESTDIR)$(fishdir)/oci-bind-hook.fish
-	rm -f $(DESTDIR)$(unitdir)/oci-bind-hook.service
+	rm -f $(DESTDIR)$(unitdir)/oci-bind-hook.service $(DESTDIR)$(unitdir)/oci-bind-hook-udp.service
 	rm -rf $(DESTDIR)$(docdir)
 	! cmp -s config/config.toml $(DESTDIR)$(sysconfdir)/config.toml || \
 		rm -f $(DESTDIR)$(sysconfdir)/config.toml

@@ -127,7 +127,7 @@ t 'make: a second install leaves no moment without the hook' make_installs_twice
 t 'packages: deb has the files that were decided on' has_files deb
 t 'packages: rpm has the files that were decided on' has_files rpm
 t 'packages: they depend on what they need' depends
-t 'packages: their scripts know the unit' know_the_unit
+t 'packages: their scripts know the units' know_the_units
 t 'packages: the licence of each crate is named' names_all_licences
 lifecycle deb bookworm
 lifecycle deb trixie

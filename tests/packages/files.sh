@@ -78,16 +78,17 @@ depends() {
 }
 
 # Of debhelper's and of RPM's macros.
-know_the_unit() {
-  local said script
+know_the_units() {
+  local said script unit
   for script in postinst postrm; do
     said=$(dpkg-deb --info "$(package deb)" $script)
     mentions "$said" 'deb-systemd-helper'
-    mentions "$said" "$NAME.service"
+    for unit in $NAME $NAME-udp; do mentions "$said" "$unit.service"; done
   done
   said=$(rpm --query --package --scripts "$(package rpm)")
-  mentions "$said" "systemctl --no-reload preset $NAME.service"
-  mentions "$said" "systemctl --no-reload disable --now $NAME.service"
+  mentions "$said" "systemctl --no-reload preset $NAME.service $NAME-udp.service"
+  mentions "$said" "systemctl --no-reload disable --now $NAME.service $NAME-udp.service"
+  mentions "$said" "systemctl try-restart $NAME-udp.service"
 }
 
 # The crates that are linked into the binary and into the object, as cargo says.
