@@ -3,6 +3,7 @@
 //! which it can tell from everybody else.
 
 mod any6;
+mod any6_datagrams;
 mod clients;
 mod echo;
 mod http;
@@ -20,7 +21,7 @@ use oci_bind_hook_tests::harness;
 
 fn main() -> ExitCode {
     harness::main(|| {
-        [http::PROGRAMS, services::PROGRAMS]
+        [http::PROGRAMS, services::PROGRAMS, any6_datagrams::SERVERS]
             .into_iter()
             .flatten()
             .chain(any6::SERVERS.iter().map(|(program, _)| program))

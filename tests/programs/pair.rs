@@ -7,14 +7,15 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
-use oci_bind_hook_tests::harness;
 use oci_bind_hook_tests::hook::{Hook, Policy};
 use oci_bind_hook_tests::net::Net;
 use oci_bind_hook_tests::process::Output;
 use oci_bind_hook_tests::reach::PROBED;
+use oci_bind_hook_tests::serve::Serve;
+use oci_bind_hook_tests::{harness, host};
 use tempfile::TempDir;
 
-use crate::program::Program;
+use crate::program::{Binds, Program};
 use crate::server::{Server, named};
 use crate::tool;
 
@@ -24,7 +25,18 @@ pub fn trials(program: &'static Program) -> Vec<Trial> {
         harness::trial(format!("{} ({policy:?})", program.name), move || {
             tool::require(program.needs)?;
             program.binds.require(policy)?;
-            Net::isolated(|_| Pair::new(program, policy)?.check())
+            Net::isolated(|_| {
+                let pair = Pair::new(program, policy)?;
+                let _serve = match program.binds {
+                    Binds::Any6Datagrams => {
+                        // There is one for all pins.
+                        host::private_bpffs()?;
+                        Some(Serve::start(&pair.hook)?)
+                    }
+                    _ => None,
+                };
+                pair.check()
+            })
         })
     };
     program.policies.iter().map(trial).collect()

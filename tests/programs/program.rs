@@ -50,6 +50,9 @@ pub enum Binds {
     Any4ButAnswersFromHost,
     /// `::`, for both families.
     Any6,
+    /// `::`, for datagrams of both families; over IPv4 answers leave as those do,
+    /// and over IPv6 from the client's own address, if the host has that too.
+    Any6Datagrams,
     /// `::`, for IPv6 alone.
     Only6,
     /// 0.0.0.0, and `::` for IPv6 alone.
@@ -94,7 +97,7 @@ pub struct Call {
 impl Binds {
     /// Skips the trial if no such server answers at both addresses of `policy`.
     pub fn require(self, policy: Policy) -> Result<()> {
-        if self == Self::Any6 && policy.ipv4.is_some() && policy.ipv6.is_some() && !has_dual() {
+        if self.is_dual() && policy.ipv4.is_some() && policy.ipv6.is_some() && !has_dual() {
             return Err(skip(
                 "before Linux 5.14 a server at :: answers at the IPv6 address alone",
             ));
@@ -108,6 +111,7 @@ impl Binds {
         match self {
             Self::Any4 => all(&IPV4).to_vec(),
             Self::Any4ButAnswersFromHost => vec![HOST4, LOOP4],
+            Self::Any6Datagrams => [vec![HOST4, LOOP4], all(&IPV6).to_vec()].concat(),
             Self::Only6 => all(&IPV6).to_vec(),
             Self::Any6 | Self::Both => [all(&IPV4), all(&IPV6)].concat(),
             Self::Loopback => vec![LOOP4, LOOP6],
@@ -127,7 +131,7 @@ impl Binds {
     pub fn localhosts(self, policy: Policy) -> Vec<IpAddr> {
         match self {
             Self::Loopback => self.reached(),
-            Self::Any6 if policy.ipv6.is_none() => vec![LOOP4, LOOP6],
+            _ if self.is_dual() && policy.ipv6.is_none() => vec![LOOP4, LOOP6],
             _ => self
                 .families(policy)
                 .map(|family| family.localhost)
@@ -141,6 +145,7 @@ impl Binds {
             Self::Loopback => Vec::new(),
             _ => self
                 .families(policy)
+                .filter(|family| self != Self::Any6Datagrams || family.own.is_ipv4())
                 .map(|family| Call {
                     to: family.host,
                     outside: family.host,
@@ -150,9 +155,14 @@ impl Binds {
         }
     }
 
+    fn is_dual(self) -> bool {
+        matches!(self, Self::Any6 | Self::Any6Datagrams)
+    }
+
     fn families(self, policy: Policy) -> impl Iterator<Item = &'static Family> {
         let v4 = policy.ipv4.is_some() && self != Self::Only6;
-        let v6 = policy.ipv6.is_some() && matches!(self, Self::Any6 | Self::Only6 | Self::Both);
+        let v6 =
+            policy.ipv6.is_some() && (self.is_dual() || matches!(self, Self::Only6 | Self::Both));
         [(v4, &IPV4), (v6, &IPV6)]
             .into_iter()
             .filter_map(|(is_assigned, family)| is_assigned.then_some(family))
