@@ -19,6 +19,7 @@ pub mod hook;
 pub mod host;
 pub mod net;
 pub mod process;
+pub mod program;
 pub mod reach;
 mod routes;
 pub mod serve;
