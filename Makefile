@@ -66,8 +66,10 @@ dist: ## build all that a release has, with checksums, into target/dist
 test-packages: ## build, compare, install, upgrade and remove the packages (root)
 	tests/packages.sh $(if $(FILTER),'$(FILTER)')
 
-bench: build ## measure what a container start costs (root)
-	OCI_BIND_HOOK=$(abspath $(binary)) $(CARGO) bench --locked --package oci-bind-hook-tests
+# BENCH is one of them: calls, hook, packets, scale, steer. Tables on standard
+# output; JSON and pictures in target/bench.
+bench: build ## measure what starts, calls and packets cost, in ten minutes (root)
+	OCI_BIND_HOOK=$(abspath $(binary)) $(CARGO) bench --locked --package oci-bind-hook-tests --bench '$(or $(BENCH),*)'
 
 lint: lint-format lint-clippy lint-doc lint-shell ## check formatting, clippy, documentation and scripts
 

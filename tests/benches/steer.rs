@@ -15,6 +15,7 @@ use oci_bind_hook_tests::agent::Agent;
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::hook::{BOTH, Hook};
 use oci_bind_hook_tests::net::{ANY6, CIP4, CIP6, HOST6, has_dual};
+use oci_bind_hook_tests::results::Results;
 use oci_bind_hook_tests::socket::{Kind, Socket, TCP6, UDP6};
 use oci_bind_hook_tests::{host, process, sys};
 
@@ -92,12 +93,14 @@ fn main() -> Result<()> {
     host::set_up()?;
     let (plain, other, steered) = (Site::new(false)?, Site::new(false)?, Site::new(true)?);
     let (port, sharing) = sharing(&steered)?;
-    println!("median of {BATCHES} batches, nanoseconds a round; where 8 of 10 ratios are");
-    println!("round {:<38}  without     with  ratio     8 of 10", "");
+    let results = &mut Results::new(
+        "steer",
+        "A call to a server of the host, in a namespace with dual-stack servers against one without",
+    );
     let without = plain.open(TCP6, HOST6, port)?;
     let none = other.open(TCP6, HOST6, port)?;
     let with = steered.open(TCP6, HOST6, port)?;
-    report("TCP", "no program", connect, [&without, &none])?;
+    report(results, "TCP", "no program", connect, [&without, &none])?;
     for (what, dual) in [
         ("the program", None),
         ("a dual-stack server at this port", Some(port)),
@@ -105,7 +108,7 @@ fn main() -> Result<()> {
     ] {
         let dual = dual.map(|port| steered.open(TCP6, CIP6, port));
         let _dual = dual.transpose()?;
-        report("TCP", what, connect, [&without, &with])?;
+        report(results, "TCP", what, connect, [&without, &with])?;
     }
     // Here `without` is IPv4, and `with` IPv6.
     for (what, site) in [
@@ -114,13 +117,14 @@ fn main() -> Result<()> {
     ] {
         let four = site.open(TCP6, CIP4, sharing)?;
         let six = site.open(TCP6, CIP6, sharing + 1)?;
-        report("TCP", what, connect, [&four, &six])?;
+        report(results, "TCP", what, connect, [&four, &six])?;
     }
     let without = plain.open(UDP6, HOST6, port)?;
     let none = other.open(UDP6, HOST6, port)?;
     let with = steered.open(UDP6, HOST6, port)?;
-    report("UDP", "no program", send, [&without, &none])?;
-    report("UDP", "the program", send, [&without, &with])
+    report(results, "UDP", "no program", send, [&without, &none])?;
+    report(results, "UDP", "the program", send, [&without, &with])?;
+    results.finish()
 }
 
 /// The port of a server of the host, and one of a dual-stack server that is
@@ -180,20 +184,19 @@ fn send(called: &Called<'_>) -> Result<f64> {
     Ok(start.elapsed().as_secs_f64() * 1e9 / f64::from(DATAGRAMS))
 }
 
-fn report(round: &str, what: &str, run: Round, sides: [&Called<'_>; 2]) -> Result<()> {
-    let [mut without, mut with, mut ratios] = [const { Vec::new() }; 3];
+/// Runs both sides in turn.
+fn report(
+    results: &mut Results,
+    round: &str,
+    what: &str,
+    run: Round,
+    sides: [&Called<'_>; 2],
+) -> Result<()> {
+    let (mut without, mut with) = (Vec::new(), Vec::new());
     for _ in 0..BATCHES {
-        let (one, two) = (run(sides[0])?, run(sides[1])?);
-        without.push(one);
-        with.push(two);
-        ratios.push(two / one);
+        without.push(run(sides[0])?);
+        with.push(run(sides[1])?);
     }
-    for values in [&mut without, &mut with, &mut ratios] {
-        values.sort_unstable_by(f64::total_cmp);
-    }
-    let at = |percent| ratios[(BATCHES - 1) * percent / 100];
-    let (without, with) = (without[BATCHES / 2], with[BATCHES / 2]);
-    print!("{round:<5} {what:<38} {without:>8.0} {with:>8.0} ");
-    println!("{:>6.3} {:>5.2} {:>5.2}", at(50), at(10), at(90));
+    results.pairs(what, round, "ns", [&without, &with], None);
     Ok(())
 }

@@ -21,6 +21,7 @@ pub mod net;
 pub mod process;
 pub mod program;
 pub mod reach;
+pub mod results;
 mod routes;
 pub mod serve;
 pub mod socket;
