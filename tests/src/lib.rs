@@ -8,6 +8,7 @@
 //! with ordinary calls and meets what a program inside would.
 
 pub mod agent;
+pub mod bench;
 pub mod bpf;
 pub mod cgroup;
 pub mod container;

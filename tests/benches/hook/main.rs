@@ -5,25 +5,17 @@
 
 mod engine;
 
-use std::fs::File;
-use std::io::{Seek as _, Write as _};
-use std::process::{Command, Stdio};
-use std::time::Instant;
-
-use anyhow::{Context as _, Result, ensure};
-use oci_bind_hook_tests::bpf::full_types;
-use oci_bind_hook_tests::cgroup::Cgroup;
+use anyhow::{Result, ensure};
+use oci_bind_hook_tests::bench::{empty_process, milliseconds, one_processor, resident, state};
 use oci_bind_hook_tests::container::Container;
-use oci_bind_hook_tests::foreign::{Foreign, Mode};
 use oci_bind_hook_tests::hook::{BOTH, Hook, Policy, V4};
 use oci_bind_hook_tests::host;
 use oci_bind_hook_tests::net::Net;
 use oci_bind_hook_tests::results::{Results, Target, at_percent};
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 const ROUNDS: usize = 500;
-/// How many containers are removed at once.
-const KEPT: usize = 50;
+/// How many containers there are at once.
+const AT_ONCE: usize = 50;
 const COLD_ROUNDS: usize = 20;
 
 fn main() -> Result<()> {
@@ -54,44 +46,25 @@ fn main() -> Result<()> {
     results.finish()
 }
 
-/// Keeps the thread and the processes it starts on one processor: whether one
-/// starts on another, which sleeps, makes more of a difference than the hook.
-fn one_processor() -> Result<()> {
-    let all = sched_getaffinity(None).context("ask for the processors")?;
-    let last = (0..CpuSet::MAX_CPU).rfind(|cpu| all.is_set(*cpu));
-    let mut one = CpuSet::new();
-    one.set(last.context("there is no processor")?);
-    sched_setaffinity(None, &one).context("stay on one processor")
-}
-
-/// A cgroup with programs of somebody else. Where no cgroup has any, the kernel
-/// patches its own code at the first attachment, which a host with containers
-/// is past.
-fn resident() -> Result<Cgroup> {
-    let cgroup = Cgroup::new()?;
-    for (_, attach_type) in full_types() {
-        Foreign::permit(attach_type)?.attach(&cgroup, Mode::Multi)?;
-    }
-    Ok(cgroup)
-}
-
 fn warm(results: &mut Results, hook: &Hook, side: &str, policy: Policy) -> Result<()> {
     let (mut hooks, mut empty) = (Vec::new(), Vec::new());
-    let mut containers = Vec::new();
-    for round in 0..ROUNDS {
-        // What the kernel does when one goes, it does later, and an attachment
-        // waits for it.
-        if round % KEPT == 0 {
-            containers.clear();
+    for _ in 0..ROUNDS / AT_ONCE {
+        // They start, and the kernel takes the last ones away, before anything
+        // is timed: both would go on at the expense of what comes first.
+        let containers = (0..AT_ONCE)
+            .map(|_| Container::new())
+            .collect::<Result<Vec<_>>>()?;
+        for _ in 0..AT_ONCE {
+            empty_process()?;
         }
-        containers.push(Container::new()?);
-        let container = &containers[round % KEPT];
-        let mut state = state(container, policy)?;
-        empty.push(milliseconds(&mut Command::new("/bin/true"), &mut state)?);
-        hooks.push(milliseconds(
-            &mut hook.command("create-runtime"),
-            &mut state,
-        )?);
+        for container in &containers {
+            let mut state = state(container, policy)?;
+            empty.push(empty_process()?);
+            hooks.push(milliseconds(
+                &mut hook.command("create-runtime"),
+                &mut state,
+            )?);
+        }
     }
     let target = Some(Target::AtMost(1.3));
     results.pairs(side, "warm, p50", "ms", [&empty, &hooks], target);
@@ -145,21 +118,4 @@ fn first_of_namespaces(results: &mut Results) -> Result<()> {
         None,
     );
     Ok(())
-}
-
-fn state(container: &Container, policy: Policy) -> Result<File> {
-    let mut file = tempfile::tempfile()?;
-    file.write_all(container.state_with(policy).to_string().as_bytes())?;
-    Ok(file)
-}
-
-/// How long a command takes with this on standard input.
-fn milliseconds(command: &mut Command, input: &mut File) -> Result<f64> {
-    input.rewind()?;
-    command.stdin(Stdio::from(input.try_clone()?));
-    let start = Instant::now();
-    let status = command.status().context("start it")?;
-    let time = start.elapsed();
-    ensure!(status.success(), "{command:?} ended with {status}");
-    Ok(time.as_secs_f64() * 1e3)
 }
