@@ -232,7 +232,7 @@ pub fn has_dual() -> bool {
 }
 
 /// Runs `ip` in the namespace of the calling thread.
-pub(crate) fn ip(arguments: &[&str], batch: &str) -> Result<String> {
+pub fn ip(arguments: &[&str], batch: &str) -> Result<String> {
     let Output {
         status,
         stdout,
