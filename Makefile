@@ -68,7 +68,7 @@ test-packages: ## build, compare, install, upgrade and remove the packages (root
 
 # BENCH is one of them: calls, hook, packets, scale, steer. Tables on standard
 # output; JSON and pictures in target/bench.
-bench: build ## measure what starts, calls and packets cost, in ten minutes (root)
+bench: build ## measure what starts, calls and packets cost, in minutes (root)
 	OCI_BIND_HOOK=$(abspath $(binary)) $(CARGO) bench --locked --package oci-bind-hook-tests --bench '$(or $(BENCH),*)'
 
 lint: lint-format lint-clippy lint-doc lint-shell ## check formatting, clippy, documentation and scripts
