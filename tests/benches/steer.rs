@@ -7,21 +7,26 @@
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd as _;
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use oci_bind_hook_ebpf::dual::{Place, bucket};
 use oci_bind_hook_tests::agent::Agent;
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::hook::{BOTH, Hook};
-use oci_bind_hook_tests::net::{ANY6, CIP4, CIP6, HOST6, has_dual};
+use oci_bind_hook_tests::net::{CIP4, CIP6, HOST6, has_dual};
 use oci_bind_hook_tests::results::Results;
-use oci_bind_hook_tests::socket::{Kind, Socket, TCP6, UDP6};
-use oci_bind_hook_tests::{host, process, sys};
+use oci_bind_hook_tests::serve::Serve;
+use oci_bind_hook_tests::socket::{Kind, Socket, TCP6, UDP6, first_ready};
+use oci_bind_hook_tests::{harness, host, process, sys};
 
 const BATCHES: usize = 300;
 const CONNECTIONS: u32 = 100;
+/// How long it may take until a UDP server is found at its IPv6 address.
+const PATIENCE: Duration = Duration::from_secs(30);
 const DATAGRAMS: u32 = 1_000;
+/// `IPPROTO_TCP`
+const TCP: u16 = 6;
 /// Where nobody is by chance.
 const PORTS: std::ops::Range<u16> = 10_000..30_000;
 
@@ -64,12 +69,16 @@ impl Site {
     /// A server to be called at `address`: one of the host there, or else one of
     /// the container at `::`.
     fn open(&self, kind: Kind, address: IpAddr, port: u16) -> Result<Called<'_>> {
-        let (agent, bound) = match address {
-            HOST6 => (&self.host, HOST6),
-            _ => (&self.container, ANY6),
+        let server = if address == HOST6 {
+            let server = self.host.socket(kind)?;
+            server.bind(SocketAddr::new(HOST6, port))?;
+            server
+        } else {
+            let server = self.container.socket(kind)?;
+            // By a process of the namespace, in which `serve` looks for it.
+            self.container.bind_passed(&server, port)??;
+            server
         };
-        let server = agent.socket(kind)?;
-        server.bind(SocketAddr::new(bound, port))?;
         if kind.tcp {
             server.listen()?;
         }
@@ -83,6 +92,23 @@ struct Called<'a> {
     site: &'a Site,
     server: Socket,
     at: SocketAddr,
+}
+
+impl Called<'_> {
+    /// Waits until `serve` has entered the server.
+    fn await_datagrams(&self) -> Result<()> {
+        let client = self.site.host.socket(UDP6)?;
+        client.connect(self.at)?;
+        harness::eventually(PATIENCE, || {
+            client.send(None, b"x")?;
+            Ok(match first_ready(&[&client, &self.server])? {
+                0 => Err(format!("{:?}", client.receive_connected())),
+                _ => Ok(()),
+            })
+        })?;
+        self.server.receive()?;
+        Ok(())
+    }
 }
 
 fn main() -> Result<()> {
@@ -124,6 +150,16 @@ fn main() -> Result<()> {
     let with = steered.open(UDP6, HOST6, port)?;
     report(results, "UDP", "no program", send, [&without, &none])?;
     report(results, "UDP", "the program", send, [&without, &with])?;
+    let _serve = Serve::start(&Hook::new()?)?;
+    for (what, site) in [
+        ("IPv6 against IPv4, :: without policy", &plain),
+        ("IPv6 against IPv4, dual-stack server", &steered),
+    ] {
+        let four = site.open(UDP6, CIP4, sharing)?;
+        let six = site.open(UDP6, CIP6, sharing + 1)?;
+        six.await_datagrams()?;
+        report(results, "UDP", what, send, [&four, &six])?;
+    }
     results.finish()
 }
 
@@ -139,6 +175,7 @@ fn sharing(site: &Site) -> Result<(u16, u16)> {
             namespace: u64::from_ne_bytes(cookie),
             address: words(address),
             port: port.to_be(),
+            protocol: TCP,
             ..Place::default()
         })
     };
