@@ -268,6 +268,11 @@ pub const DUAL_MAP: &str = "DUAL";
 /// [`crate::dual::bucket`]: a `u64` each, host byte order, as
 /// [`crate::dual::one`] has it.
 pub const DUAL_COUNTS_MAP: &str = "DUAL_COUNTS";
+/// Name of the `BPF_MAP_TYPE_ARRAY` map that says where UDP servers have been, by
+/// [`crate::dual::bucket`] as far as it has room, in the same form.
+pub const DUAL_SEEN_MAP: &str = "DUAL_SEEN";
+/// How many there are: a power of two.
+pub const DUAL_SEEN: u32 = 1 << 14;
 /// Name of the map of the reports of UDP binds that await a process which enters
 /// the sockets into [`DUAL_MAP`].
 pub const DUAL_REPORTS_MAP: &str = "DUAL_REPORTS";

@@ -69,10 +69,12 @@ pub struct DualBind {
     /// The IPv4 address that it was bound to, IPv4-mapped. A socket that is
     /// elsewhere when it listens was bound once more.
     pub bound: V6,
-    /// 1 while the socket is counted as a server.
+    /// 1 while a TCP socket is counted as a server.
     pub is_counted: u32,
     /// 1 when a UDP socket has been bound, until it is entered into the map.
     pub is_waiting: u32,
+    /// Not 0 when a UDP socket is being closed.
+    pub is_closed: u64,
 }
 
 /// Whether a policy has what a dual-stack server needs.
@@ -110,6 +112,7 @@ pub const fn dual_bind(policy: &Policy, protocol: u32) -> DualBind {
         bound: mapped(policy.ipv4),
         is_counted: 0,
         is_waiting: 0,
+        is_closed: 0,
     }
 }
 

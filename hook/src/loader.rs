@@ -6,8 +6,8 @@ use aya::programs::{Iter, Program, ProgramError, ProgramType};
 use aya::sys::{BpfHelper, is_helper_supported};
 use aya::{Btf, Ebpf, EbpfLoader, include_bytes_aligned};
 use oci_bind_hook_ebpf::abi::{
-    COUNTERS_MAP, DUAL_COUNTS_MAP, DUAL_KEEPER_MAP, DUAL_MAP, DUAL_REPORTS_MAP, HAS_SET_RETVAL,
-    MPTCP_BIT, NAMESPACE, POLICY_MAP, SHUTDOWN_BIT, UNKNOWN_BIT, V6ONLY_BIT,
+    COUNTERS_MAP, DUAL_COUNTS_MAP, DUAL_KEEPER_MAP, DUAL_MAP, DUAL_REPORTS_MAP, DUAL_SEEN_MAP,
+    HAS_SET_RETVAL, MPTCP_BIT, NAMESPACE, POLICY_MAP, SHUTDOWN_BIT, UNKNOWN_BIT, V6ONLY_BIT,
 };
 use std::fs::{self, DirBuilder};
 use std::io::ErrorKind;
@@ -23,7 +23,11 @@ use crate::programs::{
 };
 
 /// The maps of dual-stack servers, each with the name of its pin.
-const DUAL_PINS: [(&str, &str); 2] = [(DUAL_MAP, DUAL_PIN), (DUAL_COUNTS_MAP, "dual-counts")];
+const DUAL_PINS: [(&str, &str); 3] = [
+    (DUAL_MAP, DUAL_PIN),
+    (DUAL_COUNTS_MAP, "dual-counts"),
+    (DUAL_SEEN_MAP, "dual-seen"),
+];
 
 /// The globals that say where a member of a kernel's struct is. Without type
 /// information the programs do without: then a v6only wildcard bind in a cgroup
@@ -136,6 +140,7 @@ fn load_program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program> {
         Program::SockOps(program) => program.load(),
         Program::SkLookup(program) => program.load(),
         Program::CgroupSock(program) => program.load(),
+        Program::CgroupSockopt(program) => program.load(),
         _ => bail!("program {name} of the eBPF object is of an unknown type"),
     }
     .map_err(explain)

@@ -54,7 +54,7 @@ const SERVERS: u32 = flag::DUAL;
 
 /// All programs, in the order of attachment; first those that count, in the
 /// order of [`oci_bind_hook_ebpf::abi::Hook`].
-pub const PROGRAMS: [Program; 17] = [
+pub const PROGRAMS: [Program; 18] = [
     program("bind4", bpf_attach_type::BPF_CGROUP_INET4_BIND, CALLS),
     program("bind6", bpf_attach_type::BPF_CGROUP_INET6_BIND, CALLS),
     program("connect4", bpf_attach_type::BPF_CGROUP_INET4_CONNECT, CALLS),
@@ -91,6 +91,7 @@ pub const PROGRAMS: [Program; 17] = [
         bpf_attach_type::BPF_CGROUP_INET6_POST_BIND,
         SERVERS,
     ),
+    program("options", bpf_attach_type::BPF_CGROUP_SETSOCKOPT, SERVERS),
     program(
         "release",
         bpf_attach_type::BPF_CGROUP_INET_SOCK_RELEASE,

@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use aya::maps::{Map, MapData, RingBuf};
 use aya::programs::Iter;
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::fstat;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
@@ -76,11 +77,18 @@ fn update(keepers: &mut HashMap<PathBuf, Keeper>) -> Result<()> {
     let pinned = programs::pinned_directories()?;
     keepers.retain(|directory, keeper| pinned.contains(directory) && keeper.is_pinned(directory));
     for directory in pinned {
-        if !keepers.contains_key(&directory)
-            && let Some(keeper) = Keeper::new(&directory)?
-        {
-            log::info!("serves UDP servers at ::, by {}", directory.display());
-            keepers.insert(directory, keeper);
+        if keepers.contains_key(&directory) {
+            continue;
+        }
+        match Keeper::new(&directory) {
+            Ok(None) => {}
+            Ok(Some(keeper)) => {
+                log::info!("serves UDP servers at ::, by {}", directory.display());
+                keepers.insert(directory, keeper);
+            }
+            Err(error) if directory == programs::directory() => return Err(error),
+            // Of another version, or what an interrupted load has left.
+            Err(error) => log::warn!("does not serve {}: {error:#}", directory.display()),
         }
     }
     Ok(())
@@ -156,10 +164,18 @@ impl Keeper {
             return Ok(());
         }
         self.enter_all(None)?;
+        let mut namespaces = HashMap::new();
         for process in processes {
             // It may have ended.
-            if let Ok(Some(theirs)) = foreign(process) {
-                self.enter_all(Some(&theirs))?;
+            if let Ok(Some(theirs)) = foreign(process)
+                && let Ok(found) = fstat(&theirs)
+            {
+                namespaces.insert(found.st_ino, theirs);
+            }
+        }
+        for theirs in namespaces.values() {
+            if let Err(error) = self.enter_all(Some(theirs)) {
+                log::warn!("a UDP server at :: answers at its IPv4 address alone: {error:#}");
             }
         }
         Ok(())
@@ -171,7 +187,12 @@ impl Keeper {
         let link = self.collect.take_link(link)?;
         let read = || {
             let mut sockets: File = link.into_file().context("start the iterator")?;
-            io::copy(&mut sockets, &mut io::sink()).context("read from the iterator")?;
+            // It pauses after a million sockets (`MAX_ITER_OBJECTS`).
+            while let Err(error) = io::copy(&mut sockets, &mut io::sink()) {
+                if error.kind() != io::ErrorKind::WouldBlock {
+                    return Err(error).context("read from the iterator");
+                }
+            }
             Ok(())
         };
         match theirs {

@@ -171,6 +171,12 @@ pub const NOT_SAID: &[Unseen] = &[
     unseen("loader.rs", "load program {COLLECT}", ITERATOR),
     unseen("loader.rs", "pin program {COLLECT}", ITERATOR),
     unseen("serve.rs", "serves UDP servers at ::", SERVED),
+    unseen("serve.rs", "does not serve {}", SERVED),
+    unseen(
+        "serve.rs",
+        "a UDP server at :: answers at its IPv4",
+        "a line of the log, for want of memory",
+    ),
     unseen("dual.rs", "a server at :: answers at the IPv6", SERVERS),
     unseen("dual.rs", "steers calls in network namespace", SERVERS),
     unseen(

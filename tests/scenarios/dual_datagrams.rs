@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use libc::{SO_BINDTOIFINDEX, SOL_SOCKET};
+use libc::{AF_INET, IPPROTO_IPV6, IPV6_ADDRFORM, SO_BINDTOIFINDEX, SOL_SOCKET};
 use oci_bind_hook_tests::agent::Agent;
 use oci_bind_hook_tests::bpf::deny_errno;
 use oci_bind_hook_tests::cgroup::Cgroup;
@@ -29,12 +29,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// All rows of this file.
 pub fn rows() -> Vec<Row> {
-    let tests: [(_, Test); 11] = [
+    let tests: [(_, Test); 13] = [
         ("what both ends are called", names),
         ("two containers and the host at one port", side_by_side),
         ("an SO_REUSEPORT group shares both families", group),
         ("another server at one of its addresses", conflicts),
         ("one that goes, and one that comes", again),
+        ("some that close at once", fleeting),
+        ("one that would become an IPv4 socket", transformed),
         ("a thousand servers", thousand),
         ("one that is connected, or of a device", narrowed),
         ("it calls the loopback of the host", loopback),
@@ -237,6 +239,46 @@ fn again(scene: &Scene) -> Result<()> {
     server.bind(at(mapped(ANY4), PORT + 1, 0))?;
     whole(&first)?;
     assert_half(&server)
+}
+
+/// Whoever looks for a free port does so. None is left in the map, in whose slots
+/// the next ones would not find room.
+fn fleeting(scene: &Scene) -> Result<()> {
+    const BINDS: usize = 10_000;
+    let _serve = Serve::start(&scene.hook)?;
+    scene.attach(BOTH)?;
+    for _ in 0..BINDS {
+        drop(open(&scene.agent, PORT, plainly)?);
+    }
+    let server = open(&scene.agent, PORT, plainly)?;
+    whole(&server)?;
+    drop(server);
+    scene.hook.detach(&scene.cgroup)?;
+    // It keeps the pins for servers that are left.
+    scene.hook.unload()?;
+    ensure!(host::pins()?.is_empty(), "servers are left in the map");
+    Ok(())
+}
+
+/// Which the kernel would not take out of the map.
+fn transformed(scene: &Scene) -> Result<()> {
+    let _serve = Serve::start(&scene.hook)?;
+    scene.attach(BOTH)?;
+    let server = open(&scene.agent, PORT, plainly)?;
+    whole(&server)?;
+    server.connect(at(mapped(PEER4), 9, 0))?;
+    let outcome = server.set(IPPROTO_IPV6, IPV6_ADDRFORM, AF_INET);
+    let Err(error) = outcome else {
+        anyhow::bail!("it has become one");
+    };
+    ensure!(
+        error
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::raw_os_error)
+            == Some(libc::EPERM),
+        "{error:#}"
+    );
+    Ok(())
 }
 
 fn thousand(scene: &Scene) -> Result<()> {

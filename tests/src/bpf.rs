@@ -40,6 +40,8 @@ const PROG_TYPE_CGROUP_SOCK: u32 = 9;
 const PROG_TYPE_SOCK_OPS: u32 = 13;
 /// `BPF_PROG_TYPE_CGROUP_SOCK_ADDR` of `enum bpf_prog_type`.
 const PROG_TYPE_CGROUP_SOCK_ADDR: u32 = 18;
+/// `BPF_PROG_TYPE_CGROUP_SOCKOPT` of `enum bpf_prog_type`.
+const PROG_TYPE_CGROUP_SOCKOPT: u32 = 25;
 /// `BPF_PROG_TYPE_SK_LOOKUP` of `enum bpf_prog_type`.
 const PROG_TYPE_SK_LOOKUP: u32 = 30;
 /// `BPF_FUNC_set_retval` of `enum bpf_func_id`.
@@ -70,12 +72,14 @@ pub const NAME_TYPES: [(&str, u32); 6] = [
 pub const PACKET_TYPES: [(&str, u32); 2] = [("INET_INGRESS", 0), ("INET_EGRESS", 1)];
 
 /// The attach points of a policy of both families: Linux 5.14 and later.
-pub const SERVER_TYPES: [(&str, u32); 3] = [
+pub const SERVER_TYPES: [(&str, u32); 4] = [
     ("SOCK_OPS", SOCK_OPS),
     ("INET6_POST_BIND", 13),
+    ("SETSOCKOPT", SETSOCKOPT),
     ("INET_SOCK_RELEASE", 34),
 ];
 const SOCK_OPS: u32 = 3;
+const SETSOCKOPT: u32 = 22;
 
 /// The attach point of a network namespace's lookups, `BPF_SK_LOOKUP`.
 pub const SK_LOOKUP: u32 = 36;
@@ -293,6 +297,8 @@ pub(crate) fn load(program: &[Instruction], attach_type: u32) -> std::io::Result
             PROG_TYPE_CGROUP_SKB
         } else if attach_type == SOCK_OPS {
             PROG_TYPE_SOCK_OPS
+        } else if attach_type == SETSOCKOPT {
+            PROG_TYPE_CGROUP_SOCKOPT
         } else if is_one_of(&SERVER_TYPES) {
             PROG_TYPE_CGROUP_SOCK
         } else if attach_type == SK_LOOKUP {

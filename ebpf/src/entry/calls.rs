@@ -37,7 +37,12 @@ fn bind4(ctx: SockAddrContext) -> i32 {
 fn bind6(ctx: SockAddrContext) -> i32 {
     let call = Call::new(&ctx);
     let policy = policy();
-    let address = dual::take(call.socket(), policy, call.user_ip6());
+    let address = dual::take(
+        call.socket(),
+        policy,
+        call.user_ip6(),
+        call.local_port() != 0,
+    );
     let server = Binding {
         ctx: &ctx,
         call,
@@ -48,7 +53,12 @@ fn bind6(ctx: SockAddrContext) -> i32 {
         call.set_user_ip6(own);
         call.set_user_port(port);
         !is_dual_bind(policy, &address, &own)
-            || dual::remember(call.socket(), policy, call.protocol())
+            || dual::remember(
+                call.socket(),
+                policy,
+                call.protocol(),
+                call.local_port() != 0,
+            )
     })
 }
 

@@ -2,10 +2,10 @@
 //! open a connection, and for datagrams.
 
 use aya_ebpf::bindings::sk_action::SK_PASS;
-use aya_ebpf::macros::{cgroup_sock, sk_lookup, sock_ops};
-use aya_ebpf::programs::{SkLookupContext, SockContext, SockOpsContext};
+use aya_ebpf::macros::{cgroup_sock, cgroup_sockopt, sk_lookup, sock_ops};
+use aya_ebpf::programs::{SkLookupContext, SockContext, SockOpsContext, SockoptContext};
 
-use crate::programs::dual::datagrams::{close, report};
+use crate::programs::dual::datagrams::{close, keep_value, leaves_map, report};
 use crate::programs::dual::steer::{Packet, assign};
 use crate::programs::dual::streams::{Socket, State};
 
@@ -25,6 +25,16 @@ fn listen(ctx: SockOpsContext) -> u32 {
 #[cgroup_sock(post_bind6)]
 fn bound6(ctx: SockContext) -> i32 {
     report(ctx.sock);
+    1
+}
+
+/// Options of the cgroup's sockets that are set.
+#[cgroup_sockopt(setsockopt)]
+fn options(ctx: SockoptContext) -> i32 {
+    if leaves_map(ctx.sockopt) {
+        return 0;
+    }
+    keep_value(ctx.sockopt);
     1
 }
 

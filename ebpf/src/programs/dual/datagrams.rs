@@ -1,19 +1,24 @@
 //! UDP servers: reported when they are bound, by `struct bpf_sock`, and entered
 //! by an iterator over all sockets, `struct bpf_iter__udp`.
 
-use aya_ebpf::bindings::{BPF_NOEXIST, bpf_sock};
-use aya_ebpf::btf_maps::{RingBuf, SockHash};
+use aya_ebpf::bindings::{BPF_NOEXIST, bpf_sock, bpf_sockopt};
+use aya_ebpf::btf_maps::{Array, RingBuf, SockHash};
 use aya_ebpf::helpers::{
     bpf_get_current_pid_tgid, bpf_map_lookup_elem, bpf_map_update_elem, bpf_sk_release,
 };
 use core::ffi::c_void;
-use core::ptr::read_volatile;
+use core::ptr::{read_volatile, write_volatile};
+use oci_bind_hook_ebpf::abi::DUAL_SEEN as SEEN;
 use oci_bind_hook_ebpf::address::same6;
-use oci_bind_hook_ebpf::dual::{DualBind, Place};
+use oci_bind_hook_ebpf::dual::{DualBind, Place, bucket, one};
 use oci_bind_hook_ebpf::port::UDP;
 
-use super::{DUAL, discount, enter, of};
+use super::{DUAL, add, delete, enter, of};
 
+/// `IPPROTO_IPV6`
+const IPPROTO_IPV6: i32 = 41;
+/// `IPV6_ADDRFORM`
+const IPV6_ADDRFORM: i32 = 1;
 /// Room for the reports of four thousand binds.
 const ROOM: usize = 1 << 16;
 
@@ -22,6 +27,10 @@ const ROOM: usize = 1 << 16;
 #[unsafe(link_section = ".maps")]
 #[unsafe(no_mangle)]
 static DUAL_REPORTS: RingBuf<u32, ROOM> = RingBuf::new();
+
+#[unsafe(link_section = ".maps")]
+#[unsafe(no_mangle)]
+static DUAL_SEEN: Array<u64, { SEEN as usize }> = Array::new();
 
 /// A socket of the process that waits for reports: when that ends, however, the
 /// kernel takes its socket out.
@@ -58,7 +67,7 @@ pub fn report(socket: *mut bpf_sock) {
     let Some(bind) = datagrams(socket) else {
         return;
     };
-    if bind.is_counted != 0 || !same6(&local, &bind.bound) {
+    if !same6(&local, &bind.bound) {
         return;
     }
     #[expect(clippy::cast_possible_truncation, reason = "a port has 16 bits")]
@@ -72,14 +81,48 @@ pub fn report(socket: *mut bpf_sock) {
     let _ = DUAL_REPORTS.output(process, 0);
 }
 
-/// Counts a socket no longer that is closed.
+/// Notes that a socket is being closed, in order with what the kernel does after
+/// it: to call the socket's `close`, which takes it out of the map if it is in.
 #[inline(always)]
 pub fn close(socket: *mut bpf_sock) {
-    if let Some(bind) = datagrams(socket)
-        && bind.is_counted != 0
-    {
-        discount(bind);
+    if let Some(bind) = datagrams(socket) {
+        add(&raw mut bind.is_closed, 1);
     }
+}
+
+/// Whether an option would make an IPv4 socket of a UDP one, which the kernel
+/// does without a look at the map: the socket would stay there for ever.
+#[inline(always)]
+pub fn leaves_map(option: *mut bpf_sockopt) -> bool {
+    // SAFETY: the context, valid while the program runs.
+    let (level, name) = unsafe {
+        (
+            read_volatile(&raw const (*option).level),
+            read_volatile(&raw const (*option).optname),
+        )
+    };
+    if level != IPPROTO_IPV6 || name != IPV6_ADDRFORM {
+        return false;
+    }
+    // SAFETY: as above; a union of one pointer.
+    let socket = unsafe { read_volatile(&raw const (*option).__bindgen_anon_1.sk) };
+    // SAFETY: as above.
+    !socket.is_null() && unsafe { read_volatile(&raw const (*socket).protocol) } == UDP
+}
+
+/// Leaves the value of an option to the kernel, however long it is: a program sees
+/// no more than a page of it, and would cut it off.
+#[inline(always)]
+pub fn keep_value(option: *mut bpf_sockopt) {
+    // SAFETY: the context, valid while the program runs.
+    unsafe { write_volatile(&raw mut (*option).optlen, 0) };
+}
+
+/// In which slots UDP servers have been at a place, and at those that share the
+/// word. It is never taken back: what it costs is a lookup in vain.
+#[inline(always)]
+pub fn seen(place: &Place) -> Option<*mut u64> {
+    DUAL_SEEN.get_ptr_mut(bucket(place) % SEEN)
 }
 
 /// The context of an iterator over UDP sockets (`udp_prog_seq_show`).
@@ -100,12 +143,35 @@ fn collect(ctx: *mut Iteration) -> i32 {
     if !socket.is_null()
         && let Some(bind) = datagrams(socket.cast())
         && bind.is_waiting != 0
+        && bind.is_closed == 0
     {
-        bind.is_waiting = 0;
         let port = bind.place.port;
-        enter(bind, port, |place| update(socket, place));
+        let is_entered = enter(bind, port, |place| update(socket, place));
+        bind.is_waiting = 0;
+        if is_entered {
+            settle(bind);
+        }
     }
     0
+}
+
+/// Makes known that a socket was entered. If it was closed meanwhile, the kernel
+/// may have had its `close` in hand before it was entered, and would leave it there:
+/// either `close` above comes first and is seen here, or the kernel sees the map.
+#[inline(always)]
+fn settle(bind: &mut DualBind) {
+    let place = bind.place;
+    add(&raw mut bind.is_closed, 0);
+    // SAFETY: a word of the socket's storage, which others change.
+    if unsafe { read_volatile(&raw const bind.is_closed) } != 0 {
+        delete(&place);
+    } else if let Some(seen) = seen(&place) {
+        // SAFETY: a word of a map's value.
+        let before = unsafe { read_volatile(seen) };
+        // SAFETY: as above. Another may be written meanwhile for an older kernel's
+        // second iteration: the next server writes it again.
+        unsafe { write_volatile(seen, before | one(place.slot)) };
+    }
 }
 
 #[inline(always)]

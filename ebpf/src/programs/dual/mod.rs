@@ -5,14 +5,14 @@ pub mod steer;
 pub mod streams;
 
 use aya_ebpf::bindings::bpf_sock;
-use aya_ebpf::btf_maps::{Array, SkStorage, SockHash};
-use aya_ebpf::helpers::bpf_sk_storage_get;
+use aya_ebpf::btf_maps::{SkStorage, SockHash};
+use aya_ebpf::helpers::{bpf_map_delete_elem, bpf_sk_storage_get};
 use core::arch::asm;
 use core::ffi::c_void;
 use core::ptr::null_mut;
-use oci_bind_hook_ebpf::abi::{DUAL_COUNTS as COUNTS, Policy};
+use oci_bind_hook_ebpf::abi::Policy;
 use oci_bind_hook_ebpf::address::V6;
-use oci_bind_hook_ebpf::dual::{DualBind, Place, SLOTS, asked, bucket, dual_bind, one};
+use oci_bind_hook_ebpf::dual::{DualBind, Place, SLOTS, asked, dual_bind};
 
 /// The most dual-stack servers that one host can have at a time.
 const SERVERS: usize = 1 << 14;
@@ -27,20 +27,18 @@ static DUAL: SockHash<Place, SERVERS> = SockHash::new();
 
 #[unsafe(link_section = ".maps")]
 #[unsafe(no_mangle)]
-static DUAL_COUNTS: Array<u64, { COUNTS as usize }> = Array::new();
-
-#[unsafe(link_section = ".maps")]
-#[unsafe(no_mangle)]
 static DUAL_BINDS: SkStorage<DualBind> = SkStorage::new();
 
 /// Remembers that the socket is bound as a dual-stack server; false for lack of
 /// memory.
 #[inline(always)]
-pub fn remember(socket: *mut bpf_sock, policy: &Policy, protocol: u32) -> bool {
+pub fn remember(socket: *mut bpf_sock, policy: &Policy, protocol: u32, has_port: bool) -> bool {
     match of(socket, CREATE) {
         None => false,
         Some(bind) => {
-            set(bind, dual_bind(policy, protocol));
+            if !has_port {
+                *bind = dual_bind(policy, protocol);
+            }
             true
         }
     }
@@ -48,23 +46,19 @@ pub fn remember(socket: *mut bpf_sock, policy: &Policy, protocol: u32) -> bool {
 
 /// What the program asked for that binds the socket to `address`; whatever is
 /// remembered of this bind further in, or of one that failed, is forgotten.
+///
+/// A socket that has a port is not bound again: the kernel will refuse that.
 #[inline(always)]
-pub fn take(socket: *mut bpf_sock, policy: &Policy, address: V6) -> V6 {
+pub fn take(socket: *mut bpf_sock, policy: &Policy, address: V6, has_port: bool) -> V6 {
     match of(socket, 0) {
         None => address,
         Some(bind) => {
             let asked = asked(policy, bind, address);
-            set(bind, DualBind::default());
+            if !has_port {
+                *bind = DualBind::default();
+            }
             asked
         }
-    }
-}
-
-/// A server is not bound again: the kernel will refuse that.
-#[inline(always)]
-fn set(bind: &mut DualBind, value: DualBind) {
-    if bind.is_counted == 0 && bind.is_waiting == 0 {
-        *bind = value;
     }
 }
 
@@ -75,13 +69,14 @@ fn of(socket: *mut bpf_sock, flags: u64) -> Option<&'static mut DualBind> {
     // SAFETY: the helper takes any full socket; the value is zero at first.
     let value = unsafe { bpf_sk_storage_get(map, socket.cast(), null_mut(), flags) };
     // SAFETY: the value is as large as the map says, and lives as long as the
-    // program runs; the socket is locked.
+    // program runs. The socket is locked, but for an iterator before Linux 6.5,
+    // and when it is closed: see `datagrams`.
     unsafe { value.cast::<DualBind>().as_mut() }
 }
 
 /// Enters a socket into the map, at its place with this port, in the first slot
 /// that is free; `update` does it. Without a slot, or for lack of memory, it
-/// answers at its IPv4 address alone. Whether it was entered.
+/// answers at its IPv4 address alone. Whether it was entered; its place says where.
 #[inline(always)]
 fn enter(bind: &mut DualBind, port: u16, update: impl Fn(&Place) -> i64) -> bool {
     let mut place = Place {
@@ -89,16 +84,11 @@ fn enter(bind: &mut DualBind, port: u16, update: impl Fn(&Place) -> i64) -> bool
         slot: 0,
         ..bind.place
     };
-    let Some(count) = count(&place) else {
-        return false;
-    };
     for slot in 0..SLOTS {
         place.slot = slot;
         let error = update(&place);
         if error == 0 {
-            add(count, one(slot).cast_signed());
             bind.place = place;
-            bind.is_counted = 1;
             return true;
         }
         if error != EXISTS {
@@ -108,21 +98,17 @@ fn enter(bind: &mut DualBind, port: u16, update: impl Fn(&Place) -> i64) -> bool
     false
 }
 
-/// Counts a socket no longer. Closing, it leaves the map by the kernel's doing.
+/// Takes a socket out of the map.
 #[inline(always)]
-fn discount(bind: &mut DualBind) {
-    bind.is_counted = 0;
-    if let Some(count) = count(&bind.place) {
-        add(count, -one(bind.place.slot).cast_signed());
-    }
+fn delete(place: &Place) {
+    let map: *mut c_void = (&raw const DUAL).cast_mut().cast();
+    let key: *const c_void = (&raw const *place).cast();
+    // SAFETY: the helper reads a key of the map's size.
+    let _ = unsafe { bpf_map_delete_elem(map, key) };
 }
 
-#[inline(always)]
-fn count(place: &Place) -> Option<*mut u64> {
-    DUAL_COUNTS.get_ptr_mut(bucket(place))
-}
-
-/// Atomic; in assembly, because core has no atomics for this target.
+/// Atomic, and in order with all before and after it on x86; in assembly, because
+/// core has no atomics for this target.
 #[inline(always)]
 fn add(count: *mut u64, change: i64) {
     // SAFETY: the counter is aligned, and inside the value of a map.

@@ -10,7 +10,7 @@ use core::ptr::read_volatile;
 use oci_bind_hook_ebpf::dual::{GROUPS, Place, can_be_dual, has_servers};
 use oci_bind_hook_ebpf::port::TCP;
 
-use super::{DUAL, count};
+use super::{DUAL, datagrams, streams};
 
 /// `AF_INET6`
 const AF_INET6: u32 = 10;
@@ -68,7 +68,12 @@ impl Packet {
 /// Makes the first server at this place the receiver of the packet.
 #[inline(always)]
 pub fn assign(ctx: &SkLookupContext, mut place: Place) {
-    let Some(counts) = count(&place) else { return };
+    let counts = if u32::from(place.protocol) == TCP {
+        streams::count(&place)
+    } else {
+        datagrams::seen(&place)
+    };
+    let Some(counts) = counts else { return };
     // SAFETY: a word of a map's value, which others change.
     let counts = unsafe { read_volatile(counts) };
     for bounds in GROUPS.windows(2) {
@@ -87,6 +92,7 @@ fn assign_from(ctx: &SkLookupContext, place: &mut Place, slots: Range<u32>) -> b
     } else {
         BPF_TCP_CLOSE
     };
+    let local = u32::from(u16::from_be(place.port));
     for slot in slots {
         place.slot = slot;
         // SAFETY: the helper reads a key of the map's size, and answers a
@@ -98,9 +104,12 @@ fn assign_from(ctx: &SkLookupContext, place: &mut Place, slots: Range<u32>) -> b
             let device = unsafe { read_volatile(&raw const (*socket).bound_dev_if) };
             // SAFETY: as above.
             let state = unsafe { read_volatile(&raw const (*socket).state) };
+            // SAFETY: as above; in host byte order.
+            let port = unsafe { read_volatile(&raw const (*socket).src_port) };
             // One of a device does not hear all, one of UDP that is connected its
-            // peer alone; one of TCP that was shut down, nobody.
-            let is_open = device == 0 && state == open;
+            // peer alone; one that was shut down or closed, nobody. Without
+            // branches: the verifier of Linux 6.1 follows each through all slots.
+            let is_open = device | (state ^ open) | (port ^ local) == 0;
             if is_open {
                 // SAFETY: as above. If another program has chosen a socket, the
                 // kernel refuses, and that one stays.

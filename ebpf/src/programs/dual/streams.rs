@@ -4,18 +4,21 @@ use aya_ebpf::bindings::{
     BPF_NOEXIST, BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_LISTEN_CB,
     BPF_TCP_LISTEN, bpf_sock, bpf_sock_ops,
 };
-use aya_ebpf::helpers::{
-    bpf_map_delete_elem, bpf_skc_to_tcp6_sock, bpf_sock_hash_update, bpf_sock_ops_cb_flags_set,
-};
+use aya_ebpf::btf_maps::Array;
+use aya_ebpf::helpers::{bpf_skc_to_tcp6_sock, bpf_sock_hash_update, bpf_sock_ops_cb_flags_set};
 use aya_ebpf::programs::SockOpsContext;
 use core::ffi::c_void;
 use core::ptr::read_volatile;
-use oci_bind_hook_ebpf::abi::UNKNOWN_BIT;
+use oci_bind_hook_ebpf::abi::{DUAL_COUNTS as COUNTS, UNKNOWN_BIT};
 use oci_bind_hook_ebpf::address::same6;
-use oci_bind_hook_ebpf::dual::{DualBind, Place};
+use oci_bind_hook_ebpf::dual::{DualBind, Place, bucket, one};
 
-use super::{DUAL, discount, enter, of};
+use super::{DUAL, add, delete, enter, of};
 use crate::programs::context::{byte, member};
+
+#[unsafe(link_section = ".maps")]
+#[unsafe(no_mangle)]
+static DUAL_COUNTS: Array<u64, { COUNTS as usize }> = Array::new();
 
 /// Where `sock.sk_shutdown`, a byte, is on this kernel, in bits from the start of
 /// the socket; set by the loader. Where that is not known there are no dual-stack
@@ -84,7 +87,11 @@ impl Socket {
         }
         #[expect(clippy::cast_possible_truncation, reason = "a port has 16 bits")]
         let port = field!(self.ops, local_port) as u16;
-        if enter(bind, port.to_be(), |place| self.update(place)) {
+        if enter(bind, port.to_be(), |place| self.update(place))
+            && let Some(count) = count(&bind.place)
+        {
+            add(count, one(bind.place.slot).cast_signed());
+            bind.is_counted = 1;
             self.ask_for_states();
         }
     }
@@ -95,15 +102,14 @@ impl Socket {
     pub fn leave(&self) {
         if let Some(bind) = self.bind()
             && bind.is_counted != 0
+            && let Some(count) = count(&bind.place)
         {
             if !self.is_closing() {
-                let map: *mut c_void = (&raw const DUAL).cast_mut().cast();
-                let mut place = bind.place;
-                let key: *const c_void = (&raw mut place).cast();
-                // SAFETY: the helper reads a key of the map's size.
-                let _ = unsafe { bpf_map_delete_elem(map, key) };
+                let place = bind.place;
+                delete(&place);
             }
-            discount(bind);
+            bind.is_counted = 0;
+            add(count, -one(bind.place.slot).cast_signed());
         }
     }
 
@@ -147,4 +153,10 @@ impl Socket {
         // SAFETY: the helper takes flags that the kernel defines.
         let _ = unsafe { bpf_sock_ops_cb_flags_set(self.ops, flags.cast_signed()) };
     }
+}
+
+/// The count of the servers at a place, and at those that share it.
+#[inline(always)]
+pub fn count(place: &Place) -> Option<*mut u64> {
+    DUAL_COUNTS.get_ptr_mut(bucket(place))
 }
