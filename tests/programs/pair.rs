@@ -31,7 +31,7 @@ pub fn trials(program: &'static Program) -> Vec<Trial> {
                     Binds::Any6Datagrams => {
                         // There is one for all pins.
                         host::private_bpffs()?;
-                        Some(Serve::start(&pair.hook)?)
+                        Some(pair.serve()?)
                     }
                     _ => None,
                 };
@@ -70,6 +70,11 @@ impl Pair {
             hook: tool::hook()?,
             dir,
         })
+    }
+
+    /// What UDP servers of both families take besides.
+    pub fn serve(&self) -> Result<Serve> {
+        Serve::start(&self.hook)
     }
 
     fn check(&self) -> Result<()> {

@@ -5,12 +5,12 @@ use std::net::IpAddr;
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
-use oci_bind_hook_tests::harness;
 use oci_bind_hook_tests::hook::{BOTH, NEIGHBOUR};
 use oci_bind_hook_tests::net::{CIP4, CIP6, Net, OTHER4, OTHER6, mapped};
-use oci_bind_hook_tests::reach;
+use oci_bind_hook_tests::{harness, host, reach};
 
 use crate::any6::SERVERS;
+use crate::any6_datagrams;
 use crate::pair::{Pair, explain};
 use crate::program::Program;
 use crate::server::Server;
@@ -26,10 +26,26 @@ pub fn trials() -> Vec<Trial> {
             Net::isolated(|net| check(program, *port, net))
         })
     };
-    SERVERS.iter().map(trial).collect()
+    let datagrams = |program: &'static Program| {
+        let name = format!("{}: two at one port, one comes again", program.name);
+        harness::trial(name, move || {
+            tool::require(program.needs)?;
+            program.binds.require(BOTH)?;
+            Net::isolated(|_| check_datagrams(program))
+        })
+    };
+    let streams = SERVERS.iter().map(trial);
+    streams
+        .chain(any6_datagrams::SERVERS.iter().map(datagrams))
+        .collect()
 }
 
 type End = fn(Server) -> Result<()>;
+
+const WAYS: [(&str, End); 2] = [
+    ("after SIGTERM", Server::end),
+    ("after SIGKILL", Server::kill),
+];
 
 fn check(program: &'static Program, port: u16, net: Net) -> Result<()> {
     let [one, two] = [BOTH, NEIGHBOUR].map(|policy| Pair::new(program, policy));
@@ -47,11 +63,7 @@ fn check(program: &'static Program, port: u16, net: Net) -> Result<()> {
         sockets == [mapped(CIP4), mapped(OTHER4)],
         "they listen at {sockets:?}"
     );
-    let ways: [(_, End); 2] = [
-        ("after SIGTERM", Server::end),
-        ("after SIGKILL", Server::kill),
-    ];
-    for (way, end) in ways {
+    for (way, end) in WAYS {
         end(server).context(way)?;
         reach::assert_refused(&own, port).context(way)?;
         // Who calls a server that is gone does not come to its neighbour.
@@ -62,6 +74,26 @@ fn check(program: &'static Program, port: u16, net: Net) -> Result<()> {
     neighbour.end()?;
     reach::assert_refused(&others, port)?;
     explain(&server, one.assert_reached(&server, &own))?;
+    server.end()
+}
+
+fn check_datagrams(program: &'static Program) -> Result<()> {
+    // There is one `serve` for all pins.
+    host::private_bpffs()?;
+    let [one, two] = [BOTH, NEIGHBOUR].map(|policy| Pair::new(program, policy));
+    let (one, two) = (one?, two?);
+    let _serve = one.serve()?;
+    let neighbour = two.start()?;
+    answer(&two, &neighbour, [OTHER4, OTHER6]).context("alone at the port")?;
+    let mut server = one.start()?;
+    for (way, end) in WAYS {
+        answer(&one, &server, [CIP4, CIP6]).context("side by side")?;
+        end(server).context(way)?;
+        answer(&two, &neighbour, [OTHER4, OTHER6]).context(way)?;
+        server = one.start()?;
+    }
+    answer(&one, &server, [CIP4, CIP6])?;
+    neighbour.end()?;
     server.end()
 }
 
