@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use oci_bind_hook_tests::agent::Agent;
 use oci_bind_hook_tests::bpf::{self, deny_errno};
 use oci_bind_hook_tests::cgroup::Cgroup;
-use oci_bind_hook_tests::counters::dropped;
+use oci_bind_hook_tests::counters::{await_dropped, dropped};
 use oci_bind_hook_tests::foreign::{BIND4, CONNECT4, EGRESS, Foreign, Member, Mode, SENDMSG4};
 use oci_bind_hook_tests::hook::{BOTH, Policy, V4, V6};
 use oci_bind_hook_tests::host;
@@ -107,9 +107,7 @@ fn last_bind(scene: &Scene) -> Result<()> {
     let name = server.local()?;
     ensure!(name.ip() == OTHER4, "the server is at {name}");
     Socket::new(UDP4)?.send(Some(name), b"ping")?;
-    let counts = dropped(&below.cgroup)?;
-    ensure!(counts == (0, 1), "one came in, dropped {counts:?}");
-    Ok(())
+    await_dropped(&below.cgroup, |counts| counts == (0, 1))
 }
 
 fn last_connect(scene: &Scene) -> Result<()> {

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use anyhow::{Result, ensure};
 use libc::{IPPROTO_IPV6, IPV6_MULTICAST_IF};
 use oci_bind_hook_tests::bpf::{self, ATTACH_TYPES, NAME_TYPES, PACKET_TYPES, SERVER_TYPES};
-use oci_bind_hook_tests::counters::dropped;
+use oci_bind_hook_tests::counters::{await_dropped, dropped};
 use oci_bind_hook_tests::hook::{BOTH, Policy, V4, V6};
 use oci_bind_hook_tests::net::{
     CIP4, CIP6, HOST4, HOST6, LOOP4, LOOP6, OTHER4, OTHER6, PEER4, PEER6, has_dual,
@@ -106,7 +106,7 @@ fn early(scene: &Scene) -> Result<()> {
     ensure!(sent == Err(Errno::PERM), "{sent:?}");
     // Nor does anything come in: the last one here is for a socket that may.
     peer.send(old)?;
-    ensure!(dropped(&scene.cgroup)? == (1, 1), "not one each way");
+    await_dropped(&scene.cgroup, |counts| counts == (1, 1))?;
     scene.hook.detach(&scene.cgroup)?;
     client.send(None, b"ping")?;
     ensure!(peer.receive()? == old, "another socket sent");
@@ -125,8 +125,7 @@ fn cut(scene: &Scene) -> Result<()> {
     let accepted = server.accept()?;
     scene.attach(V4.guarded())?;
     accepted.send(None, b"more")?;
-    let (_, ingress) = dropped(&scene.cgroup)?;
-    ensure!(ingress > 0, "the segment came in");
+    await_dropped(&scene.cgroup, |(_, ingress)| ingress > 0)?;
     scene.hook.detach(&scene.cgroup)?;
     // The peer sends it again.
     ensure!(client.receive_connected()? == b"more", "not all of it");
@@ -149,8 +148,7 @@ fn counted(scene: &Scene) -> Result<()> {
         server.send(Some(Peer::new(false, peer)?.address()), b"hello")?;
         let client = Socket::new(kind)?;
         client.send(Some(site.at(host, server.local()?.port())), b"ping")?;
-        let (_, after) = dropped(&scene.cgroup)?;
-        ensure!(after == before + 1, "1 in, counted {}", after - before);
+        await_dropped(&scene.cgroup, |(_, after)| after == before + 1)?;
     }
     Ok(())
 }

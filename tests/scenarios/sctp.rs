@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 
 use anyhow::{Context, Result, ensure};
-use oci_bind_hook_tests::counters::dropped;
+use oci_bind_hook_tests::counters::{await_dropped, dropped};
 use oci_bind_hook_tests::hook::BOTH;
 use oci_bind_hook_tests::net::{ANY4, ANY6, CIP4, CIP6, HOST4, HOST6, OTHER4, OTHER6};
 use oci_bind_hook_tests::socket::{Kind, Socket, TCP4, TCP6};
@@ -88,8 +88,8 @@ fn clients(scene: &Scene, family: Family) -> Result<()> {
         let (before, _) = dropped(&scene.cgroup)?;
         let client = client(bound)?;
         begin(&client, &site, family.host)?;
-        let (after, _) = dropped(&scene.cgroup)?;
-        ensure!(after > before, "bound to {bound:?}, nothing was dropped");
+        await_dropped(&scene.cgroup, |(after, _)| after > before)
+            .with_context(|| format!("bound to {bound:?}"))?;
         ensure!(!listener.has_input()?, "bound to {bound:?}, it arrived");
     }
     let before = dropped(&scene.cgroup)?;
@@ -131,8 +131,8 @@ fn servers(scene: &Scene, family: Family) -> Result<()> {
         let (_, before) = dropped(&scene.cgroup)?;
         let client = client()?;
         begin(&client, &site, family.other)?;
-        let (_, after) = dropped(&scene.cgroup)?;
-        ensure!(after > before, "at {at}: nothing was dropped");
+        await_dropped(&scene.cgroup, |(_, after)| after > before)
+            .with_context(|| format!("at {at}"))?;
         ensure!(!listener.has_input()?, "at {at}: it was reached");
     }
     // A server at the wildcard answers from an address of the kernel's choice:
@@ -141,8 +141,7 @@ fn servers(scene: &Scene, family: Family) -> Result<()> {
     let (before, _) = dropped(&scene.cgroup)?;
     let client = client()?;
     begin(&client, &site, family.own)?;
-    let (after, _) = dropped(&scene.cgroup)?;
-    ensure!(after > before, "no answer was dropped");
+    await_dropped(&scene.cgroup, |(after, _)| after > before).context("an answer")?;
     ensure!(!listener.has_input()?, "at the wildcard: it was reached");
     drop((listener, client));
 

@@ -347,17 +347,24 @@ pub fn words(map: BorrowedFd<'_>, count: u32) -> Result<Vec<u64>> {
     let mut words = Vec::new();
     for key in 0..count {
         let mut word = 0_u64;
-        let mut attr = ElementAttr {
-            map_fd: map.as_raw_fd().try_into()?,
-            padding: 0,
-            key: (&raw const key) as u64,
-            value: (&raw mut word) as u64,
-            flags: 0,
-        };
-        bpf(MAP_LOOKUP_ELEM, &mut attr).context("read from a map")?;
+        look_up(map, (&raw const key) as u64, (&raw mut word) as u64)?;
         words.push(word);
     }
     Ok(words)
+}
+
+/// Reads an element of a map; `key` and `value` are addresses of as many bytes as it
+/// has for them.
+pub(crate) fn look_up(map: BorrowedFd<'_>, key: u64, value: u64) -> Result<()> {
+    let mut attr = ElementAttr {
+        map_fd: map.as_raw_fd().try_into()?,
+        padding: 0,
+        key,
+        value,
+        flags: 0,
+    };
+    bpf(MAP_LOOKUP_ELEM, &mut attr).context("read from a map")?;
+    Ok(())
 }
 
 /// Opens a program or map that is pinned.

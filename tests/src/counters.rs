@@ -1,27 +1,17 @@
 //! What the programs have counted in a cgroup.
 
 use std::fs::{self, File};
-use std::os::fd::AsRawFd;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use oci_bind_hook_ebpf::abi::{Cause, Counters, Hook};
 
-use crate::bpf::{self, bpf};
+use crate::bpf;
 use crate::cgroup::Cgroup;
+use crate::harness::eventually;
 use crate::host;
-
-/// `BPF_MAP_LOOKUP_ELEM` of `enum bpf_cmd`.
-const MAP_LOOKUP_ELEM: i64 = 1;
-/// The members for `BPF_MAP_LOOKUP_ELEM` of `union bpf_attr`.
-#[repr(C)]
-struct ElementAttr {
-    map: u32,
-    padding: u32,
-    key: u64,
-    value: u64,
-    flags: u64,
-}
 
 /// How many packets the guard has dropped on their way out of, and into, the
 /// cgroup's sockets.
@@ -32,6 +22,18 @@ pub fn dropped(cgroup: &Cgroup) -> Result<(u64, u64)> {
         copies.iter().map(of).sum()
     };
     Ok((sum(Hook::Egress), sum(Hook::Ingress)))
+}
+
+/// Waits until the guard has dropped what is expected, as [`dropped`] counts. A busy
+/// kernel lets packets to its own addresses come in a moment later (ksoftirqd).
+pub fn await_dropped(cgroup: &Cgroup, is_expected: impl Fn((u64, u64)) -> bool) -> Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    eventually(PATIENCE, || {
+        let counts = dropped(cgroup)?;
+        Ok(is_expected(counts)
+            .then_some(())
+            .ok_or_else(|| format!("dropped {counts:?} out and in")))
+    })
 }
 
 /// How many calls were refused for this cause.
@@ -48,16 +50,14 @@ fn read(cgroup: &Cgroup) -> Result<Vec<Counters>> {
 
     let key = File::open(cgroup.path())?.metadata()?.ino();
     let mut copies = vec![Counters::default(); possible_cpus()?];
-    let mut attr = ElementAttr {
-        map: map.as_raw_fd().try_into()?,
-        padding: 0,
-        key: &raw const key as u64,
-        value: copies.as_mut_ptr() as u64,
-        flags: 0,
-    };
     // The size of a copy is a multiple of eight already, to which the kernel
     // rounds it up.
-    bpf(MAP_LOOKUP_ELEM, &mut attr).context("read the counters")?;
+    bpf::look_up(
+        map.as_fd(),
+        &raw const key as u64,
+        copies.as_mut_ptr() as u64,
+    )
+    .context("read the counters")?;
     Ok(copies)
 }
 
