@@ -74,8 +74,8 @@ pub fn report(socket: *mut bpf_sock) {
     let port = (port as u16).to_be();
     bind.place.port = port;
     bind.is_waiting = 1;
-    // Without room there are others to be read, and with them this one is
-    // entered too.
+    // Without room there are others to be read: with those of its network
+    // namespace it is entered too.
     #[expect(clippy::cast_possible_truncation, reason = "the upper half")]
     let process = (bpf_get_current_pid_tgid() >> 32) as u32;
     let _ = DUAL_REPORTS.output(process, 0);
@@ -168,8 +168,8 @@ fn settle(bind: &mut DualBind) {
     } else if let Some(seen) = seen(&place) {
         // SAFETY: a word of a map's value.
         let before = unsafe { read_volatile(seen) };
-        // SAFETY: as above. Another may be written meanwhile for an older kernel's
-        // second iteration: the next server writes it again.
+        // SAFETY: as above. Nobody else writes it: one process reads from the
+        // iterator, one socket after the other.
         unsafe { write_volatile(seen, before | one(place.slot)) };
     }
 }
