@@ -6,19 +6,19 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd as _;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use oci_bind_hook_ebpf::dual::{Place, bucket};
 use oci_bind_hook_tests::agent::Agent;
+use oci_bind_hook_tests::bench::in_namespace;
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::hook::{BOTH, Hook};
-use oci_bind_hook_tests::net::{CIP4, CIP6, HOST6, has_dual};
+use oci_bind_hook_tests::net::{CIP4, CIP6, HOST6, has_dual, ip};
 use oci_bind_hook_tests::results::Results;
 use oci_bind_hook_tests::serve::Serve;
 use oci_bind_hook_tests::socket::{Kind, Socket, TCP6, UDP6, first_ready};
-use oci_bind_hook_tests::{harness, host, process, sys};
+use oci_bind_hook_tests::{harness, host, sys};
 
 const BATCHES: usize = 300;
 const CONNECTIONS: u32 = 100;
@@ -48,11 +48,8 @@ struct Site {
 impl Site {
     /// With a policy on the container, or without one.
     fn new(is_steered: bool) -> Result<Self> {
-        let make = || {
-            sys::unshare_net().context("unshare the network namespace")?;
-            let ip = &mut Command::new("ip");
-            let output = process::run(ip.args(["-batch", "-"]), ADDRESSES.as_bytes())?;
-            ensure!(output.status.success(), "ip: {}", output.stderr);
+        in_namespace(|| {
+            ip(&["-batch", "-"], ADDRESSES)?;
             let cgroups = [Cgroup::new()?, Cgroup::new()?];
             if is_steered {
                 Hook::new()?.attach(&cgroups[1], BOTH)?;
@@ -62,8 +59,7 @@ impl Site {
                 container: Agent::new(&cgroups[1])?,
                 _cgroups: cgroups,
             })
-        };
-        std::thread::scope(|scope| scope.spawn(make).join().ok().context("a site panicked")?)
+        })
     }
 
     /// A server to be called at `address`: one of the host there, or else one of

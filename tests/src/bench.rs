@@ -12,7 +12,23 @@ use crate::bpf::full_types;
 use crate::cgroup::Cgroup;
 use crate::container::Container;
 use crate::foreign::{Foreign, Mode};
-use crate::hook::Policy;
+use crate::hook::{BOTH, Policy};
+use crate::sys;
+
+/// What a container has that asks for both addresses and nothing else.
+pub const DEFAULTS: Policy = BOTH.loopback("auto").guarded();
+
+/// Does it on a thread with a network namespace of its own.
+pub fn in_namespace<T: Send>(make: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    std::thread::scope(|scope| {
+        let entered = || {
+            sys::unshare_net().context("unshare the network namespace")?;
+            make()
+        };
+        let made = scope.spawn(entered).join();
+        made.ok().context("a thread panicked")?
+    })
+}
 
 /// A cgroup with programs of somebody else. Where no cgroup has any, the kernel
 /// patches its own code at the first attachment, which a host with containers

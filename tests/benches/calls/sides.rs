@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
+use oci_bind_hook_tests::bench::DEFAULTS;
 use oci_bind_hook_tests::bpf::ATTACH_TYPES;
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::foreign::{BIND4, Foreign, Member, Mode};
@@ -16,7 +17,8 @@ use tempfile::TempDir;
 use crate::table::Call;
 
 const PRELOAD: &str = include_str!("preload.c");
-const DEFAULTS: &str = "defaults";
+/// The name of the side that has targets.
+const TARGETS: &str = "defaults";
 
 const POLICIES: [(&str, Policy); 7] = [
     ("all off", BOTH),
@@ -25,7 +27,7 @@ const POLICIES: [(&str, Policy); 7] = [
     ("guard", BOTH.guarded()),
     ("ports", BOTH.ports("8:8008,9:9009/tcp")),
     ("exempt", BOTH.exempt("67/udp,5353")),
-    (DEFAULTS, BOTH.loopback("auto").guarded()),
+    (TARGETS, DEFAULTS),
 ];
 
 /// A process that makes calls.
@@ -69,7 +71,7 @@ impl Side {
 
     /// Whether the targets are about it.
     pub fn has_targets(&self) -> bool {
-        self.name == DEFAULTS
+        self.name == TARGETS
     }
 
     /// How many nanoseconds one call of a batch takes.

@@ -7,9 +7,10 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
+use oci_bind_hook_tests::bench::DEFAULTS;
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::container::{annotations, fresh_id};
-use oci_bind_hook_tests::hook::{BOTH, Hook};
+use oci_bind_hook_tests::hook::Hook;
 use oci_bind_hook_tests::host;
 use oci_bind_hook_tests::results::{Results, Target};
 use rustix::mount::{MountFlags, mount};
@@ -91,7 +92,7 @@ fn bundle(parent: &str, hooks: Value) -> Result<TempDir> {
     let namespaces = spec["linux"]["namespaces"].as_array_mut();
     let namespaces = namespaces.context("the specification has no namespaces")?;
     namespaces.retain(|one| one["type"] != "network" && one["type"] != "cgroup");
-    let pairs = annotations(BOTH.loopback("auto").guarded());
+    let pairs = annotations(DEFAULTS);
     let pairs = pairs.into_iter().map(|(key, value)| (key, json!(value)));
     spec["annotations"] = Value::Object(pairs.collect::<Map<_, _>>());
     spec["hooks"] = json!({ "createRuntime": hooks });

@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result};
 use oci_bind_hook_tests::agent::Agent;
+use oci_bind_hook_tests::bench::in_namespace;
 use oci_bind_hook_tests::bpf::PACKET_TYPES;
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::foreign::{Foreign, Mode};
 use oci_bind_hook_tests::hook::{Hook, Policy};
 use oci_bind_hook_tests::net::{CIP4, PEER4, ip};
 use oci_bind_hook_tests::socket::{Kind, Socket};
-use oci_bind_hook_tests::sys;
 
 /// Which way packets take.
 #[derive(Clone, Copy, Debug)]
@@ -118,16 +118,4 @@ impl Site {
         other.connect(one.local()?)?;
         Ok([one, other])
     }
-}
-
-/// Does it on a thread with a network namespace of its own.
-fn in_namespace<T: Send>(make: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-    std::thread::scope(|scope| {
-        let entered = || {
-            sys::unshare_net().context("unshare the network namespace")?;
-            make()
-        };
-        let made = scope.spawn(entered).join();
-        made.ok().context("a thread panicked")?
-    })
 }

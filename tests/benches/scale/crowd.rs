@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use oci_bind_hook_tests::agent::Agent;
-use oci_bind_hook_tests::bench::{empty_process, milliseconds, state};
+use oci_bind_hook_tests::bench::{DEFAULTS, empty_process, milliseconds, state};
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::container::Container;
 use oci_bind_hook_tests::hook::Hook;
@@ -15,7 +15,7 @@ use oci_bind_hook_tests::net::{ANY4, CIP4, Net};
 use oci_bind_hook_tests::results::{Results, Target, at_percent};
 use oci_bind_hook_tests::socket::{TCP4, at};
 
-use crate::{DEFAULTS, memory};
+use crate::memory;
 
 const CROWD: usize = 1_000;
 /// How many of them are attached between two looks at the memory.

@@ -4,13 +4,13 @@
 use std::fs::File;
 
 use anyhow::Result;
-use oci_bind_hook_tests::bench::{empty_process, milliseconds};
+use oci_bind_hook_tests::bench::{DEFAULTS, empty_process, milliseconds};
 use oci_bind_hook_tests::bpf;
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::hook::Hook;
 use oci_bind_hook_tests::results::{Results, Target};
 
-use crate::{DEFAULTS, memory};
+use crate::memory;
 
 const CYCLES: u32 = 10_000;
 /// How many at each end are set against each other.

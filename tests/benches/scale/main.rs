@@ -9,13 +9,9 @@ mod rush;
 
 use anyhow::Result;
 use oci_bind_hook_tests::bench::{one_processor, resident};
-use oci_bind_hook_tests::hook::{BOTH, Policy};
 use oci_bind_hook_tests::host;
 use oci_bind_hook_tests::net::Net;
 use oci_bind_hook_tests::results::Results;
-
-/// What a container has that asks for both addresses and nothing else.
-const DEFAULTS: Policy = BOTH.loopback("auto").guarded();
 
 fn main() -> Result<()> {
     host::set_up()?;

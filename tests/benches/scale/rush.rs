@@ -6,12 +6,10 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
-use oci_bind_hook_tests::bench::{empty_process, state};
+use oci_bind_hook_tests::bench::{DEFAULTS, empty_process, state};
 use oci_bind_hook_tests::container::Container;
 use oci_bind_hook_tests::hook::Hook;
 use oci_bind_hook_tests::results::{Results, at_percent};
-
-use crate::DEFAULTS;
 
 const ROUNDS: usize = 10;
 const AT_ONCE: usize = 50;
