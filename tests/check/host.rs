@@ -12,7 +12,7 @@ use oci_bind_hook_tests::container::Container;
 use oci_bind_hook_tests::foreign::EGRESS;
 use oci_bind_hook_tests::harness::skip;
 use oci_bind_hook_tests::hook::V4;
-use oci_bind_hook_tests::net::{CIP4, OTHER6, has_dual};
+use oci_bind_hook_tests::net::{CIP4, OTHER6, require_dual};
 use oci_bind_hook_tests::serve::Serve;
 use oci_bind_hook_tests::{bpf, host, process};
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
@@ -224,9 +224,7 @@ fn serve() -> Vec<Trial> {
             &["does not run"],
         ),
         trial("serve: it runs", |place| {
-            if !has_dual() {
-                return Err(skip("there is none before Linux 5.15"));
-            }
+            require_dual()?;
             let _serve = Serve::start(&place.hook)?;
             place.check(&[])?.line("ok", SUBJECT, &["runs: "]).map(drop)
         }),

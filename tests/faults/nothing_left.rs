@@ -31,13 +31,13 @@ impl Before {
         harness::eventually(PATIENCE, || {
             let dying = self.scope.dying()?;
             let new = self.new_ids()?;
-            if dying == 0 && new.iter().all(BTreeSet::is_empty) {
-                return Ok(Ok(()));
-            }
+            let is_right = dying == 0 && new.iter().all(BTreeSet::is_empty);
             let [programs, maps, links] = new;
-            Ok(Err(format!(
-                "still there: {dying} removed cgroups, programs {programs:?}, maps {maps:?}, links {links:?}"
-            )))
+            harness::attempted(is_right, || {
+                format!(
+                    "still there: {dying} removed cgroups, programs {programs:?}, maps {maps:?}, links {links:?}"
+                )
+            })
         })
     }
 

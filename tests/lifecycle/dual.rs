@@ -13,7 +13,7 @@ use oci_bind_hook_tests::bpf::{self, SK_LOOKUP};
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::foreign::Foreign;
 use oci_bind_hook_tests::hook::{BOTH, Hook, NEIGHBOUR, V4, V6};
-use oci_bind_hook_tests::net::{ANY6, CIP4, CIP6, Net, has_dual};
+use oci_bind_hook_tests::net::{ANY6, CIP4, CIP6, Net, require_dual};
 use oci_bind_hook_tests::reach;
 use oci_bind_hook_tests::socket::{TCP6, at};
 use oci_bind_hook_tests::syslog::{Daemon, ONE_FAMILY};
@@ -37,9 +37,7 @@ pub fn trials() -> Vec<Trial> {
     tests
         .map(|(name, test)| {
             harness::unpinned(format!("dual-stack: {name}"), move |hook| {
-                if !has_dual() {
-                    return Err(harness::skip("there is none before Linux 5.14"));
-                }
+                require_dual()?;
                 test(hook)
             })
         })

@@ -9,8 +9,9 @@ use libtest_mimic::Trial;
 use oci_bind_hook_ebpf::abi::DUAL_COUNTS;
 use oci_bind_hook_ebpf::dual::one;
 use oci_bind_hook_tests::container::Container;
+use oci_bind_hook_tests::harness::attempted;
 use oci_bind_hook_tests::hook::{BOTH, Hook, NEIGHBOUR};
-use oci_bind_hook_tests::net::{ANY6, CIP4, CIP6, OTHER4, OTHER6, has_dual};
+use oci_bind_hook_tests::net::{ANY6, CIP4, CIP6, OTHER4, OTHER6, require_dual};
 use oci_bind_hook_tests::reach;
 use oci_bind_hook_tests::serve::Serve;
 use oci_bind_hook_tests::socket::{TCP6, UDP6, at};
@@ -36,9 +37,7 @@ pub fn trials() -> Vec<Trial> {
     tests
         .map(|(name, test)| {
             harness::unpinned(format!("serve: {name}"), move |hook| {
-                if !has_dual() {
-                    return Err(harness::skip("there is none before Linux 5.15"));
-                }
+                require_dual()?;
                 test(hook)
             })
         })
@@ -98,9 +97,7 @@ fn counts(hook: &Hook) -> Result<()> {
     // The kernel closes a socket that was handed over when it has time.
     harness::eventually(PATIENCE, || {
         let left = counted()?;
-        Ok((left == 0)
-            .then_some(())
-            .ok_or_else(|| format!("{left:x} is left")))
+        attempted(left == 0, || format!("{left:x} is left"))
     })
 }
 
@@ -111,8 +108,6 @@ fn assert_served(container: &Container, expected: &[std::net::IpAddr]) -> Result
         let server = container.init.socket(UDP6)?;
         server.bind(at(ANY6, PORT, 0))?;
         let places = reach::answered(&server)?;
-        Ok((places == expected)
-            .then_some(())
-            .ok_or_else(|| format!("it answers at {places:?}")))
+        attempted(places == expected, || format!("it answers at {places:?}"))
     })
 }

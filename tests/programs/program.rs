@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 
 use anyhow::Result;
-use oci_bind_hook_tests::harness::skip;
 use oci_bind_hook_tests::hook::Policy;
-use oci_bind_hook_tests::net::{CIP4, CIP6, HOST4, HOST6, LOOP4, LOOP6, OTHER4, OTHER6, has_dual};
+use oci_bind_hook_tests::net::{
+    CIP4, CIP6, HOST4, HOST6, LOOP4, LOOP6, OTHER4, OTHER6, require_dual,
+};
 
 use crate::tool::Tool;
 
@@ -97,10 +98,8 @@ pub struct Call {
 impl Binds {
     /// Skips the trial if no such server answers at both addresses of `policy`.
     pub fn require(self, policy: Policy) -> Result<()> {
-        if self.is_dual() && policy.ipv4.is_some() && policy.ipv6.is_some() && !has_dual() {
-            return Err(skip(
-                "before Linux 5.14 a server at :: answers at the IPv6 address alone",
-            ));
+        if self.is_dual() && policy.ipv4.is_some() && policy.ipv6.is_some() {
+            require_dual()?;
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::hook::{BOTH, NEIGHBOUR, Policy};
 use oci_bind_hook_tests::net::{ANY4, ANY6, CIP4, CIP6, OTHER4, mapped};
 use oci_bind_hook_tests::reach::{answered, assert_refused};
-use oci_bind_hook_tests::socket::{TCP4, TCP6, at};
+use oci_bind_hook_tests::socket::{Kind, Socket, TCP4, TCP6, at};
 use rustix::io::Errno;
 use rustix::net::{Shutdown, shutdown};
 
@@ -45,8 +45,17 @@ fn pause(scene: &Scene) -> Result<()> {
     assert_shared(&[&one]).context("the second is shut down")
 }
 
-/// As on a host without policies, where all of these are at wildcards.
 fn conflicts(scene: &Scene) -> Result<()> {
+    refuse(scene, [TCP6, TCP4], |server, _| Ok(server.listen()?))
+}
+
+/// As on a host without policies, where all of these are at wildcards. `ready`
+/// follows the first bind, and is told whether that made a server of both families.
+pub fn refuse(
+    scene: &Scene,
+    [six, four]: [Kind; 2],
+    ready: impl Fn(&Socket, bool) -> Result<()>,
+) -> Result<()> {
     scene.attach(BOTH)?;
     let in_use = |own: bool| {
         Err(if own {
@@ -55,21 +64,21 @@ fn conflicts(scene: &Scene) -> Result<()> {
             Errno::ADDRINUSE
         })
     };
-    let only6 = TCP6.v6only();
+    let only6 = six.v6only();
     // First, second, what the second comes to, and whether it is our program
     // that refuses it.
     for ((first, one), (second, two), expected) in [
-        ((TCP6, ANY6), (only6, ANY6), in_use(true)),
-        ((only6, ANY6), (TCP6, ANY6), in_use(true)),
-        ((TCP6, ANY6), (TCP6, CIP6), in_use(true)),
-        ((TCP6, ANY6), (TCP4, ANY4), in_use(false)),
-        ((TCP4, ANY4), (TCP6, ANY6), in_use(false)),
-        ((TCP6, ANY6), (TCP6, ANY6), in_use(false)),
-        ((TCP4, ANY4), (only6, ANY6), Ok(())),
+        ((six, ANY6), (only6, ANY6), in_use(true)),
+        ((only6, ANY6), (six, ANY6), in_use(true)),
+        ((six, ANY6), (six, CIP6), in_use(true)),
+        ((six, ANY6), (four, ANY4), in_use(false)),
+        ((four, ANY4), (six, ANY6), in_use(false)),
+        ((six, ANY6), (six, ANY6), in_use(false)),
+        ((four, ANY4), (only6, ANY6), Ok(())),
     ] {
         let server = scene.agent.socket(first)?;
         server.bind(at(one, PORT, 0))?;
-        server.listen()?;
+        ready(&server, (first, one) == (six, ANY6))?;
         let outcome = scene.agent.socket(second)?.bind(at(two, PORT, 0));
         ensure!(
             outcome == expected,

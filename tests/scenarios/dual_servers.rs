@@ -11,7 +11,7 @@ use oci_bind_hook_tests::harness::skip;
 use oci_bind_hook_tests::hook::{BOTH, NEIGHBOUR};
 use oci_bind_hook_tests::host;
 use oci_bind_hook_tests::net::{
-    ANY6, CIP4, CIP6, HOST4, HOST6, Net, OTHER4, OTHER6, has_dual, mapped,
+    ANY6, CIP4, CIP6, HOST4, HOST6, Net, OTHER4, OTHER6, mapped, require_dual,
 };
 use oci_bind_hook_tests::reach::{self, answered, assert_refused};
 use oci_bind_hook_tests::socket::{Kind, Socket, TCP6, at, first_ready};
@@ -41,11 +41,7 @@ pub fn rows() -> Vec<Row> {
 /// A trial of this row, where there are such servers.
 pub fn trial(what: &str, test: impl FnOnce(&Scene) -> Result<()> + Send + 'static) -> Row {
     Scene::row("B10", what, move |scene| {
-        if !has_dual() {
-            return Err(skip(
-                "before Linux 5.14 it answers at the IPv6 address alone",
-            ));
-        }
+        require_dual()?;
         test(scene)
     })
 }

@@ -13,6 +13,7 @@ mod counted;
 mod dual;
 mod dual_changes;
 mod dual_datagrams;
+mod dual_datagrams_changes;
 mod dual_servers;
 mod foreign;
 mod guard;
@@ -50,6 +51,7 @@ const TABLES: &[fn() -> Vec<Row>] = &[
     dual_servers::rows,
     dual_changes::rows,
     dual_datagrams::rows,
+    dual_datagrams_changes::rows,
     bind_options::rows,
     neighbours::rows,
     connect::rows,

@@ -10,7 +10,7 @@ use oci_bind_hook_ebpf::abi::{Cause, Counters, Hook};
 
 use crate::bpf;
 use crate::cgroup::Cgroup;
-use crate::harness::eventually;
+use crate::harness::{attempted, eventually};
 use crate::host;
 
 /// How many packets the guard has dropped on their way out of, and into, the
@@ -30,9 +30,9 @@ pub fn await_dropped(cgroup: &Cgroup, is_expected: impl Fn((u64, u64)) -> bool) 
     const PATIENCE: Duration = Duration::from_secs(10);
     eventually(PATIENCE, || {
         let counts = dropped(cgroup)?;
-        Ok(is_expected(counts)
-            .then_some(())
-            .ok_or_else(|| format!("dropped {counts:?} out and in")))
+        attempted(is_expected(counts), || {
+            format!("dropped {counts:?} out and in")
+        })
     })
 }
 

@@ -73,13 +73,18 @@ pub fn unpinned(
     })
 }
 
-/// Tries again until it is true, for what the kernel does when it has time and
-/// tells nobody of: to free programs, links and cgroups. `attempt` says what is
-/// still wrong.
-pub fn eventually(
-    patience: Duration,
-    mut attempt: impl FnMut() -> Result<std::result::Result<(), String>>,
-) -> Result<()> {
+/// Nothing, or what is still wrong.
+pub type Attempt = Result<std::result::Result<(), String>>;
+
+/// What an attempt comes to that has looked whether something is right.
+pub fn attempted(is_right: bool, wrong: impl FnOnce() -> String) -> Attempt {
+    Ok(if is_right { Ok(()) } else { Err(wrong()) })
+}
+
+/// Tries again until it is true, for what others do when they have time and tell
+/// nobody of: the kernel, that frees programs, links and cgroups, and `serve`, that
+/// enters a socket. `attempt` says what is still wrong.
+pub fn eventually(patience: Duration, mut attempt: impl FnMut() -> Attempt) -> Result<()> {
     const MOMENT: Duration = Duration::from_millis(20);
     let deadline = Instant::now() + patience;
     loop {

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::harness::skip;
 use crate::process::{self, Output};
 use crate::routes::Routes;
 use crate::socket::{Socket, UDP4};
@@ -229,6 +230,16 @@ pub fn has_dual() -> bool {
         );
         asked.is_ok()
     })
+}
+
+/// Skips the trial where there is no such server.
+pub fn require_dual() -> Result<()> {
+    if has_dual() {
+        return Ok(());
+    }
+    Err(skip(
+        "before Linux 5.14 a server at :: answers at the IPv6 address alone",
+    ))
 }
 
 /// Runs `ip` in the namespace of the calling thread.
