@@ -27,6 +27,7 @@ const ECHO: Program = Program {
     answer: ".asked",
     seen: &["{} "],
     own: None,
+    ready: None,
 };
 
 /// All of them.

@@ -41,6 +41,7 @@ pub const NGINX_80: Program = Program {
     answer: " asked",
     seen: &["{} asked"],
     own: Some("asked {}\n"),
+    ready: None,
 };
 
 /// The server of its standard library, on 0.0.0.0.
@@ -57,6 +58,7 @@ pub const PYTHON_8080: Program = Program {
     answer: "Directory listing",
     seen: &["{} - - ["],
     own: None,
+    ready: None,
 };
 
 /// All of them.

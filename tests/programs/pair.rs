@@ -178,7 +178,8 @@ impl Pair {
             let by_pattern = |&pattern: &&str| named(&text, pattern, &PROBED);
             let mut seen: Vec<_> = self.program.seen.iter().map(by_pattern).collect();
             let own = self.program.own.as_ref().map(by_pattern);
-            let is_complete = seen.iter().chain(&own).all(|found| !found.is_empty());
+            let is_complete = seen.iter().chain(&own).all(|found| !found.is_empty())
+                && self.program.ready.is_none_or(|ready| text.contains(ready));
             seen.dedup();
             Ok(is_complete.then(|| (seen.concat(), own)))
         });

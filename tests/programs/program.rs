@@ -39,6 +39,9 @@ pub struct Program {
     pub seen: &'static [&'static str],
     /// How they tell the address at which the server was called, `{}`, if they do.
     pub own: Option<&'static str>,
+    /// What its log says once more when it is ready for the next client, of one
+    /// that takes them one by one and refuses others meanwhile.
+    pub ready: Option<&'static str>,
 }
 
 /// Where a server listens by itself.

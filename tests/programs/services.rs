@@ -21,6 +21,8 @@ const IPERF_SEEN: &[&str] = &[
     " port 5201 connected to {} port ",
 ];
 const IPERF_OWN: Option<&str> = Some("local {} port 5201 connected to ");
+/// It closes its listening socket for each client.
+const IPERF_READY: Option<&str> = Some("Server listening on ");
 /// Server and client in one.
 pub const SOCAT: &[Tool] = &[("socat", "socat")];
 
@@ -53,6 +55,7 @@ pub const PROGRAMS: &[Program] = &[
         answer: " addr=",
         seen: &[" addr={}:"],
         own: Some(" laddr={}:"),
+        ready: None,
     },
     Program {
         name: "redis, --bind 0.0.0.0",
@@ -75,6 +78,7 @@ pub const PROGRAMS: &[Program] = &[
         answer: " addr=",
         seen: &[" addr={}:"],
         own: Some(" laddr={}:"),
+        ready: None,
     },
     Program {
         name: "redis, --bind * -::*",
@@ -89,6 +93,7 @@ pub const PROGRAMS: &[Program] = &[
         answer: " addr=",
         seen: &[" addr={}:"],
         own: Some(" laddr={}:"),
+        ready: None,
     },
     Program {
         name: "dnsmasq",
@@ -117,6 +122,7 @@ pub const PROGRAMS: &[Program] = &[
         answer: "192.0.2.99\n",
         seen: &["query[A] x.test from {}\n"],
         own: None,
+        ready: None,
     },
     Program {
         name: "iperf3",
@@ -132,6 +138,7 @@ pub const PROGRAMS: &[Program] = &[
         answer: "iperf Done.",
         seen: IPERF_SEEN,
         own: IPERF_OWN,
+        ready: IPERF_READY,
     },
     Program {
         name: "iperf3 over TCP",
@@ -146,6 +153,7 @@ pub const PROGRAMS: &[Program] = &[
         answer: "iperf Done.",
         seen: IPERF_SEEN,
         own: IPERF_OWN,
+        ready: IPERF_READY,
     },
     Program {
         name: "socat over TCP",
@@ -165,6 +173,7 @@ pub const PROGRAMS: &[Program] = &[
         answer: " asked",
         seen: &["{} asked"],
         own: Some("asked {}\n"),
+        ready: None,
     },
     Program {
         name: "socat over UDP",
@@ -190,6 +199,7 @@ pub const PROGRAMS: &[Program] = &[
         answer: ".asked",
         seen: &["{} "],
         own: None,
+        ready: None,
     },
     Program {
         name: "ssh",
@@ -251,5 +261,6 @@ pub const PROGRAMS: &[Program] = &[
         answer: " asked",
         seen: &["{} asked"],
         own: Some("asked {}\n"),
+        ready: None,
     },
 ];
