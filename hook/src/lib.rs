@@ -31,6 +31,7 @@ mod serve;
 pub mod state;
 pub mod status;
 pub mod trust;
+mod verify;
 
 use clap::Parser as _;
 use std::process::ExitCode;

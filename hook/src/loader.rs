@@ -2,9 +2,9 @@
 //! slow step, taken by the first container after boot.
 
 use anyhow::{Context as _, Result, bail, ensure};
-use aya::programs::{Iter, Program, ProgramError, ProgramType};
+use aya::programs::{Program, ProgramType};
 use aya::sys::{BpfHelper, is_helper_supported};
-use aya::{Btf, Ebpf, EbpfLoader, include_bytes_aligned};
+use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use oci_bind_hook_ebpf::abi::{
     COUNTERS_MAP, DUAL_COUNTS_MAP, DUAL_KEEPER_MAP, DUAL_MAP, DUAL_REPORTS_MAP, DUAL_SEEN_MAP,
     HAS_SET_RETVAL, MPTCP_BIT, NAMESPACE, POLICY_MAP, SHUTDOWN_BIT, UNKNOWN_BIT, V6ONLY_BIT,
@@ -21,6 +21,7 @@ use crate::privileges::REMEDY;
 use crate::programs::{
     COLLECT, COUNTERS_PIN, DUAL_PIN, KEEPER_PIN, POLICY_PIN, PROGRAMS, REPORTS_PIN, VERSION,
 };
+use crate::verify::{STEER, verify, verify_all};
 
 /// The maps of dual-stack servers, each with the name of its pin.
 const DUAL_PINS: [(&str, &str); 3] = [
@@ -75,13 +76,14 @@ pub fn load(directory: &Path) -> Result<()> {
 /// If the kernel refuses a map.
 pub fn load_each() -> Result<Vec<(&'static str, Result<()>)>> {
     let _limit = LockedMemory::unlimited();
-    let mut ebpf = open()?;
+    let mut loaded = verify_all(&mut open()?);
     Ok(PROGRAMS
         .iter()
         .map(|program| {
+            let result = loaded.remove(program.name);
             (
                 program.name,
-                load_program(&mut ebpf, program.name).map(drop),
+                result.unwrap_or_else(|| missing(program.name)),
             )
         })
         .collect())
@@ -109,8 +111,9 @@ pub fn load_steer(pins: &Path, namespace: u64) -> Result<OwnedFd> {
         .override_global(NAMESPACE, &namespace, true)
         .load(OBJECT)
         .context("load the eBPF object")?;
-    let program = load_program(&mut ebpf, "steer")?;
-    let fd = program.fd().context("load program steer")?;
+    let steer = program(&mut ebpf, STEER)?;
+    verify(STEER, steer)?;
+    let fd = steer.fd().context("load program steer")?;
     Ok(fd.as_fd().try_clone_to_owned()?)
 }
 
@@ -130,27 +133,12 @@ fn open() -> Result<Ebpf> {
         .context("load the eBPF object: needs Linux 5.10 or later, CAP_BPF and CAP_NET_ADMIN")
 }
 
-fn load_program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program> {
-    let program = ebpf
-        .program_mut(name)
-        .with_context(|| format!("the eBPF object has no program {name}"))?;
-    match program {
-        Program::CgroupSockAddr(program) => program.load(),
-        Program::CgroupSkb(program) => program.load(),
-        Program::SockOps(program) => program.load(),
-        Program::SkLookup(program) => program.load(),
-        Program::CgroupSock(program) => program.load(),
-        Program::CgroupSockopt(program) => program.load(),
-        _ => bail!("program {name} of the eBPF object is of an unknown type"),
-    }
-    .map_err(explain)
-    .with_context(|| {
-        format!(
-            "load program {name} into the kernel: needs Linux 5.10 or later, \
-             CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"
-        )
-    })?;
-    Ok(program)
+fn missing<T>(name: &str) -> Result<T> {
+    bail!("the eBPF object has no program {name}")
+}
+
+fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program> {
+    ebpf.program_mut(name).map_or_else(|| missing(name), Ok)
 }
 
 /// Loads each program and pins it, and the maps, in a new directory.
@@ -160,15 +148,15 @@ fn pin_all(ebpf: &mut Ebpf, directory: &Path) -> Result<()> {
         .mode(0o700)
         .create(directory)
         .with_context(|| format!("make {}", directory.display()))?;
-    for program in PROGRAMS {
-        let name = program.name;
-        let pin = directory.join(name);
-        load_program(ebpf, name)?
-            .pin(&pin)
-            .with_context(|| format!("pin program {name} at {}", pin.display()))?;
+    let mut loaded = verify_all(ebpf);
+    for name in PROGRAMS.map(|program| program.name) {
+        loaded.remove(name).unwrap_or_else(|| missing(name))?;
+        pin_program(ebpf, name, directory)?;
     }
-    if let Err(error) = load_collect(ebpf, &directory.join(COLLECT)) {
-        log::debug!("no UDP server can answer at both addresses: {error:#}");
+    // What enters UDP servers into the map: not every kernel has it.
+    match loaded.remove(COLLECT).unwrap_or_else(|| missing(COLLECT)) {
+        Ok(()) => pin_program(ebpf, COLLECT, directory)?,
+        Err(error) => log::debug!("no UDP server can answer at both addresses: {error:#}"),
     }
     let maps = [
         (POLICY_MAP, POLICY_PIN),
@@ -187,50 +175,11 @@ fn pin_all(ebpf: &mut Ebpf, directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Loads and pins the iterator that enters UDP servers into the map.
-///
-/// # Errors
-///
-/// If the kernel has no type information, or no such iterator.
-fn load_collect(ebpf: &mut Ebpf, pin: &Path) -> Result<()> {
-    let types = Btf::from_sys_fs().context("read the kernel's type information")?;
-    let program: &mut Iter = ebpf
-        .program_mut(COLLECT)
-        .with_context(|| format!("the eBPF object has no program {COLLECT}"))?
-        .try_into()?;
-    program
-        .load("udp", &types)
-        .map_err(explain)
-        .with_context(|| format!("load program {COLLECT} into the kernel"))?;
-    program
-        .pin(pin)
-        .with_context(|| format!("pin program {COLLECT} at {}", pin.display()))
-}
-
-/// The error of a load with the verifier's complaint alone: the last lines of
-/// its log before the statistics.
-fn explain(error: ProgramError) -> anyhow::Error {
-    let ProgramError::LoadError {
-        io_error,
-        verifier_log,
-    } = error
-    else {
-        return error.into();
-    };
-    let log = verifier_log.to_string();
-    let mut complaint: Vec<_> = log
-        .lines()
-        .filter(|line| !line.is_empty())
-        .take_while(|line| !line.starts_with("verification time") && !line.starts_with("processed"))
-        .collect();
-    // Nothing was verified.
-    if complaint.is_empty() {
-        return io_error.into();
-    }
-    let complaint = complaint
-        .split_off(complaint.len().saturating_sub(2))
-        .join(": ");
-    anyhow::Error::new(io_error).context(format!("the verifier says {complaint:?}"))
+fn pin_program(ebpf: &mut Ebpf, name: &str, directory: &Path) -> Result<()> {
+    let pin = directory.join(name);
+    program(ebpf, name)?
+        .pin(&pin)
+        .with_context(|| format!("pin program {name} at {}", pin.display()))
 }
 
 /// Removes one directory of pins; that there is none is no error.

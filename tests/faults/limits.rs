@@ -1,7 +1,10 @@
 //! Limits that the hook runs into.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
+use std::io;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
@@ -31,6 +34,7 @@ pub fn trials() -> Vec<Trial> {
         "create-runtime short of memory",
         short_of_memory,
     ));
+    trials.push(harness::unpinned("load short of threads", short_of_threads));
     trials
 }
 
@@ -100,6 +104,47 @@ fn short_of_memory(hook: &Hook) -> Result<()> {
         "256 KiB are enough: nothing was short of memory"
     );
     Ok(())
+}
+
+/// Where no other thread can be started, one loads all the programs. The limit
+/// does not hold for root, nor for who may exceed limits.
+fn short_of_threads(hook: &Hook) -> Result<()> {
+    const NEEDED: &str = "-all,+bpf,+net_admin,+perfmon,+dac_override";
+    let alone = |program: &Path| {
+        let mut command = Command::new("prlimit");
+        command.args(["--nproc=1", "setpriv", "--reuid=65534", "--clear-groups"]);
+        for set in ["bounding-set", "inh-caps", "ambient-caps"] {
+            command.arg(format!("--{set}={NEEDED}"));
+        }
+        command.arg(program);
+        command
+    };
+    if process::run(Command::new("setpriv").arg("--version"), b"").is_err() {
+        return Err(harness::skip("there is no setpriv"));
+    }
+    let mut fork = alone(Path::new("/bin/sh"));
+    let forked = process::run(fork.args(["-c", "(:)"]), b"")?;
+    ensure!(!forked.status.success(), "the limit is none: {forked:?}");
+
+    let mut load = alone(hook.binary());
+    let loaded = process::run(load.arg("load"), b"")?;
+    ensure!(loaded.status.success(), "{loaded:?}");
+    let alone = pinned()?;
+    // The hook trusts no pins of others.
+    fs::remove_dir_all("/sys/fs/bpf/oci-bind-hook")?;
+    hook.load()?;
+    let together = pinned()?;
+    ensure!(alone == together, "{alone:?} is not {together:?}");
+    Ok(())
+}
+
+/// The names of the pins, in order.
+fn pinned() -> Result<Vec<OsString>> {
+    let directory = host::pins()?.pop().context("nothing is pinned")?;
+    let names = fs::read_dir(directory)?.map(|pin| Ok(pin?.file_name()));
+    let mut names: Vec<_> = names.collect::<io::Result<_>>()?;
+    names.sort();
+    Ok(names)
 }
 
 /// A cgroup whose memory can be limited: it has to be directly below the root,

@@ -1,0 +1,111 @@
+//! Hands the programs to the kernel's verifier, which takes most of the time of
+//! a load.
+
+use anyhow::{Context as _, Result, bail};
+use aya::programs::{Program, ProgramError};
+use aya::{Btf, Ebpf};
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+/// Name of the program that finds dual-stack servers, loaded once for each network
+/// namespace and not with the others.
+pub const STEER: &str = "steer";
+
+/// The programs that the verifier takes longest for, the longest last.
+const SLOWEST: [&str; 4] = ["sendmsg6", "sendmsg4", "connect4", "connect6"];
+
+/// Hands every program but [`STEER`] to the kernel; by name, what it says.
+///
+/// The kernel verifies those of a privileged process side by side (`bpf_check`
+/// takes `bpf_verifier_lock` for others), so there is a thread for each
+/// processor, and no more than there are slow ones. Where none can be started,
+/// this one does it alone.
+pub fn verify_all(ebpf: &mut Ebpf) -> HashMap<String, Result<()>> {
+    let mut programs: Vec<_> = ebpf
+        .programs_mut()
+        .filter(|(name, _)| *name != STEER)
+        .collect();
+    // The longest begins first: they are taken from the end.
+    programs.sort_by_key(|(name, _)| SLOWEST.iter().position(|slow| slow == name));
+    let waiting = Mutex::new(programs);
+    let loaded = Mutex::new(HashMap::new());
+    // A function, so that the lock ends with it and not with the loop.
+    let next = || lock(&waiting).pop();
+    let work = || {
+        while let Some((name, program)) = next() {
+            let result = verify(name, program);
+            lock(&loaded).insert(name.to_owned(), result);
+        }
+    };
+    thread::scope(|scope| {
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        for _ in 1..processors.min(SLOWEST.len()) {
+            if let Err(error) = thread::Builder::new().spawn_scoped(scope, work) {
+                log::debug!("cannot start a thread to load programs in: {error}");
+                break;
+            }
+        }
+        work();
+    });
+    loaded.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Nobody panics with the lock held: what is locked is one call.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Hands one program to the kernel.
+///
+/// # Errors
+///
+/// If the verifier refuses it; for the iterator, if the kernel has no type
+/// information or no such iterator.
+pub fn verify(name: &str, program: &mut Program) -> Result<()> {
+    let needs = match program {
+        Program::Iter(_) => "",
+        _ => ": needs Linux 5.10 or later, CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON",
+    };
+    match program {
+        Program::CgroupSockAddr(program) => program.load(),
+        Program::CgroupSkb(program) => program.load(),
+        Program::SockOps(program) => program.load(),
+        Program::SkLookup(program) => program.load(),
+        Program::CgroupSock(program) => program.load(),
+        Program::CgroupSockopt(program) => program.load(),
+        Program::Iter(program) => {
+            let types = Btf::from_sys_fs().context("read the kernel's type information")?;
+            program.load("udp", &types)
+        }
+        _ => bail!("program {name} of the eBPF object is of an unknown type"),
+    }
+    .map_err(explain)
+    .with_context(|| format!("load program {name} into the kernel{needs}"))
+}
+
+/// The error of a load with the verifier's complaint alone: the last lines of
+/// its log before the statistics.
+fn explain(error: ProgramError) -> anyhow::Error {
+    let ProgramError::LoadError {
+        io_error,
+        verifier_log,
+    } = error
+    else {
+        return error.into();
+    };
+    let log = verifier_log.to_string();
+    let mut complaint: Vec<_> = log
+        .lines()
+        .filter(|line| !line.is_empty())
+        .take_while(|line| !line.starts_with("verification time") && !line.starts_with("processed"))
+        .collect();
+    // Nothing was verified.
+    if complaint.is_empty() {
+        return io_error.into();
+    }
+    let complaint = complaint
+        .split_off(complaint.len().saturating_sub(2))
+        .join(": ");
+    anyhow::Error::new(io_error).context(format!("the verifier says {complaint:?}"))
+}
