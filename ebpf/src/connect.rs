@@ -3,6 +3,7 @@
 
 use crate::abi::{Cause, Policy};
 use crate::address::{ANY4, ANY6, Family, Kind, V4, V6, kind4, kind6, mapped, same6};
+use crate::hide;
 use crate::loopback::{self, Found, Loopback, Way, is_private, route};
 use crate::port::{Port, is_exempt};
 use crate::verdict::{Path, Verdict, assigned4, assigned6, is_active, private_loopback};
@@ -30,6 +31,19 @@ pub enum Bound {
 }
 
 impl Local {
+    /// The same, its `bound` hidden from the verifier ([`hide`]).
+    #[inline(always)]
+    pub fn hidden(self, policy: &Policy) -> Self {
+        Self {
+            bound: match hide::number(policy, self.bound as u32) {
+                0 => Bound::Nothing,
+                1 => Bound::Port,
+                _ => Bound::Address,
+            },
+            ..self
+        }
+    }
+
     /// From the fields of an `AF_INET` socket.
     #[inline(always)]
     pub const fn of4(address: V4, port: u32) -> Self {
@@ -79,20 +93,11 @@ pub fn connect4(
     client: Client,
     find: impl FnMut(Family, Port) -> Found,
 ) -> Verdict<Path<V6>> {
-    if !is_active(policy) {
-        return Verdict::deny(Cause::NoPolicy);
-    }
-    if matches!(kind4(destination), Kind::Loopback | Kind::Unspecified) {
-        return to_loopback(policy, client, true, false, find);
-    }
-    match assigned4(policy) {
-        None => Verdict::deny(Cause::Unreachable),
-        Some(own) => source(policy, client, mapped(own)),
-    }
+    connect(policy, Family::V4(destination), client, true, false, find)
 }
 
-/// Decides a connect to an IPv6 destination that is not IPv4-mapped. `find` is
-/// as in [`route`]. The verdict may be an IPv4-mapped address.
+/// Decides a connect to an IPv6 destination, which may be IPv4-mapped, and so may
+/// the addresses in the verdict. `find` is as in [`route`].
 ///
 /// `::` means loopback. Link-local destinations are left to the kernel, which
 /// reaches them from a link-local source.
@@ -103,14 +108,34 @@ pub fn connect6(
     client: Client,
     find: impl FnMut(Family, Port) -> Found,
 ) -> Verdict<Path<V6>> {
+    let destination = Family::of(destination);
+    let is_v6 = matches!(destination, Family::V6(_));
+    let can_be_v4 = hide::truth(policy, !is_v6 || client.can_be_mapped);
+    let can_be_v6 = hide::truth(policy, is_v6);
+    connect(policy, destination, client, can_be_v4, can_be_v6, find)
+}
+
+#[inline(always)]
+fn connect(
+    policy: &Policy,
+    destination: Family,
+    client: Client,
+    can_be_v4: bool,
+    can_be_v6: bool,
+    find: impl FnMut(Family, Port) -> Found,
+) -> Verdict<Path<V6>> {
     if !is_active(policy) {
         return Verdict::deny(Cause::NoPolicy);
     }
-    let kind = kind6(&destination);
+    let kind = destination.kind();
     if matches!(kind, Kind::Loopback | Kind::Unspecified) {
-        return to_loopback(policy, client, client.can_be_mapped, true, find);
+        return to_loopback(policy, client, can_be_v4, can_be_v6, find);
     }
-    match assigned6(policy) {
+    let own = match destination {
+        Family::V4(_) => assigned4(policy).map(mapped),
+        Family::V6(_) => assigned6(policy),
+    };
+    match own {
         None => Verdict::deny(Cause::Unreachable),
         Some(_) if matches!(kind, Kind::LinkLocal) => Verdict::pass(),
         Some(own) => source(policy, client, own),

@@ -12,6 +12,7 @@ pub mod bind;
 pub mod connect;
 pub mod dual;
 pub mod guard;
+pub mod hide;
 pub mod loopback;
 pub mod names;
 pub mod port;

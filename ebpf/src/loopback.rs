@@ -2,6 +2,7 @@
 
 use crate::abi::{Cause, Policy, flag};
 use crate::address::{Family, LOOPBACK4, LOOPBACK6, V6, mapped};
+use crate::hide;
 use crate::port::{Port, PortUse, port};
 use crate::verdict::{assigned4, assigned6, private_loopback};
 
@@ -113,15 +114,16 @@ pub fn route(
         return Route::HOST;
     }
     let private = private_loopback(policy);
-    let mut at_private = Found::Nobody;
+    let mut is_answered = false;
     if let Some(private) = private
         && call.can_be_v4
     {
         let private = Family::V4(private);
-        at_private = find(private, call.port);
-        if matches!(at_private, Found::Own) {
+        let found = find(private, call.port);
+        if matches!(found, Found::Own) {
             return Route::to(private, call.port);
         }
+        is_answered = hide::truth(policy, !matches!(found, Found::Nobody));
     }
     if let PortUse::Is(actual) = port(policy, call.protocol, call.port) {
         if let Some(own) = assigned6(policy)
@@ -143,13 +145,13 @@ pub fn route(
             return Route::to(Family::V4(own), actual);
         }
     }
-    match (private, at_private) {
-        (None, _) => Route::HOST,
+    match private {
+        None => Route::HOST,
         // Nobody there: the kernel itself says so.
-        (Some(private), Found::Nobody) if call.can_be_v4 => {
+        Some(private) if call.can_be_v4 && !is_answered => {
             Route::to(Family::V4(private), call.port)
         }
-        (Some(_), _) => Route::nowhere(Cause::Refused),
+        Some(_) => Route::nowhere(Cause::Refused),
     }
 }
 

@@ -3,6 +3,7 @@
 use core::hint::black_box;
 
 use crate::abi::{PORT_RULES, Policy, PortRule};
+use crate::hide;
 
 /// A port, network byte order.
 pub type Port = u16;
@@ -35,7 +36,7 @@ pub fn port(policy: &Policy, number: u32, asked: Port) -> PortUse {
     if rule.asked != asked {
         return PortUse::Is(asked);
     }
-    let actual = match number {
+    let actual = match hide::number(policy, number) {
         TCP | MPTCP => rule.tcp,
         UDP | UDP_LITE => rule.udp,
         _ => asked,

@@ -4,6 +4,7 @@
 use crate::abi::{Cause, Policy};
 use crate::address::{Family, Kind, V4, V6, kind4, kind6, same6};
 use crate::connect::{Bound, Local};
+use crate::hide;
 use crate::loopback::{self, Found, Loopback, Route, Way, route};
 use crate::port::Port;
 use crate::verdict::{Path, Verdict, assigned4, assigned6, is_active};
@@ -42,7 +43,7 @@ pub fn sendmsg4(
         return Verdict::deny(Cause::NoPolicy);
     }
     let is_loopback = matches!(kind4(destination), Kind::Loopback | Kind::Unspecified);
-    let is_named = matches!(kind4(source), Kind::Unicast);
+    let is_named = hide::truth(policy, matches!(kind4(source), Kind::Unicast));
     if is_loopback && !datagram.is_connected {
         let route = to_loopback(policy, datagram, true, false, find);
         match route.way {
@@ -90,7 +91,7 @@ pub fn sendmsg6(
     }
     let kind = kind6(&destination);
     let is_loopback = matches!(kind, Kind::Loopback | Kind::Unspecified);
-    let is_named = matches!(kind6(&source), Kind::Unicast);
+    let is_named = hide::truth(policy, matches!(kind6(&source), Kind::Unicast));
     if is_loopback && !datagram.is_connected {
         let route = to_loopback(policy, datagram, false, true, find);
         match route.way {

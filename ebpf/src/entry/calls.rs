@@ -106,13 +106,14 @@ fn connect4(ctx: SockAddrContext) -> i32 {
     let policy = policy();
     let destination = call.user_ip4();
     forget(&call, policy, mapped(destination));
-    let client = client(&call, false);
+    let client = client(&call, policy, false);
     let socket_type = call.socket_type();
     let verdict = connect::connect4(policy, destination, client, |address, port| {
         find(&ctx, policy, socket_type, address, port)
     });
     conclude(Hook::Connect4, verdict, |path| {
-        carry_out(&ctx, &call, policy, path, mapped(destination), |address| {
+        let asked = mapped(call.user_ip4());
+        carry_out(&ctx, &call, policy, path, asked, |address| {
             call.set_user_ip4(address[3]);
         })
     })
@@ -123,16 +124,15 @@ fn connect4(ctx: SockAddrContext) -> i32 {
 fn connect6(ctx: SockAddrContext) -> i32 {
     let call = Call::new(&ctx);
     let policy = policy();
-    let asked = call.user_ip6();
-    forget(&call, policy, asked);
-    let client = client(&call, !call.v6only());
+    let destination = call.user_ip6();
+    forget(&call, policy, destination);
+    let client = client(&call, policy, !call.v6only());
     let socket_type = call.socket_type();
-    let find = |address, port| find(&ctx, policy, socket_type, address, port);
-    let verdict = match Family::of(asked) {
-        Family::V4(destination) => connect::connect4(policy, destination, client, find),
-        Family::V6(destination) => connect::connect6(policy, destination, client, find),
-    };
+    let verdict = connect::connect6(policy, destination, client, |address, port| {
+        find(&ctx, policy, socket_type, address, port)
+    });
     conclude(Hook::Connect6, verdict, |path| {
+        let asked = call.user_ip6();
         carry_out(&ctx, &call, policy, path, asked, |address| {
             call.set_user_ip6(address);
         })
@@ -145,9 +145,8 @@ fn sendmsg4(ctx: SockAddrContext) -> i32 {
     let call = Call::new(&ctx);
     let destination = call.destination4();
     let socket_type = call.socket_type();
-    let asked = Endpoint::new(known_as(mapped(destination)), call.user_port());
     let policy = policy();
-    let datagram = datagram(&call, mapped(destination));
+    let datagram = datagram(&call, policy, mapped(destination));
     if !datagram.is_connected {
         forget(&call, policy, mapped(destination));
     }
@@ -163,8 +162,11 @@ fn sendmsg4(ctx: SockAddrContext) -> i32 {
             call.set_msg_src_ip4(path.source);
         }
         if path.is_redirected {
-            let actual = Endpoint::new(mapped(path.destination), path.port);
-            let redirect = Redirect { asked, actual };
+            // Read once more, as in `carry_out`.
+            let redirect = Redirect {
+                asked: Endpoint::new(known_as(mapped(call.destination4())), call.user_port()),
+                actual: Endpoint::new(mapped(path.destination), path.port),
+            };
             redirects::remember(call.socket(), policy, redirect, false);
             call.set_user_ip4(path.destination);
             call.set_user_port(path.port);
@@ -179,9 +181,8 @@ fn sendmsg6(ctx: SockAddrContext) -> i32 {
     let call = Call::new(&ctx);
     let destination = call.destination6();
     let socket_type = call.socket_type();
-    let asked = Endpoint::new(known_as(destination), call.user_port());
     let policy = policy();
-    let datagram = datagram(&call, destination);
+    let datagram = datagram(&call, policy, destination);
     if !datagram.is_connected {
         forget(&call, policy, destination);
     }
@@ -197,8 +198,11 @@ fn sendmsg6(ctx: SockAddrContext) -> i32 {
             call.set_msg_src_ip6(path.source);
         }
         if path.is_redirected {
-            let actual = Endpoint::new(path.destination, path.port);
-            let redirect = Redirect { asked, actual };
+            // Read once more, as in `carry_out`.
+            let redirect = Redirect {
+                asked: Endpoint::new(known_as(call.destination6()), call.user_port()),
+                actual: Endpoint::new(path.destination, path.port),
+            };
             redirects::remember(call.socket(), policy, redirect, false);
             call.set_user_ip6(path.destination);
             call.set_user_port(path.port);
@@ -207,8 +211,9 @@ fn sendmsg6(ctx: SockAddrContext) -> i32 {
     })
 }
 
-/// Carries out a connect: another destination, another source. `set` writes
-/// the destination.
+/// Carries out a connect: another destination, another source. `asked` is what was
+/// asked for, read once more, since of what was decided on the verifier knows too
+/// much ([`hide`](oci_bind_hook_ebpf::hide)); `set` writes the destination.
 #[inline(always)]
 fn carry_out(
     ctx: &SockAddrContext,
@@ -257,9 +262,9 @@ fn asked(call: &Call) -> Asked {
 }
 
 #[inline(always)]
-fn client(call: &Call, can_be_mapped: bool) -> Client {
+fn client(call: &Call, policy: &Policy, can_be_mapped: bool) -> Client {
     Client {
-        local: call.local(),
+        local: call.local().hidden(policy),
         local_port: call.local_port(),
         protocol: call.protocol(),
         can_be_mapped,
@@ -270,10 +275,10 @@ fn client(call: &Call, can_be_mapped: bool) -> Client {
 /// A connected IPv6 socket whose peer is IPv4-mapped names that peer at every
 /// send (`udpv6_sendmsg`), whatever the program called it.
 #[inline(always)]
-fn datagram(call: &Call, destination: V6) -> Datagram {
+fn datagram(call: &Call, policy: &Policy, destination: V6) -> Datagram {
     let port = call.user_port();
     Datagram {
-        local: call.local(),
+        local: call.local().hidden(policy),
         protocol: call.protocol(),
         port,
         is_connected: call.is_connected() || call.peer().is(&Endpoint::new(destination, port)),
