@@ -30,6 +30,7 @@ mod run;
 mod serve;
 pub mod state;
 pub mod status;
+mod threads;
 pub mod trust;
 mod verify;
 

@@ -4,7 +4,7 @@
 use anyhow::{Context as _, Result, bail, ensure};
 use aya::programs::{Program, ProgramType};
 use aya::sys::{BpfHelper, is_helper_supported};
-use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
+use aya::{Btf, Ebpf, EbpfLoader, Endianness, include_bytes_aligned};
 use oci_bind_hook_ebpf::abi::{
     COUNTERS_MAP, DUAL_COUNTS_MAP, DUAL_KEEPER_MAP, DUAL_MAP, DUAL_REPORTS_MAP, DUAL_SEEN_MAP,
     HAS_SET_RETVAL, MPTCP_BIT, NAMESPACE, POLICY_MAP, SHUTDOWN_BIT, UNKNOWN_BIT, V6ONLY_BIT,
@@ -21,6 +21,7 @@ use crate::privileges::REMEDY;
 use crate::programs::{
     COLLECT, COUNTERS_PIN, DUAL_PIN, KEEPER_PIN, POLICY_PIN, PROGRAMS, REPORTS_PIN, VERSION,
 };
+use crate::threads::side_by_side;
 use crate::verify::{STEER, verify, verify_all};
 
 /// The maps of dual-stack servers, each with the name of its pin.
@@ -50,12 +51,12 @@ static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/oci-bin
 /// If the kernel refuses a map or a program, or the pins cannot be made.
 pub fn load(directory: &Path) -> Result<()> {
     let _limit = LockedMemory::unlimited();
-    let mut ebpf = open()?;
+    let (mut ebpf, types) = open()?;
 
     // A dot in a name is reserved on bpffs.
     let unfinished = directory.with_file_name(format!("{VERSION}-new"));
     remove(&unfinished)?;
-    let pinned = pin_all(&mut ebpf, &unfinished).and_then(|()| {
+    let pinned = pin_all(&mut ebpf, types.as_ref(), &unfinished).and_then(|()| {
         // What is there now lacks a pin, or it would have been opened.
         remove(directory)?;
         fs::rename(&unfinished, directory)
@@ -76,7 +77,8 @@ pub fn load(directory: &Path) -> Result<()> {
 /// If the kernel refuses a map.
 pub fn load_each() -> Result<Vec<(&'static str, Result<()>)>> {
     let _limit = LockedMemory::unlimited();
-    let mut loaded = verify_all(&mut open()?);
+    let (mut ebpf, types) = open()?;
+    let mut loaded = verify_all(&mut ebpf, types.as_ref());
     Ok(PROGRAMS
         .iter()
         .map(|program| {
@@ -112,25 +114,33 @@ pub fn load_steer(pins: &Path, namespace: u64) -> Result<OwnedFd> {
         .load(OBJECT)
         .context("load the eBPF object")?;
     let steer = program(&mut ebpf, STEER)?;
-    verify(STEER, steer)?;
+    verify(STEER, steer, None)?;
     let fd = steer.fd().context("load program steer")?;
     Ok(fd.as_fd().try_clone_to_owned()?)
 }
 
-/// The object with its maps made, and its globals set for this kernel.
-fn open() -> Result<Ebpf> {
+/// The object with its maps made, and its globals set for this kernel; and the
+/// kernel's type information, if it has any.
+fn open() -> Result<(Ebpf, Option<Btf>)> {
     let has_set_retval = u8::from(has_set_retval()?);
-    let types = fs::read(btf::VMLINUX).unwrap_or_default();
-    let bits =
-        MEMBERS.map(|(_, of, member)| btf::member_bit(&types, of, member).unwrap_or(UNKNOWN_BIT));
-    let mut loader = EbpfLoader::new();
+    // aya's loader reads all type information too, and keeps it to itself.
+    let ((bits, types), mut loader) = side_by_side(read_types, EbpfLoader::new);
     for ((global, ..), bit) in MEMBERS.into_iter().zip(&bits) {
         loader.override_global(global, bit, true);
     }
-    loader
+    let ebpf = loader
         .override_global(HAS_SET_RETVAL, &has_set_retval, true)
         .load(OBJECT)
-        .context("load the eBPF object: needs Linux 5.10 or later, CAP_BPF and CAP_NET_ADMIN")
+        .context("load the eBPF object: needs Linux 5.10 or later, CAP_BPF and CAP_NET_ADMIN")?;
+    Ok((ebpf, types))
+}
+
+/// What the kernel's type information says of [`MEMBERS`], and all of it.
+fn read_types() -> ([u32; MEMBERS.len()], Option<Btf>) {
+    let types = fs::read(btf::VMLINUX).unwrap_or_default();
+    let bits =
+        MEMBERS.map(|(_, of, member)| btf::member_bit(&types, of, member).unwrap_or(UNKNOWN_BIT));
+    (bits, Btf::parse(&types, Endianness::default()).ok())
 }
 
 fn missing<T>(name: &str) -> Result<T> {
@@ -142,13 +152,13 @@ fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program> {
 }
 
 /// Loads each program and pins it, and the maps, in a new directory.
-fn pin_all(ebpf: &mut Ebpf, directory: &Path) -> Result<()> {
+fn pin_all(ebpf: &mut Ebpf, types: Option<&Btf>, directory: &Path) -> Result<()> {
     // Whatever the engine's umask.
     DirBuilder::new()
         .mode(0o700)
         .create(directory)
         .with_context(|| format!("make {}", directory.display()))?;
-    let mut loaded = verify_all(ebpf);
+    let mut loaded = verify_all(ebpf, types);
     for name in PROGRAMS.map(|program| program.name) {
         loaded.remove(name).unwrap_or_else(|| missing(name))?;
         pin_program(ebpf, name, directory)?;

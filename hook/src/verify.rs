@@ -6,22 +6,21 @@ use aya::programs::{Program, ProgramError};
 use aya::{Btf, Ebpf};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread;
+
+use crate::threads::side_by_side;
 
 /// Name of the program that finds dual-stack servers, loaded once for each network
 /// namespace and not with the others.
 pub const STEER: &str = "steer";
 
 /// The programs that the verifier takes longest for, the longest last.
-const SLOWEST: [&str; 4] = ["sendmsg6", "sendmsg4", "connect4", "connect6"];
+const SLOWEST: [&str; 3] = ["sendmsg6", "bind6", "connect6"];
 
 /// Hands every program but [`STEER`] to the kernel; by name, what it says.
 ///
 /// The kernel verifies those of a privileged process side by side (`bpf_check`
-/// takes `bpf_verifier_lock` for others), so there is a thread for each
-/// processor, and no more than there are slow ones. Where none can be started,
-/// this one does it alone.
-pub fn verify_all(ebpf: &mut Ebpf) -> HashMap<String, Result<()>> {
+/// takes `bpf_verifier_lock` for others).
+pub fn verify_all(ebpf: &mut Ebpf, types: Option<&Btf>) -> HashMap<String, Result<()>> {
     let mut programs: Vec<_> = ebpf
         .programs_mut()
         .filter(|(name, _)| *name != STEER)
@@ -34,20 +33,11 @@ pub fn verify_all(ebpf: &mut Ebpf) -> HashMap<String, Result<()>> {
     let next = || lock(&waiting).pop();
     let work = || {
         while let Some((name, program)) = next() {
-            let result = verify(name, program);
+            let result = verify(name, program, types);
             lock(&loaded).insert(name.to_owned(), result);
         }
     };
-    thread::scope(|scope| {
-        let processors = thread::available_parallelism().map_or(1, usize::from);
-        for _ in 1..processors.min(SLOWEST.len()) {
-            if let Err(error) = thread::Builder::new().spawn_scoped(scope, work) {
-                log::debug!("cannot start a thread to load programs in: {error}");
-                break;
-            }
-        }
-        work();
-    });
+    side_by_side(work, work);
     loaded.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -62,7 +52,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 ///
 /// If the verifier refuses it; for the iterator, if the kernel has no type
 /// information or no such iterator.
-pub fn verify(name: &str, program: &mut Program) -> Result<()> {
+pub fn verify(name: &str, program: &mut Program, types: Option<&Btf>) -> Result<()> {
     let needs = match program {
         Program::Iter(_) => "",
         _ => ": needs Linux 5.10 or later, CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON",
@@ -74,10 +64,10 @@ pub fn verify(name: &str, program: &mut Program) -> Result<()> {
         Program::SkLookup(program) => program.load(),
         Program::CgroupSock(program) => program.load(),
         Program::CgroupSockopt(program) => program.load(),
-        Program::Iter(program) => {
-            let types = Btf::from_sys_fs().context("read the kernel's type information")?;
-            program.load("udp", &types)
-        }
+        Program::Iter(program) => program.load(
+            "udp",
+            types.context("the kernel tells nothing of its types")?,
+        ),
         _ => bail!("program {name} of the eBPF object is of an unknown type"),
     }
     .map_err(explain)

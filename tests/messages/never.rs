@@ -168,8 +168,12 @@ pub const NOT_SAID: &[Unseen] = &[
     unseen("attach.rs", "detached {} from cgroup {}", LOGGED),
     unseen("dual.rs", "both need Linux 5.14", SERVERS),
     unseen("loader.rs", "no UDP server can answer at both", ITERATOR),
-    unseen("verify.rs", "read the kernel's type information", ITERATOR),
-    unseen("verify.rs", "cannot start a thread", ALONE),
+    unseen(
+        "verify.rs",
+        "the kernel tells nothing of its types",
+        ITERATOR,
+    ),
+    unseen("threads.rs", "cannot start another thread", ALONE),
     unseen("serve.rs", "serves UDP servers at ::", SERVED),
     unseen("serve.rs", "does not serve {}", SERVED),
     unseen(
