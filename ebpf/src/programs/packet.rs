@@ -54,10 +54,20 @@ macro_rules! field {
 #[inline(always)]
 pub fn address(ctx: &SkBuffContext, side: Side) -> Option<Family> {
     if field!(ctx, protocol) == IPV4 {
-        ctx.load::<u32>(side.offset4()).ok().map(Family::V4)
+        at(ctx, side.offset4()).map(Family::V4)
     } else {
-        ctx.load::<[u32; 4]>(side.offset6()).ok().map(Family::V6)
+        at(ctx, side.offset6()).map(Family::V6)
     }
+}
+
+/// What is at an offset of the header, in bytes. The kernel has the header in one
+/// piece when a socket's packet passes (`ip_rcv_core`, `ip6_rcv_core`).
+#[inline(always)]
+fn at<T: Copy>(ctx: &SkBuffContext, offset: usize) -> Option<T> {
+    let (start, end) = (field!(ctx, data) as usize, field!(ctx, data_end) as usize);
+    // SAFETY: between these two is the packet, as the verifier makes sure of; the
+    // network layer aligns its header.
+    (start + offset + size_of::<T>() <= end).then(|| unsafe { *((start + offset) as *const T) })
 }
 
 /// Whether the link layer took the packet for multicast or broadcast.
