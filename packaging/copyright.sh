@@ -1,9 +1,10 @@
 #!/bin/bash
 # The copyright file of a package, in Debian's machine-readable form: the
-# project's own, and that of every crate that ends up in the binary, or in the
-# eBPF object, which is part of it. Procedural macros run in the compiler and end
-# up in neither. The texts of the licences are in the file `licences`. Run in a
-# source that packaging/source.sh made.
+# project's own, that of every crate that ends up in the binary, or in the
+# eBPF object, which is part of it, and that of the C library, which is linked in.
+# Procedural macros run in the compiler and end up in neither. The texts of the
+# licences are in the file `licences`. Run in a source that packaging/source.sh
+# made.
 set -euo pipefail
 
 crates() {
@@ -35,6 +36,11 @@ licence() {
 cat <<END
 Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
 Upstream-Name: oci-bind-hook
+Comment: The GNU C Library of the system where the package was built is linked into
+ the binary, unchanged: copyright 1991-2026 Free Software Foundation, Inc., and
+ others, license LGPL-2.1+, whose text is in /usr/share/common-licenses/LGPL-2.1 on
+ Debian, and in LICENSE.glibc of the RPM package. For another library there, the
+ package is built anew from its source.
 
 Files: *
 Copyright: 2026 The oci-bind-hook developers

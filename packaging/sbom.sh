@@ -1,7 +1,7 @@
 #!/bin/bash
 # Makes the bills of materials (CycloneDX, JSON) of the binary, and of the eBPF
 # object, which is part of it: every crate that is linked into it, with its
-# version, licence and checksum.
+# version, licence and checksum, and the C library, which is in the binary.
 # Usage: packaging/sbom.sh OUT             a directory, made if it is missing
 #        packaging/sbom.sh --tools         only has the tool ready
 # Prints their paths. The same commit gives the same bytes.
@@ -12,7 +12,7 @@ set -euo pipefail
 CYCLONEDX=0.5.9
 TOOLS=${XDG_CACHE_HOME:-$HOME/.cache}/oci-bind-hook/cargo-cyclonedx-$CYCLONEDX
 
-need cargo
+need cargo jq
 if [ ! -x "$TOOLS/bin/cargo-cyclonedx" ]; then
   echo "${0##*/}: building cargo-cyclonedx $CYCLONEDX (about two minutes)" >&2
   cargo install --quiet cargo-cyclonedx --version "$CYCLONEDX" --locked --root "$TOOLS" >&2
@@ -37,4 +37,10 @@ bill() {
 "$ROOT/packaging/source.sh" "$work/source"
 mkdir -p "$out"
 bill hook x86_64-unknown-linux-gnu "$name.cdx.json"
+libc=$(getconf GNU_LIBC_VERSION)
+jq --arg version "${libc#* }" '.components += [{
+    type: "library", name: "glibc", version: $version, scope: "required",
+    licenses: [{license: {id: "LGPL-2.1-or-later"}}]
+  }]' "$out/$name.cdx.json" >"$work/bill"
+cp "$work/bill" "$out/$name.cdx.json"
 bill ebpf bpfel-unknown-none "$name.bpf.cdx.json" --features programs

@@ -71,7 +71,7 @@ find_programs() {
 build_programs() {
   (
     cd "$ENGINE_REPO"
-    [ -n "${OCI_BIND_HOOK:-}" ] || cargo build --release --locked
+    [ -n "${OCI_BIND_HOOK:-}" ] || make --silent build
     RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked \
       --package oci-bind-hook-tests --bin echo-server --target "$ENGINE_TRIPLE"
   )

@@ -59,6 +59,12 @@ cdi_example() {
     "$("$ROOT$1/libexec/oci/hooks.d/oci-bind-hook" cdi | sed "s|$ROOT||")"
 }
 
+# The dynamic linker would take longer than the hook.
+needs_no_library() {
+  quiet_make install
+  is 'the libraries' "$(readelf --dynamic "$ROOT/usr/libexec/oci/hooks.d/oci-bind-hook" | grep NEEDED)" ''
+}
+
 honours_prefix() {
   local prefix=/opt/hook
   cdi_example $prefix
@@ -99,6 +105,7 @@ no_hooks_file_without_binary() {
 }
 
 t 'install: puts the files in place' puts_files_in_place
+t 'install: needs no library' needs_no_library
 t 'install: honours PREFIX' honours_prefix
 t 'install: keeps a changed configuration' keeps_the_configuration
 t 'install: refuses to without the binary' no_hooks_file_without_binary

@@ -49,7 +49,7 @@ no_counts() { echo 0 0 0; }
 
 # What is tested is what is shipped: the release binary, for all parts.
 build() {
-  tests/setup.sh test && cargo build --release --locked
+  tests/setup.sh test && make --silent build
 }
 
 release_binary() {

@@ -6,8 +6,8 @@ set -euo pipefail
 
 die() { echo "setup: $*" >&2; exit 1; }
 
-# Debian's packages for one purpose. gcc and libc6-dev link Rust programs, and
-# the static ones that go into the container image.
+# Debian's packages for one purpose. gcc and libc6-dev link Rust programs,
+# static ones too.
 packages_for() {
   case $1 in
     demo) echo podman runc busybox-static iproute2 procps gcc libc6-dev ;;
@@ -23,7 +23,7 @@ packages_for() {
       ;;
     # What makes packages, and what looks at them.
     packages)
-      echo debhelper rpm lintian rpmlint debsums inotify-tools gcc libc6-dev
+      echo debhelper rpm lintian rpmlint debsums inotify-tools gcc libc6-dev jq
       echo python3-minimal python3-venv python3-license-expression buildah busybox-static
       ;;
     *) die "unknown purpose $1: use demo, test, lint, fuzz, vm or packages" ;;

@@ -12,25 +12,24 @@ out=$1 name=oci-bind-hook-installer
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 source=$work/source context=$work/context
-triple=$(rustc --version --verbose | sed -n 's/^host: //p')
 
-# Linked statically: it runs on nodes of whatever distribution.
-static_binary() {
+# As in packages: without libraries it runs on nodes of whatever distribution.
+binary() {
   "$ROOT/packaging/source.sh" "$source"
   (
     cd "$source"
     export CARGO_HOME=$source/.cargo CARGO_TARGET_DIR=$work/target
-    export RUSTFLAGS="--remap-path-prefix=$source=/usr/src/oci-bind-hook -C target-feature=+crt-static"
-    cargo build --release --locked --offline --package oci-bind-hook --target "$triple"
+    export RUSTFLAGS="--remap-path-prefix=$source=/usr/src/oci-bind-hook"
+    make --silent build CARGOFLAGS=--offline
   ) >"$work/log" 2>&1 || { tail -n 50 "$work/log" >&2; die 'the build failed'; }
-  echo "$work/target/$triple/release/oci-bind-hook"
+  echo "$work/target/release/oci-bind-hook"
 }
 
 # What the Containerfile copies. Each licence is there too: the hook's and its
 # crates', busybox's and the C library's.
 fill_context() {
   mkdir -p "$context"/root/{bin,hook,licences}
-  cp "$(static_binary)" "$ROOT/config/oci-bind-hook.json" "$context/root/hook/"
+  cp "$(binary)" "$ROOT/config/oci-bind-hook.json" "$context/root/hook/"
   cp "$(command -v busybox)" "$context/root/bin/"
   for applet in sh cat cmp cp mv rm sleep sync; do ln -s busybox "$context/root/bin/$applet"; done
   cp "$ROOT/packaging/kubernetes/installer.sh" "$context/root/installer"

@@ -15,7 +15,7 @@ if [ -z "$(find "$system" -mtime -7 2>/dev/null)" ]; then
   mkdir -p "$CACHE/roots"
   work=$(mktemp --directory --tmpdir="$CACHE")
   trap 'rm -rf "$work"' EXIT
-  bootstrap "$1" "$work/system.tar" "$work/log" --variant=essential --include=libgcc-s1,systemd --format=tar
+  bootstrap "$1" "$work/system.tar" "$work/log" --variant=essential --include=systemd --format=tar
   mv "$work/system.tar" "$system"
 fi
 echo "$system"
