@@ -38,7 +38,7 @@ commands_for() {
     fuzz) echo c++ ;;
     # What the machines boot comes from Debian's archive.
     vm) echo apt-get ;;
-    packages) echo dpkg-buildpackage dh rpmbuild lintian rpmlint debsums inotifywait python3 cc buildah busybox ;;
+    packages) echo dpkg-buildpackage dh rpmbuild lintian rpmlint debsums inotifywait python3 cc jq buildah busybox ;;
   esac
 }
 
