@@ -1,5 +1,6 @@
 //! `run`: how it ends, and what is left then.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
@@ -27,6 +28,7 @@ pub fn trials() -> Vec<Trial> {
         trial("run ends what the command leaves running", left_running),
         trial("run killed by SIGKILL takes its processes along", killed),
         trial("run killed by SIGKILL while others sweep", killed_and_swept),
+        trial("run ends who enters while its cgroup is removed", late),
         trial("run removes what an earlier one left", |hook, cgroup| {
             // Dropped, it does not mind that somebody else has removed it.
             let _left = cgroup.child("oci-bind-hook-run-1")?;
@@ -87,6 +89,36 @@ fn killed_and_swept(hook: &Hook, cgroup: &Cgroup) -> Result<()> {
         }
         sweep(hook, cgroup)?;
         wait_empty(cgroup.path(), Duration::from_secs(5))?;
+        assert_nothing_below(cgroup)?;
+    }
+    Ok(())
+}
+
+/// When `run` is killed, a process that it was starting can enter after all others
+/// were found to have ended: it must not be left there, nor the cgroup.
+fn late(hook: &Hook, cgroup: &Cgroup) -> Result<()> {
+    const ROUNDS: usize = 10;
+    const LATE: usize = 30;
+    for _ in 0..ROUNDS {
+        let run = cgroup.child("oci-bind-hook-run-1")?;
+        let procs = run.path().join("cgroup.procs");
+        let mut sleep = Command::new("sleep");
+        sleep.arg("1000");
+        let sleeps = (0..LATE).map(|_| Running::start(&mut sleep));
+        let sleeps = sleeps.collect::<Result<Vec<_>>>()?;
+
+        let mut end = hook.command("end-run");
+        end.arg(run.path()).stdin(Stdio::null());
+        let mut end = Running::start(&mut end)?;
+        let entered = sleeps
+            .into_iter()
+            .take_while(|sleep| fs::write(&procs, sleep.id().to_string()).is_ok());
+        let entered: Vec<_> = entered.collect();
+        let status = end.wait(PATIENCE)?;
+        ensure!(status.success(), "end-run ended with {status}");
+        for sleep in entered {
+            ensure!(sleep.ends(PATIENCE)?, "a process was left running");
+        }
         assert_nothing_below(cgroup)?;
     }
     Ok(())

@@ -79,8 +79,21 @@ pub(crate) fn end_run(path: &Path) -> Result<()> {
     io::stdin()
         .read_to_end(&mut nothing)
         .context("wait for the end of the run")?;
-    kill_all(path)?;
-    remove_tree(path)
+    let start = Instant::now();
+    loop {
+        kill_all(path)?;
+        match remove_tree(path) {
+            // Who was being started when the run was killed has entered meanwhile.
+            Err(error) if is_busy(&error) && start.elapsed() < PATIENCE => {}
+            removed => return removed,
+        }
+    }
+}
+
+fn is_busy(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == ErrorKind::ResourceBusy)
 }
 
 /// Removes the empty cgroups that `run` left behind, everywhere.
