@@ -1,5 +1,4 @@
-//! Hands the programs to the kernel's verifier, which takes most of the time of
-//! a load.
+//! Hands the programs to the kernel's verifier, two at a time.
 
 use anyhow::{Context as _, Result, bail};
 use aya::programs::{Program, ProgramError};
