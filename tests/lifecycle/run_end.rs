@@ -41,6 +41,7 @@ pub fn trials() -> Vec<Trial> {
             assert_nothing_below(cgroup)
         }),
         trial("run spares the cgroup of another run", neighbours),
+        trial("run spares those that others are about to use", at_once),
     ]
 }
 
@@ -135,6 +136,26 @@ fn neighbours(hook: &Hook, cgroup: &Cgroup) -> Result<()> {
     ensure!(cgroup.children()?.len() == 1, "{:?}", cgroup.children()?);
     run.signal(Signal::TERM)?;
     run.wait(PATIENCE)?;
+    assert_nothing_below(cgroup)
+}
+
+/// Each sweeps before it makes its own cgroup, while others have made theirs and not
+/// entered yet.
+fn at_once(hook: &Hook, cgroup: &Cgroup) -> Result<()> {
+    const ROUNDS: usize = 50;
+    const AT_ONCE: usize = 8;
+    hook.load()?;
+    for _ in 0..ROUNDS {
+        let runs = (0..AT_ONCE).map(|_| {
+            let mut run = inside(cgroup, &run_command(hook, &["true"]));
+            Running::start(run.stdin(Stdio::null()))
+        });
+        for mut run in runs.collect::<Result<Vec<_>>>()? {
+            let status = run.wait(PATIENCE)?;
+            ensure!(status.success(), "run ended with {status}");
+        }
+    }
+    wait_empty(cgroup.path(), PATIENCE)?;
     assert_nothing_below(cgroup)
 }
 

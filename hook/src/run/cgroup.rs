@@ -119,8 +119,11 @@ pub(crate) fn sweep_all() -> Result<()> {
 fn sweep(parent: &Path) -> Result<()> {
     let entries = fs::read_dir(parent).with_context(|| format!("read {}", parent.display()))?;
     for path in entries.flatten().map(|entry| entry.path()) {
-        // One that is in use is either locked or not empty.
-        if is_run(&path) && matches!(lock(&path), Ok(Some(_))) {
+        // One that is in use is either locked or not empty. The lock is held until
+        // it is removed: who has just made it would take the lock next.
+        if is_run(&path)
+            && let Ok(Some(_lock)) = lock(&path)
+        {
             let _ = remove_tree(&path);
         }
     }
