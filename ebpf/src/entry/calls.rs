@@ -162,12 +162,9 @@ fn sendmsg4(ctx: SockAddrContext) -> i32 {
             call.set_msg_src_ip4(path.source);
         }
         if path.is_redirected {
-            // Read once more, as in `carry_out`.
-            let redirect = Redirect {
-                asked: Endpoint::new(known_as(mapped(call.destination4())), call.user_port()),
-                actual: Endpoint::new(mapped(path.destination), path.port),
-            };
-            redirects::remember(call.socket(), policy, redirect, false);
+            let asked = mapped(call.destination4());
+            let actual = Endpoint::new(mapped(path.destination), path.port);
+            remember(&call, policy, asked, actual, false);
             call.set_user_ip4(path.destination);
             call.set_user_port(path.port);
         }
@@ -198,12 +195,9 @@ fn sendmsg6(ctx: SockAddrContext) -> i32 {
             call.set_msg_src_ip6(path.source);
         }
         if path.is_redirected {
-            // Read once more, as in `carry_out`.
-            let redirect = Redirect {
-                asked: Endpoint::new(known_as(call.destination6()), call.user_port()),
-                actual: Endpoint::new(path.destination, path.port),
-            };
-            redirects::remember(call.socket(), policy, redirect, false);
+            let asked = call.destination6();
+            let actual = Endpoint::new(path.destination, path.port);
+            remember(&call, policy, asked, actual, false);
             call.set_user_ip6(path.destination);
             call.set_user_port(path.port);
         }
@@ -211,9 +205,8 @@ fn sendmsg6(ctx: SockAddrContext) -> i32 {
     })
 }
 
-/// Carries out a connect: another destination, another source. `asked` is what was
-/// asked for, read once more, since of what was decided on the verifier knows too
-/// much ([`hide`](oci_bind_hook_ebpf::hide)); `set` writes the destination.
+/// Carries out a connect: another destination, another source. `asked` is as in
+/// [`remember`]; `set` writes the destination.
 #[inline(always)]
 fn carry_out(
     ctx: &SockAddrContext,
@@ -224,11 +217,8 @@ fn carry_out(
     set: impl FnOnce(V6),
 ) -> bool {
     if path.is_redirected {
-        let redirect = Redirect {
-            asked: Endpoint::new(known_as(asked), call.user_port()),
-            actual: Endpoint::new(path.destination, path.port),
-        };
-        redirects::remember(call.socket(), policy, redirect, path.is_moved);
+        let actual = Endpoint::new(path.destination, path.port);
+        remember(call, policy, asked, actual, path.is_moved);
         set(path.destination);
         call.set_user_port(path.port);
     }
@@ -239,6 +229,15 @@ fn carry_out(
     } else {
         bind_source4(ctx, path.source[3])
     }
+}
+
+/// Remembers where a call went. `asked` is what was asked for, read once more, since
+/// of what was decided on the verifier knows too much
+/// ([`hide`](oci_bind_hook_ebpf::hide)).
+#[inline(always)]
+fn remember(call: &Call, policy: &Policy, asked: V6, actual: Endpoint, is_moved: bool) {
+    let asked = Endpoint::new(known_as(asked), call.user_port());
+    redirects::remember(call.socket(), policy, Redirect { asked, actual }, is_moved);
 }
 
 /// A peer called by its real address is no redirected one any more. Before
