@@ -4,7 +4,8 @@ use anyhow::{Context as _, Result, bail};
 use aya::programs::{Program, ProgramError};
 use aya::{Btf, Ebpf};
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::iter;
+use std::sync::{Mutex, PoisonError};
 
 use crate::threads::side_by_side;
 
@@ -27,22 +28,18 @@ pub fn verify_all(ebpf: &mut Ebpf, types: Option<&Btf>) -> HashMap<String, Resul
     // The longest begins first: they are taken from the end.
     programs.sort_by_key(|(name, _)| SLOWEST.iter().position(|slow| slow == name));
     let waiting = Mutex::new(programs);
-    let loaded = Mutex::new(HashMap::new());
-    // A function, so that the lock ends with it and not with the loop.
-    let next = || lock(&waiting).pop();
-    let work = || {
-        while let Some((name, program)) = next() {
-            let result = verify(name, program, types);
-            lock(&loaded).insert(name.to_owned(), result);
-        }
+    // Nobody panics with the lock held, which ends with the call.
+    let next = || {
+        let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.pop()
     };
-    side_by_side(work, work);
-    loaded.into_inner().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Nobody panics with the lock held: what is locked is one call.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    let work = || {
+        iter::from_fn(next)
+            .map(|(name, program)| (name.to_owned(), verify(name, program, types)))
+            .collect::<Vec<_>>()
+    };
+    let (one, other) = side_by_side(work, work);
+    one.into_iter().chain(other).collect()
 }
 
 /// Hands one program to the kernel.
