@@ -110,7 +110,7 @@ fn short_of_memory(hook: &Hook) -> Result<()> {
 /// does not hold for root, nor for who may exceed limits.
 fn short_of_threads(hook: &Hook) -> Result<()> {
     const NEEDED: &str = "-all,+bpf,+net_admin,+perfmon,+dac_override";
-    let alone = |program: &Path| {
+    let short = |program: &Path| {
         let mut command = Command::new("prlimit");
         command.args(["--nproc=1", "setpriv", "--reuid=65534", "--clear-groups"]);
         for set in ["bounding-set", "inh-caps", "ambient-caps"] {
@@ -123,11 +123,11 @@ fn short_of_threads(hook: &Hook) -> Result<()> {
     if !Path::new("/usr/bin/setpriv").exists() || !Path::new("/usr/bin/prlimit").exists() {
         return Err(harness::skip("there is no setpriv, or no prlimit"));
     }
-    let mut fork = alone(Path::new("/bin/sh"));
+    let mut fork = short(Path::new("/bin/sh"));
     let forked = process::run(fork.args(["-c", "(:)"]), b"")?;
     ensure!(!forked.status.success(), "the limit is none: {forked:?}");
 
-    let mut load = alone(hook.binary());
+    let mut load = short(hook.binary());
     let loaded = process::run(load.arg("load"), b"")?;
     ensure!(loaded.status.success(), "{loaded:?}");
     let alone = pinned()?;
