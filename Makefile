@@ -22,11 +22,13 @@ sysconfdir = /etc/oci-bind-hook
 # Where cargo puts what it builds.
 target = $(or $(CARGO_TARGET_DIR),target)
 binary = $(target)/release/oci-bind-hook
+# What is tested: the binary that is shipped.
+OCI_BIND_HOOK ?= $(abspath $(binary))
 
 # Every shell script, those without a suffix by name.
 scripts = .ci/run $(shell find ebpf tests packaging -name '*.sh' 2>/dev/null)
 
-.PHONY: build demo test test-engines test-faults test-kernels test-packages fuzz deb rpm dist bench lint lint-format lint-clippy lint-doc lint-shell ebpf ebpf-check install uninstall clean help
+.PHONY: build build-echo build-tests demo run-tests test  test-engines test-faults test-kernels test-packages fuzz deb rpm dist bench lint lint-format lint-clippy lint-doc lint-shell ebpf ebpf-check install uninstall clean help
 .DEFAULT_GOAL := build
 
 # Linked statically: a dynamic linker takes longer than the hook does. The flag is
@@ -42,8 +44,17 @@ demo: ## show the main job with real containers (root)
 test: ## run every test (root)
 	tests/run.sh
 
+build-echo: # the server and the client in containers, linked statically
+	$(CARGO) rustc --release --locked --package oci-bind-hook-echo -- --codegen target-feature=+crt-static
+
+build-tests: build-echo
+	$(CARGO) test --workspace --locked --no-run
+
+run-tests:
+	OCI_BIND_HOOK=$(OCI_BIND_HOOK) $(CARGO) test --workspace --locked --no-fail-fast
+
 test-faults: build ## kill the hook, starve it and wear it out, at length (root)
-	OCI_BIND_HOOK=$(abspath $(binary)) FAULTS=long $(CARGO) test --locked --package oci-bind-hook-tests --test faults
+	OCI_BIND_HOOK=$(OCI_BIND_HOOK) FAULTS=long $(CARGO) test --workspace --locked --test faults
 
 # FUZZ_SECONDS is how long in all, 60 unless told.
 fuzz: ## look for input that breaks a parser or a decision
@@ -73,7 +84,7 @@ test-packages: ## build, compare, install, upgrade and remove the packages (root
 # BENCH is one of them: calls, hook, packets, scale, steer. Tables on standard
 # output; JSON and pictures in target/bench.
 bench: build ## measure what starts, calls and packets cost, in minutes (root)
-	OCI_BIND_HOOK=$(abspath $(binary)) $(CARGO) bench --locked --package oci-bind-hook-tests --bench '$(or $(BENCH),*)'
+	OCI_BIND_HOOK=$(OCI_BIND_HOOK) $(CARGO) bench --locked --package oci-bind-hook-tests --bench '$(or $(BENCH),*)'
 
 lint: lint-format lint-clippy lint-doc lint-shell ## check formatting, clippy, documentation and scripts
 

@@ -61,20 +61,15 @@ find_programs() {
   local target
   target=$(cd "$ENGINE_REPO" && cargo metadata --format-version 1 --no-deps --offline |
     sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
-  ENGINE_TRIPLE=$(rustc --version --verbose | sed -n 's/^host: //p')
   ENGINE_HOOK=${OCI_BIND_HOOK:-$target/release/oci-bind-hook}
-  ENGINE_ECHO=$target/$ENGINE_TRIPLE/release/echo-server
+  ENGINE_ECHO=$target/release/echo-server
 }
 
-# The explicit target keeps the flags of the static build away from the other's
-# cache.
 build_programs() {
-  (
-    cd "$ENGINE_REPO"
-    [ -n "${OCI_BIND_HOOK:-}" ] || make --silent build
-    RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked \
-      --package oci-bind-hook-tests --bin echo-server --target "$ENGINE_TRIPLE"
-  )
+  local hook=build
+  [ -z "${OCI_BIND_HOOK:-}" ] || hook=
+  # shellcheck disable=SC2086 # a target or none
+  make --silent -C "$ENGINE_REPO" $hook build-echo
 }
 
 mount_private() {

@@ -48,17 +48,8 @@ add_modules() {
   done
 }
 
-# A program of this machine and the libraries that it needs.
-add_program() {
-  local file
-  for file in "$2" $(ldd "$2" | grep -o '/[^ )]*'); do
-    mkdir -p "$1$(dirname "$file")"
-    cp --dereference "$file" "$1$file"
-  done
-}
-
 make_initramfs() {
-  local root=$work/root
+  local root=$work/root ip
   mkdir -p "$root"/{bin,etc,lib,lib64,root,usr}
   cp "$(command -v busybox)" "$root/bin/busybox"
   cp "$VM/guest/$init.sh" "$root/init"
@@ -68,7 +59,10 @@ make_initramfs() {
   echo 'multi on' >"$root/etc/host.conf"
   add_modules "$root"
   # Busybox has an `ip`, which lacks half of the options.
-  add_program "$root" "$(command -v ip)"
+  ip=$(command -v ip)
+  mkdir -p "$root$(dirname "$ip")"
+  cp --dereference "$ip" "$root$ip"
+  add_libraries "$root" "$ip"
   mkdir "$root/payload"
   cp -a "$payload/." "$root/payload/"
   (cd "$root" && find . -print0 | cpio --null --create --format=newc --owner=0:0 --quiet) >"$work/initramfs"

@@ -28,17 +28,6 @@ kernel_of() {
   esac
 }
 
-# Statically linked, since the systems' C libraries are others than this one's.
-build() {
-  local triple=x86_64-unknown-linux-gnu
-  export RUSTFLAGS='-C target-feature=+crt-static'
-  CARGO_TARGET_DIR=$(target_directory)/vm
-  export CARGO_TARGET_DIR
-  built=$CARGO_TARGET_DIR/$triple/release
-  cargo build --release --locked --target $triple --package oci-bind-hook
-  cargo build --release --locked --target $triple --package oci-bind-hook-tests --bin echo-server
-}
-
 # Its C library is older than the systems' ones, which does no harm.
 add_youki() {
   local program
@@ -51,11 +40,11 @@ add_youki() {
 
 # What is installed is what `make install` installs.
 make_payload() {
-  build
+  make --silent -C "$ROOT" build build-echo
   mkdir -p "$payload"/{files,tests}
   cp -a "$VM/guest/system/." "$payload/files/"
-  make --silent -C "$ROOT" install DESTDIR="$payload/files" binary="$built/oci-bind-hook"
-  cp "$built/echo-server" "$ROOT/tests/"{runner,image}.sh "$VM/guest/engines/"* "$payload/tests/"
+  make --silent -C "$ROOT" install DESTDIR="$payload/files"
+  cp "$(target_directory)/release/echo-server" "$ROOT/tests/"{runner,image}.sh "$VM/guest/engines/"* "$payload/tests/"
   add_youki
   ln -s tests/run.sh "$payload/run"
   chmod 755 "$payload"

@@ -4,8 +4,9 @@
 #   FILTER           only the trials whose names have this in them
 #   KERNELS          which: "5.10 6.1 6.12 newest" if nothing is said
 #   TESTS            which suites: those that the kernel makes a difference to if
-#                    nothing is said; `check` takes minutes here, most of them
-#                    about files
+#                    nothing is said
+#   SMOKE            `yes`: of the scenarios, one trial of each row and file, which
+#                    together must have run every program
 #   JOBS             how many machines at once, 2
 #   MISSING_KERNELS  `skip`: a kernel that the archive lacks is no failure
 # Ends with a table and `N passed, N failed, N skipped`.
@@ -15,36 +16,30 @@ set -euo pipefail
 
 filter=${1:-}
 read -r -a series <<<"${KERNELS:-5.10 6.1 6.12 newest}"
-tests=${TESTS:-scenarios input lifecycle breakers faults}
+tests=${TESTS:-scenarios lifecycle breakers faults}
 patience=${PATIENCE:-2400}
 # Not in the cache, which other checkouts use too.
 out=$(target_directory)/vm/kernels
 payload=$(mktemp -d)
 trap 'rm -rf "$payload"' EXIT
 
-# Statically linked, so that a machine needs nothing but them. With --target
-# the flags do not reach the build scripts and procedural macros, which cannot
-# be static.
+# What `make test` builds too. A machine needs nothing but the programs and
+# their libraries.
 build() {
-  local triple=x86_64-unknown-linux-gnu binary
-  export RUSTFLAGS='-C target-feature=+crt-static' CARGO_PROFILE_DEV_DEBUG=0
-  CARGO_TARGET_DIR=$(target_directory)/vm
-  export CARGO_TARGET_DIR
-  cargo build --release --locked --target $triple --package oci-bind-hook
-  # shellcheck disable=SC2046,SC2086 # lists of plain words
-  cargo test --no-run --locked --target $triple --package oci-bind-hook-tests \
-    $(printf ' --test %s' $tests) 2>&1 | tee "$payload/log"
+  local binary name target
+  target=$(target_directory)
+  make --silent -C "$ROOT" build build-tests 2>&1 | tee "$payload/log"
   mkdir -p "$payload/target/deps"
-  cp "$CARGO_TARGET_DIR/$triple/release/oci-bind-hook" "$payload/target/"
-  for binary in socket-agent named-client raw-listener; do
-    cp "$CARGO_TARGET_DIR/$triple/debug/$binary" "$payload/target/"
-  done
+  cp "$target/release/oci-bind-hook" "$payload/target/"
+  for name in socket-agent named-client raw-listener; do cp "$target/debug/$name" "$payload/target/"; done
   #   Executable tests/scenarios/main.rs (target/.../deps/scenarios-0123456789abcdef)
-  sed -n 's/^ *Executable .*(\(.*\))$/\1/p' "$payload/log" | while read -r binary; do
-    cp "$binary" "$payload/target/deps/$(basename "${binary%-*}")"
+  for name in $tests; do
+    binary=$(sed -n "s/^ *Executable .*(\(.*\/$name-[0-9a-f]*\))$/\1/p" "$payload/log")
+    [ -n "$binary" ] || die "cargo did not say where it put the test $name"
+    (cd "$ROOT" && cp "$binary" "$payload/target/deps/$name")
   done
-  [ -n "$(ls -A "$payload/target/deps")" ] || die 'cargo did not say where it put the tests'
   rm "$payload/log"
+  add_libraries "$payload/files" "$payload"/target/{deps/*,socket-agent,named-client,raw-listener}
 }
 
 # The trials compare SEMANTICS.md, at the path where it was when they were
@@ -53,6 +48,7 @@ make_payload() {
   build
   cp "$VM/guest/trials.sh" "$payload/run"
   printf '%s' "$filter" >"$payload/filter"
+  printf '%s' "${SMOKE:-}" >"$payload/smoke"
   mkdir -p "$payload/files$ROOT/tests"
   cp "$ROOT/tests/SEMANTICS.md" "$payload/files$ROOT/tests/"
 }
@@ -66,6 +62,11 @@ run_on() {
   if [ "$status" != 0 ] && ! { [ "$status" = 1 ] && grep -q '^test .* FAILED$' "$out/${kernel##*/}/output"; }; then
     echo "$status" >"$out/${kernel##*/}/problem"
   fi
+}
+
+# Why trials did not run.
+show_skipped() {
+  sed -n "s/^test \(.*[^ ]\) *\.\.\. ignored (\(.*\))$/skipped - Linux $2, \1: \2/p" "$1/output"
 }
 
 # The report of each trial that failed.
@@ -104,7 +105,8 @@ for kernel in "${kernels[@]}"; do
     tail -n 20 "$machine/output" | sed 's/^/  | /'
     failed=$((failed + 1))
   fi
-  show_failures "$machine" | sed "s/^---- /---- ${kernel##*/}: /"
+  show_failures "$machine" | sed "s/^---- \(.*\) ----$/not ok - Linux ${kernel##*/}: \1/"
+  show_skipped "$machine" "${kernel##*/}"
 done
 awk -f "$VM/table.awk" "$ROOT/tests/SEMANTICS.md" "${outputs[@]}" | tee "$out/table" | sed '$d'
 read -r trials_passed trials_failed trials_skipped < <(tail -n 1 "$out/table")

@@ -72,6 +72,17 @@ bootstrap() {
     { cat "$log" >&2; die "could not make a system of Debian $suite"; }
 }
 
+# add_libraries ROOT PROGRAM...: what these programs of this machine are linked
+# with, at the same paths below ROOT.
+add_libraries() {
+  local root=$1 file
+  shift
+  for file in $(ldd "$@" 2>/dev/null | grep -o '/[^ )]*\.so[^ )]*' | sort -u); do
+    mkdir -p "$root$(dirname "$file")"
+    cp --dereference "$file" "$root$file"
+  done
+}
+
 # Where cargo puts what it builds.
 target_directory() {
   cargo metadata --format-version 1 --no-deps --offline |
