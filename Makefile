@@ -28,7 +28,7 @@ OCI_BIND_HOOK ?= $(abspath $(binary))
 # Every shell script, those without a suffix by name.
 scripts = .ci/run $(shell find ebpf tests packaging -name '*.sh' 2>/dev/null)
 
-.PHONY: build build-echo build-tests demo run-tests test  test-engines test-faults test-kernels test-packages fuzz deb rpm dist bench lint lint-format lint-clippy lint-doc lint-shell ebpf ebpf-check install uninstall clean help
+.PHONY: build build-echo build-tests demo run-tests test test-all test-engines test-faults test-kernels test-packages test-smoke fuzz deb rpm dist bench lint lint-format lint-clippy lint-doc lint-shell ebpf ebpf-check install uninstall clean help
 .DEFAULT_GOAL := build
 
 # Linked statically: a dynamic linker takes longer than the hook does. The flag is
@@ -41,8 +41,14 @@ build: ## build the release binary
 demo: ## show the main job with real containers (root)
 	tests/demo.sh
 
-test: ## run every test (root)
-	tests/run.sh
+# Runs parts of a plan, each under a time limit: tests/gate.
+gate = tests/setup.sh build && $(CARGO) run --quiet --locked --package oci-bind-hook-gate --
+
+test: ## run every test on this kernel (root)
+	$(gate) test
+
+test-all: ## run everything, for two hours: all kernels, all engines, packages, long runs (root)
+	$(gate) all
 
 build-echo: # the server and the client in containers, linked statically
 	$(CARGO) rustc --release --locked --package oci-bind-hook-echo -- --codegen target-feature=+crt-static
@@ -55,6 +61,10 @@ run-tests:
 
 test-faults: build ## kill the hook, starve it and wear it out, at length (root)
 	OCI_BIND_HOOK=$(OCI_BIND_HOOK) FAULTS=long $(CARGO) test --workspace --locked --test faults
+
+# The whole list once, on the oldest and the newest kernel.
+test-smoke: ## run one scenario of each row on two kernels, in virtual machines (root)
+	KERNELS='5.10 newest' TESTS=scenarios SMOKE=yes tests/vm/kernels.sh
 
 # FUZZ_SECONDS is how long in all, 60 unless told.
 fuzz: ## look for input that breaks a parser or a decision

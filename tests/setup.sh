@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs what the demo, the tests and the lints need from the distribution.
-# Usage: tests/setup.sh [demo|test|lint|fuzz|vm|packages]...     (demo if nothing is said)
+# Usage: tests/setup.sh [build|demo|test|lint|fuzz|vm|packages]...     (demo if nothing is said)
 # Does nothing, and takes no time, when everything is there.
 set -euo pipefail
 
@@ -10,6 +10,7 @@ die() { echo "setup: $*" >&2; exit 1; }
 # static ones too.
 packages_for() {
   case $1 in
+    build) echo gcc libc6-dev ;;
     demo) echo podman runc busybox-static iproute2 procps gcc libc6-dev ;;
     # The programs that run under the hook as they are; see tests/programs.
     test) packages_for demo; grep -v '^#' "$(dirname "$0")/programs/packages" ;;
@@ -26,13 +27,14 @@ packages_for() {
       echo debhelper rpm lintian rpmlint debsums inotify-tools gcc libc6-dev jq
       echo python3-minimal python3-venv python3-license-expression buildah busybox-static
       ;;
-    *) die "unknown purpose $1: use demo, test, lint, fuzz, vm or packages" ;;
+    *) die "unknown purpose $1: use build, demo, test, lint, fuzz, vm or packages" ;;
   esac
 }
 
 # The same elsewhere, as commands, since every distribution has its own names.
 commands_for() {
   case $1 in
+    build) echo cc ;;
     demo | test) echo podman runc busybox ip ss pgrep cc ;;
     lint) echo shellcheck cc ;;
     fuzz) echo c++ ;;

@@ -1,0 +1,82 @@
+//! Runs the parts of a test run one after the other, each under a time limit,
+//! and ends with a table, what failed, what was skipped and why, and the counts.
+//!
+//! ```text
+//! gate test|ci|all [PART]...
+//! ```
+//!
+//! `PART` selects parts by name. A failure does not keep the next part from
+//! running. Exit status: 0 if nothing failed, 1 if something did, 2 for a bad
+//! command line.
+
+mod output;
+mod part;
+mod plan;
+mod report;
+mod tree;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::part::{Outcome, Part};
+use crate::plan::Plan;
+
+/// How long processes have to clean up once they are asked to end.
+const GRACE: Duration = Duration::from_secs(15);
+
+fn main() -> ExitCode {
+    let words: Vec<_> = std::env::args().skip(1).collect();
+    let (plan, parts) = match chosen(&words) {
+        Ok(chosen) => chosen,
+        Err(error) => {
+            eprintln!("gate: {error:#}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(plan, &parts) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("gate: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The plan and the parts of it that the command line names, in the plan's order.
+fn chosen(words: &[String]) -> Result<(&'static Plan, Vec<&'static Part>)> {
+    let [name, names @ ..] = words else {
+        bail!("usage: gate test|ci|all [PART]...");
+    };
+    let plan = plan::named(name).with_context(|| format!("no plan {name:?}: test, ci or all"))?;
+    for name in names {
+        if !plan.parts().any(|part| part.name == name) {
+            let known: Vec<_> = plan.parts().map(|part| part.name).collect();
+            bail!("no part {name:?}: {}", known.join(", "));
+        }
+    }
+    let parts = plan
+        .parts()
+        .filter(|part| names.is_empty() || names.iter().any(|name| name == part.name))
+        .collect();
+    Ok((plan, parts))
+}
+
+/// Runs these parts of the plan; whether none failed.
+fn run(plan: &Plan, parts: &[&Part]) -> Result<bool> {
+    tree::adopt_orphans()?;
+    let deadline = Instant::now() + plan.limit;
+    let outcomes: Vec<Outcome> = parts
+        .iter()
+        .map(|part| part.run(deadline, GRACE))
+        .collect::<Result<_>>()?;
+    if plan.is_kept && outcomes.len() == plan.parts().count() {
+        report::keep(&outcomes)?;
+    }
+    print!("{}", report::end(&outcomes));
+    Ok(outcomes
+        .iter()
+        .all(|outcome| outcome.output.counts.failed == 0))
+}
