@@ -63,7 +63,7 @@ test-faults: build ## kill the hook, starve it and wear it out, at length (root)
 	OCI_BIND_HOOK=$(OCI_BIND_HOOK) FAULTS=long $(CARGO) test --workspace --locked --test faults
 
 # The whole list once, on the oldest and the newest kernel.
-test-smoke: ## run one scenario of each row on two kernels, in virtual machines (root)
+test-smoke: ## run a selection of scenarios on two kernels, in virtual machines (root)
 	KERNELS='5.10 newest' TESTS=scenarios SMOKE=yes tests/vm/kernels.sh
 
 # FUZZ_SECONDS is how long in all, 60 unless told.

@@ -25,6 +25,22 @@ pub fn main_in_turn(trials: impl FnOnce() -> Vec<Trial>) -> ExitCode {
     run(arguments, trials)
 }
 
+/// The same as [`main`], and one more trial once all others are done.
+pub fn main_then(
+    trials: impl FnOnce() -> Vec<Trial>,
+    name: &str,
+    last: impl FnOnce() -> Result<()> + Send + 'static,
+) -> ExitCode {
+    let arguments = Arguments::from_args();
+    let status = run(arguments.clone(), trials);
+    let last = libtest_mimic::run(&arguments, vec![trial(name, last)]).exit_code();
+    if status == ExitCode::SUCCESS {
+        last
+    } else {
+        status
+    }
+}
+
 fn run(arguments: Arguments, trials: impl FnOnce() -> Vec<Trial>) -> ExitCode {
     if !arguments.list
         && let Err(error) = host::set_up()

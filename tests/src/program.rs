@@ -42,8 +42,29 @@ pub struct Size {
     pub jited: u32,
 }
 
-/// The size of a program (`struct bpf_prog_info`).
+/// The size of a program.
 pub fn size(program: impl AsFd) -> Result<Size> {
+    let info = info(program)?;
+    Ok(Size {
+        verified: info.verified_insns,
+        jited: info.jited_prog_len,
+    })
+}
+
+/// How often a program has run since the kernel counts that
+/// (`kernel.bpf_stats_enabled`); `None` for what is pinned and no program.
+pub fn runs(object: impl AsFd) -> Result<Option<u64>> {
+    let descriptor = object.as_fd().as_raw_fd();
+    let target = fs::read_link(format!("/proc/thread-self/fd/{descriptor}"))
+        .context("look what a pin is")?;
+    if !target.ends_with("anon_inode:bpf-prog") {
+        return Ok(None);
+    }
+    Ok(Some(info(object)?.run_cnt))
+}
+
+/// What the kernel says of a program (`struct bpf_prog_info`).
+fn info(program: impl AsFd) -> Result<bpf_prog_info> {
     // SAFETY: a plain struct of integers, for which zero is a value.
     let mut info: bpf_prog_info = unsafe { std::mem::zeroed() };
     let mut attr = InfoAttr {
@@ -51,11 +72,8 @@ pub fn size(program: impl AsFd) -> Result<Size> {
         length: size_of::<bpf_prog_info>().try_into()?,
         info: &raw mut info as u64,
     };
-    bpf(OBJ_GET_INFO_BY_FD, &mut attr).context("ask for the size of a program")?;
-    Ok(Size {
-        verified: info.verified_insns,
-        jited: info.jited_prog_len,
-    })
+    bpf(OBJ_GET_INFO_BY_FD, &mut attr).context("ask what a program is")?;
+    Ok(info)
 }
 
 /// Opens the program with this id.

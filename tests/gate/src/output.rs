@@ -103,7 +103,9 @@ fn skipped(line: &str) -> Option<(&str, &str)> {
     }
     let (name, reason) = line.strip_prefix("test ")?.split_once(" ... ignored")?;
     let reason = reason.trim_start_matches([',', ' ']);
-    let bracketed = reason.strip_prefix('(').and_then(|rest| rest.strip_suffix(')'));
+    let bracketed = reason
+        .strip_prefix('(')
+        .and_then(|rest| rest.strip_suffix(')'));
     Some((name.trim_end(), bracketed.unwrap_or(reason)))
 }
 

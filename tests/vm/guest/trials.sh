@@ -13,6 +13,12 @@ cp -a /payload/files/. /
 set --
 [ ! -s /payload/filter ] || set -- "$(cat /payload/filter)"
 
+if [ -s /payload/smoke ]; then
+  export SMOKE=yes
+  # So that the kernel counts the runs of each program.
+  echo 1 >/proc/sys/kernel/bpf_stats_enabled
+fi
+
 echo "Linux $(uname -r)"
 status=0
 for binary in "$tests"/*; do
