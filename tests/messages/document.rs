@@ -7,9 +7,7 @@ use std::fmt::Write;
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
-use regex::Regex;
 
-use crate::never::NEVER;
 use crate::row::Area;
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/MESSAGES.md");
@@ -22,21 +20,14 @@ Generated from `tests/messages` by `MESSAGES=write cargo test --test messages`.
 A failure is one line on standard error, after `oci-bind-hook: `, and the same
 line in syslog; only a bad command line is followed by its usage, and not
 logged. The hook's failure keeps the container from starting, and podman shows
-the line, with runc. Every message here was said by the program in a test. What differs
+the line, with runc. Every message here was said by the program in a test; one that
+is not here comes from a kernel that refuses what kernels grant, or from a mistake
+in the program: please report it, with the kernel's version. What differs
 from case to case is in capitals: `ID` is a container's id, `PID` its first
 process, `CGROUP` its cgroup, `OTHER` another one of these, `COMMAND` a process's
 name, `FILE` the configuration, `VERSION` that of the programs, `MAP` one of
 their maps. The words behind the last colon are often the kernel's, and may be
 others on another one; so may be what the verifier says.
-";
-
-const NEVER_HEAD: &str = "
-## Messages that no test brings about
-
-They begin like this. Report them, with the kernel's version.
-
-| message | what it would mean |
-| --- | --- |
 ";
 
 /// Fails unless the file says what the rows say.
@@ -70,12 +61,6 @@ fn text(areas: &[Area]) -> Result<String> {
             let fence = if message.contains('`') { "``" } else { "`" };
             writeln!(text, "| {cause} | {fence}{message}{fence} | {remedy} |")?;
         }
-    }
-    text.push_str(NEVER_HEAD);
-    let filled = Regex::new(r"\{[^{}]*\}")?;
-    for never in NEVER {
-        let message = filled.replace_all(never.text, "...");
-        writeln!(text, "| `{message}` | {} |", never.reason)?;
     }
     Ok(text)
 }

@@ -77,13 +77,6 @@ pub fn write() -> Result<()> {
     fs::write(PATH, document).with_context(|| format!("write {PATH}"))
 }
 
-/// All blocks, as texts that have been seen.
-pub fn seen() -> Result<Vec<String>> {
-    let document = document()?;
-    let lines = EXAMPLES.iter().map(|(name, _)| block(&document, name));
-    lines.map(|block| Ok(block?.to_owned())).collect()
-}
-
 fn made(make: fn(&Stage) -> Result<String>) -> Result<String> {
     Net::isolated(move |net| {
         let stage = Stage::new(net)?;
