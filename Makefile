@@ -26,7 +26,7 @@ binary = $(target)/release/oci-bind-hook
 OCI_BIND_HOOK ?= $(abspath $(binary))
 
 # Every shell script, those without a suffix by name.
-scripts = .ci/run $(shell find ebpf tests packaging -name '*.sh' 2>/dev/null)
+scripts = .ci/run tests/setup/deb-systemd-helper tests/setup/update-rc.d $(shell find ebpf tests packaging -name '*.sh' 2>/dev/null)
 
 .PHONY: build build-echo build-tests demo run-tests test test-all test-engines test-faults test-kernels test-packages test-smoke fuzz deb rpm dist bench lint lint-format lint-clippy lint-doc lint-shell ebpf ebpf-check install uninstall clean help
 .DEFAULT_GOAL := build

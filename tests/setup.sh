@@ -1,5 +1,6 @@
 #!/bin/bash
 # Installs what the demo, the tests and the lints need from the distribution.
+# Services that come with it are neither started nor enabled at boot.
 # Usage: tests/setup.sh [build|demo|test|lint|fuzz|vm|packages]...     (demo if nothing is said)
 # Does nothing, and takes no time, when everything is there.
 set -euo pipefail
@@ -48,22 +49,26 @@ is_installed() {
   [ "$(dpkg-query --show --showformat '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
 }
 
-# Some of the packages are servers, which must not be started by being
-# installed: invoke-rc.d(8) asks this program. One of the administrator's stays.
-without_starting_servers() {
-  local policy=/usr/sbin/policy-rc.d made="" status=0
-  if [ ! -e "$policy" ]; then
-    printf '#!/bin/sh\nexit 101\n' >"$policy"
-    chmod 755 "$policy"
-    made=yes
-  fi
-  "$@" || status=$?
-  [ -z "$made" ] || rm -f "$policy"
-  return "$status"
+# What the system starts by itself: units, and init scripts.
+enabled_at_boot() {
+  { find /etc/systemd /etc/rc[0-9S].d -type l \( -path '/etc/systemd/*' -o -name 'S*' \) 2>/dev/null || true; } | sort
+}
+
+# Some of the packages have services. The programs in tests/setup, which stand
+# before Debian's own in the PATH of maintainer scripts, keep those that are new
+# off; nothing of the system is changed for that, so nothing has to be put back.
+# What an interrupted installation left is finished in the same way.
+install_quietly() {
+  local path
+  path=$(cd "$(dirname "$0")/setup" && pwd):/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+  export DEBIAN_FRONTEND=noninteractive
+  PATH=$path dpkg --configure --pending &&
+    apt-get update -q &&
+    apt-get -o "DPkg::Path=$path" install -qy --no-install-recommends "$@"
 }
 
 install_debian() {
-  local package missing=() log
+  local package missing=() log before enabled
   for package in "$@"; do
     is_installed "$package" || missing+=("$package")
   done
@@ -71,15 +76,15 @@ install_debian() {
   [ "$(id -u)" = 0 ] || die "must be root to install: ${missing[*]}"
   echo "setup: installing ${missing[*]}" >&2
   log=$(mktemp)
-  if ! { apt-get update -q &&
-    DEBIAN_FRONTEND=noninteractive without_starting_servers \
-      apt-get install -qy --no-install-recommends "${missing[@]}"; } \
-    </dev/null >"$log" 2>&1; then
+  before=$(enabled_at_boot)
+  if ! install_quietly "${missing[@]}" </dev/null >"$log" 2>&1; then
     cat "$log" >&2
     rm -f "$log"
     die "could not install ${missing[*]}"
   fi
   rm -f "$log"
+  enabled=$(comm -13 <(echo "$before") <(enabled_at_boot))
+  [ -z "$enabled" ] || echo "setup: a package has enabled at boot: ${enabled//$'\n'/ }" >&2
 }
 
 check_commands() {

@@ -94,6 +94,7 @@ const TEST: &[Part] = &[
     part("tests", 15, &["make", "--silent", "run-tests"]),
     part("engines", 5, &["tests/engines.sh"]),
     part("installation", 2, &["tests/install.sh"]),
+    part("setting up", 3, &["tests/machine.sh"]),
 ];
 
 const fn part(name: &'static str, limit: u64, command: &'static [&'static str]) -> Part {
