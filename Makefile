@@ -31,6 +31,8 @@ scripts = .ci/run tests/setup/deb-systemd-helper tests/setup/update-rc.d $(shell
 .PHONY: build build-echo build-tests demo run-tests test test-all test-engines test-faults test-kernels test-packages test-smoke fuzz deb rpm dist bench lint lint-format lint-clippy lint-doc lint-shell ebpf ebpf-check install uninstall clean help
 .DEFAULT_GOAL := build
 
+##@ Use
+
 # Linked statically: a dynamic linker takes longer than the hook does. The flag is
 # for the binary alone, since cargo's macros cannot be static. CARGOFLAGS is for
 # packages: --offline.
@@ -40,6 +42,8 @@ build: ## build the release binary
 
 demo: ## show the main job with real containers (root)
 	tests/demo.sh
+
+##@ Test
 
 # Runs parts of a plan, each under a time limit: tests/gate.
 gate = tests/setup.sh build && $(CARGO) run --quiet --locked --package oci-bind-hook-gate --
@@ -78,18 +82,10 @@ test-engines: ## run engines on Debian stable and sid, in virtual machines (root
 test-kernels: ## run the scenarios on older and newer kernels, in virtual machines (root)
 	tests/vm/kernels.sh $(if $(FILTER),'$(FILTER)')
 
-deb: ## build the Debian packages, source and binary, into target/packages
-	packaging/deb/build.sh $(target)/packages
-
-rpm: ## build the RPM packages, into target/packages
-	packaging/rpm/build.sh $(target)/packages
-
-dist: ## build all that a release has, with checksums, into target/dist
-	rm -rf $(target)/dist
-	packaging/dist.sh $(target)/dist
-
 test-packages: ## build, compare, install, upgrade and remove the packages (root)
 	tests/packages.sh $(if $(FILTER),'$(FILTER)')
+
+##@ Develop
 
 # BENCH is one of them: calls, hook, packets, scale, steer. Tables on standard
 # output; JSON and pictures in target/bench.
@@ -116,6 +112,23 @@ ebpf: ## rebuild the committed eBPF object
 
 ebpf-check: ## rebuild it and compare
 	ebpf/build.sh --check
+
+clean: ## remove what was built
+	$(CARGO) clean
+
+##@ Release
+
+deb: ## build the Debian packages, source and binary, into target/packages
+	packaging/deb/build.sh $(target)/packages
+
+rpm: ## build the RPM packages, into target/packages
+	packaging/rpm/build.sh $(target)/packages
+
+dist: ## build all that a release has, with checksums, into target/dist
+	rm -rf $(target)/dist
+	packaging/dist.sh $(target)/dist
+
+##@ Use
 
 # install-with-path NAME,FILE: a file of config/ that names the binary.
 define install-with-path
@@ -162,9 +175,13 @@ uninstall: ## remove it again, except for a changed configuration
 		rm -f $(DESTDIR)$(sysconfdir)/config.toml
 	-rmdir $(DESTDIR)$(sysconfdir) 2>/dev/null
 
-clean: ## remove what was built
-	$(CARGO) clean
-
+# By the groups that begin with a line like `##@ Test`, in their order.
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' ' \
+	  /^##@ / { group = substr($$0, 5) } \
+	  /^[a-z0-9-]+:.*## / { \
+	    if (!(group in targets)) groups[++count] = group; \
+	    targets[group] = targets[group] sprintf("  make %-14s %s\n", $$1, $$2) \
+	  } \
+	  END { for (i = 1; i <= count; i++) printf "%s\n%s\n", groups[i], targets[groups[i]] }' $(MAKEFILE_LIST)
 	@echo "PREFIX=$(PREFIX) and DESTDIR=$(DESTDIR) are honoured."

@@ -18,6 +18,7 @@ out=$1
 "$ROOT/packaging/rpm/build.sh" "$out"
 "$ROOT/packaging/kubernetes/image.sh" "$out"
 
+say 'adding the manifests, the eBPF object and the checksums'
 manifests=oci-bind-hook-kubernetes-$(version)
 pack "$ROOT/packaging/kubernetes" "$out/$manifests.tar.gz" --transform "s|^|$manifests/|" \
   base containerd remove example

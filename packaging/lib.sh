@@ -4,6 +4,8 @@ set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 die() { echo "${0##*/}: $*" >&2; exit 1; }
+# Progress, on standard error: standard output has the paths of what was made.
+say() { echo "packaging: $*" >&2; }
 
 # What the workspace calls itself.
 version() { sed -n 's/^version = "\(.*\)"$/\1/p' "$ROOT/Cargo.toml" | head -n 1; }

@@ -14,7 +14,7 @@ TOOLS=${XDG_CACHE_HOME:-$HOME/.cache}/oci-bind-hook/cargo-cyclonedx-$CYCLONEDX
 
 need cargo jq
 if [ ! -x "$TOOLS/bin/cargo-cyclonedx" ]; then
-  echo "${0##*/}: building cargo-cyclonedx $CYCLONEDX (about two minutes)" >&2
+  say "building cargo-cyclonedx $CYCLONEDX (about two minutes)"
   cargo install --quiet cargo-cyclonedx --version "$CYCLONEDX" --locked --root "$TOOLS" >&2
 fi
 [ "$1" != --tools ] || exit 0
@@ -34,6 +34,7 @@ bill() {
   echo "$out/$file"
 }
 
+say 'writing the bills of materials'
 "$ROOT/packaging/source.sh" "$work/source"
 mkdir -p "$out"
 bill hook x86_64-unknown-linux-gnu "$name.cdx.json"

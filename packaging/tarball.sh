@@ -11,6 +11,7 @@ need cargo tar gzip
 out=$1 name=oci-bind-hook-$(version)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+say 'packing the source and its crates'
 "$ROOT/packaging/source.sh" "$work/$name"
 mkdir -p "$out"
 pack "$work" "$out/$name.tar.gz" "$name"

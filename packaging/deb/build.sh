@@ -18,6 +18,7 @@ mv "$source.tar.gz" "$work/${name}_$(version).orig.tar.gz"
 tar --extract --file "$work/${name}_$(version).orig.tar.gz" --directory "$work"
 cp -r "$source/packaging/deb/debian" "$source/debian"
 (cd "$source" && packaging/copyright.sh >debian/copyright)
+say 'building the binary and the Debian packages, which takes minutes'
 # -d: Rust comes from rustup as often as from a package.
 (cd "$source" && dpkg-buildpackage --no-sign -d) >"$work/log" 2>&1 ||
   { tail -n 50 "$work/log" >&2; die 'the build failed'; }

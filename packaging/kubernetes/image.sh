@@ -15,6 +15,7 @@ source=$work/source context=$work/context
 
 # As in packages: without libraries it runs on nodes of whatever distribution.
 binary() {
+  say 'building the binary of the image, which takes minutes'
   "$ROOT/packaging/source.sh" "$source"
   (
     cd "$source"
@@ -48,6 +49,7 @@ in_storage() {
 }
 
 fill_context
+say 'building the image'
 tag=$name:$(version)
 in_storage build --quiet --isolation chroot --format oci --timestamp "$SOURCE_DATE_EPOCH" \
   --label "org.opencontainers.image.version=$(version)" \

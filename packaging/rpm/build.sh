@@ -19,6 +19,7 @@ trap 'rm -rf "$work"' EXIT
 # The source package has its time too, which is only clamped.
 install -D -m 0644 "$ROOT/packaging/rpm/oci-bind-hook.spec" "$work/SPECS/oci-bind-hook.spec"
 touch --date "@$SOURCE_DATE_EPOCH" "$work/SPECS/oci-bind-hook.spec"
+say 'building the binary and the RPM packages, which takes minutes'
 # --nodeps: Rust comes from rustup as often as from a package.
 rpmbuild -ba --nodeps --define "_topdir $work" --define '_buildhost localhost' \
   --define 'use_source_date_epoch_as_buildtime 1' --define 'clamp_mtime_to_source_date_epoch 1' \
