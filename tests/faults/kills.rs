@@ -1,18 +1,18 @@
 //! The hook is killed at any moment.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use libtest_mimic::Trial;
 use oci_bind_hook_tests::bpf;
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::container::Container;
 use oci_bind_hook_tests::hook::{BOTH, Hook, Policy, V4};
 use oci_bind_hook_tests::net::{ANY4, CIP4};
-use oci_bind_hook_tests::process::{PATIENCE, Running, Signal};
+use oci_bind_hook_tests::process::{self, PATIENCE, Running, Signal};
 use oci_bind_hook_tests::socket::{TCP4, at};
 use oci_bind_hook_tests::{harness, host};
 
@@ -27,6 +27,7 @@ pub fn trials() -> Vec<Trial> {
     vec![
         harness::unpinned("create-runtime killed", create_runtime),
         harness::unpinned("the first create-runtime killed", cold),
+        harness::unpinned("the first create-runtime killed at a pin", at_pins),
         harness::unpinned("attach killed, and done again", attach),
         harness::unpinned("detach killed, and done again", detach),
     ]
@@ -141,6 +142,41 @@ fn cold(hook: &Hook) -> Result<()> {
         ensure!(host::pins()?.is_empty(), "left: {:?}", host::pins()?);
     }
     moments.assert_both()?;
+    before.assert_nothing_left()
+}
+
+/// Before the first pin, and between others: too short a time to be met by chance.
+fn at_pins(hook: &Hook) -> Result<()> {
+    let before = Before::now()?;
+    created(hook, &before.scope)?;
+    let pins = host::pins()?.pop().context("nothing is pinned")?;
+    let all = fs::read_dir(pins)?.count();
+    for number in (1..=all).step_by(rounds(6, 1)) {
+        hook.unload()?;
+        let container = Container::below(&before.scope)?;
+        let mut held = Command::new(process::built("at-pin")?);
+        held.arg(number.to_string()).arg("kill -KILL $1");
+        let hook_itself = hook.command("create-runtime");
+        held.arg(hook_itself.get_program())
+            .args(hook_itself.get_args());
+        let output = process::run(&mut held, container.state_with(FULL).to_string().as_bytes())?;
+        ensure!(output.status.code() == Some(128 + 9), "{output:?}");
+        let [unfinished] = &host::pins()?[..] else {
+            bail!("not one set of pins: {:?}", host::pins()?);
+        };
+        let made = fs::read_dir(unfinished)?.count();
+        // One that is killed may still make this pin.
+        ensure!(
+            (number - 1..=number).contains(&made),
+            "{made} pins, killed at pin {number}"
+        );
+        container.cgroup.assert_bare()?;
+        drop(container);
+        // The next one finds its way.
+        created(hook, &before.scope)?;
+        ensure!(host::pins()?.len() == 1, "{:?} are left", host::pins()?);
+    }
+    hook.unload()?;
     before.assert_nothing_left()
 }
 

@@ -38,13 +38,17 @@ add_youki() {
   fi
 }
 
-# What is installed is what `make install` installs.
+# What is installed is what `make install` installs. The systems' C libraries are
+# newer than this one's, so the programs of the tests run there too.
 make_payload() {
-  make --silent -C "$ROOT" build build-echo
+  local target
+  target=$(target_directory)
+  make --silent -C "$ROOT" build build-tests
   mkdir -p "$payload"/{files,tests}
   cp -a "$VM/guest/system/." "$payload/files/"
   make --silent -C "$ROOT" install DESTDIR="$payload/files"
-  cp "$(target_directory)/release/echo-server" "$ROOT/tests/"{runner,image}.sh "$VM/guest/engines/"* "$payload/tests/"
+  cp "$target/release/echo-server" "$target/debug/at-pin" "$ROOT/tests/"{runner,image}.sh "$VM/guest/engines/"* \
+    "$payload/tests/"
   add_youki
   ln -s tests/run.sh "$payload/run"
   chmod 755 "$payload"

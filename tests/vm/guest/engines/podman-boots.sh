@@ -34,15 +34,28 @@ runtime_at() { case $1 in loading) runtime=crun ;; attached) runtime=runc ;; esa
 
 # There until the reset alone: podman-restart.service must not meet that hook.
 add_reset_hook() {
-  local directory=/usr/share/containers/oci/hooks.d order=00
-  [ "$1" = loading ] || order=zz
+  local directory=/usr/share/containers/oci/hooks.d
   mkdir /run/hooks.d
   cp $directory/* /run/hooks.d/
   mount --bind /run/hooks.d $directory
-  jq --null-input --arg moment "$1" '{
+  "reset_while_$1" $directory
+}
+
+# Ours pins more programs than that. Nothing but the reset ends it.
+reset_while_loading() {
+  jq '.hook |= {
+    path: "/payload/tests/at-pin",
+    args: (["at-pin", "5", "/payload/tests/reset.sh loading", .path] + .args[1:])
+  }' </run/hooks.d/oci-bind-hook.json >/run/held.json
+  mv /run/held.json "$1/oci-bind-hook.json"
+}
+
+# After ours.
+reset_while_attached() {
+  jq --null-input '{
     version: "1.0.0", when: { always: true }, stages: ["createRuntime"],
-    hook: { path: "/payload/tests/reset.sh", args: ["reset.sh", $moment] }
-  }' >$directory/$order-reset.json
+    hook: { path: "/payload/tests/reset.sh", args: ["reset.sh", "attached"] }
+  }' >"$1/zz-reset.json"
 }
 
 reset_in() {
