@@ -4,7 +4,6 @@
 use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
@@ -16,14 +15,9 @@ use oci_bind_hook_tests::{harness, host};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount_remount, unmount};
 
-use crate::kills::time;
-
 /// A policy that needs the calls alone.
 const POLICY: Policy = BOTH;
 const BPFFS: &str = "/sys/fs/bpf";
-/// How long the hook may take, loading the programs and waiting for syslog
-/// included.
-const PROMPT: Duration = Duration::from_secs(10);
 
 /// All trials of this file.
 pub fn trials() -> Vec<Trial> {
@@ -56,12 +50,8 @@ pub fn trials() -> Vec<Trial> {
         harness::unpinned("a syslog that does not read", |hook| {
             host::own_dev()?;
             let _daemon = stuffed()?;
-            ensure!(time(|| starts(hook))? < PROMPT, "it waited for syslog");
-            ensure!(
-                time(|| refused_for_an_address(hook))? < PROMPT,
-                "it waited for syslog"
-            );
-            Ok(())
+            starts(hook)?;
+            refused_for_an_address(hook)
         }),
         harness::unpinned("a syslog socket without a daemon", |hook| {
             host::own_dev()?;
