@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 use oci_bind_hook_tests::container::Container;
-use oci_bind_hook_tests::counters::dropped;
+use oci_bind_hook_tests::counters::{await_dropped, dropped};
 use oci_bind_hook_tests::harness;
 use oci_bind_hook_tests::hook::{BOTH, Hook, NEIGHBOUR, Policy, V4};
 use oci_bind_hook_tests::net::{ANY4, CIP4, Net, OTHER4, PEER4};
@@ -92,8 +92,10 @@ fn stay(hook: &Hook, container: &Container) -> Result<()> {
         }
     }
     hook.attach(&container.cgroup, NEIGHBOUR.guarded())?;
+    let (_, before) = dropped(&container.cgroup)?;
     let client = Socket::new(UDP4)?;
     client.send(Some(servers[1].local()?), b"ping")?;
+    await_dropped(&container.cgroup, |(_, after)| after > before)?;
     ensure!(!servers[1].has_input()?, "the guard let a datagram in");
     hook.attach(&container.cgroup, V4.guarded())?;
     client.send(Some(servers[1].local()?), b"pong")?;
@@ -139,8 +141,7 @@ fn established(hook: &Hook, container: &Container) -> Result<()> {
         hook.attach(&container.cgroup, NEIGHBOUR.guarded())?;
         let (before, _) = dropped(&container.cgroup)?;
         inside.send(None, b"late")?;
-        let (after, _) = dropped(&container.cgroup)?;
-        ensure!(after > before, "the guard let a segment out");
+        await_dropped(&container.cgroup, |(after, _)| after > before)?;
         ensure!(!outside.has_input()?, "the segment arrived");
         hook.attach(&container.cgroup, V4.guarded())?;
         let got = outside.receive_connected()?;
