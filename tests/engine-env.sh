@@ -19,8 +19,11 @@ set -euo pipefail
 # shellcheck disable=SC2034 # used by the scripts that source this file
 ENGINE_IMAGE=localhost/oci-bind-hook-busybox
 ENGINE_REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-# Nothing here takes long; a wait that does has missed its event.
-ENGINE_DEADLINE=15
+# Nothing here takes long, on a busy machine either; a wait that does has missed
+# its event.
+ENGINE_DEADLINE=60
+# When a podman counts as stuck that is to end.
+ENGINE_STUCK=15
 
 engine_die() { echo "$(basename "$0" .sh): $*" >&2; exit 1; }
 
@@ -146,7 +149,7 @@ engine_remove() {
   end_containers "$name"
   if [ -d "$dir/root" ] && [ "$dir" = "$ENGINE_DIR" ]; then
     # Gives back podman's locks; a killed script's containers may be past that.
-    timeout "$ENGINE_DEADLINE" "${ENGINE[@]}" rm --all --force --time 0 </dev/null >/dev/null 2>&1 || true
+    timeout "$ENGINE_STUCK" "${ENGINE[@]}" rm --all --force --time 0 </dev/null >/dev/null 2>&1 || true
     end_containers "$name"
   fi
   for_each_cgroup "$name" remove_cgroup || status=1
@@ -165,7 +168,7 @@ for_each_cgroup() { "$2" "/sys/fs/cgroup/$1" && "$2" "/sys/fs/cgroup/$(cgroup_pa
 # that podman is about to make. A podman whose container vanished without its
 # knowledge waits for ever, and is killed.
 end_containers() {
-  local pid deadline=$((SECONDS + ENGINE_DEADLINE))
+  local pid deadline=$((SECONDS + ENGINE_STUCK))
   for_each_cgroup "$1" kill_cgroup
   while pid=$(pgrep --oldest --full -- "^[^ ]*(podman|conmon) .*/run/$1/"); do
     [ "$SECONDS" -lt "$deadline" ] || kill -KILL "$pid"
@@ -189,8 +192,8 @@ kill_cgroup() {
 # podman leaves empty cgroups behind, and an empty cgroup keeps its programs.
 # The kernel lets go of dead processes a moment late: hence several tries.
 remove_cgroup() {
-  local tries
-  for ((tries = 0; tries < 100; tries++)); do
+  local deadline=$((SECONDS + ENGINE_DEADLINE))
+  while [ "$SECONDS" -lt "$deadline" ]; do
     [ -d "$1" ] || return 0
     find "$1" -depth -type d -exec rmdir {} + 2>/dev/null || true
     [ ! -d "$1" ] || sleep 0.05

@@ -6,7 +6,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd as _;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use oci_bind_hook_ebpf::dual::{Place, bucket};
@@ -22,8 +22,6 @@ use oci_bind_hook_tests::{harness, host, sys};
 
 const BATCHES: usize = 300;
 const CONNECTIONS: u32 = 100;
-/// How long it may take until a UDP server is found at its IPv6 address.
-const PATIENCE: Duration = Duration::from_secs(30);
 const DATAGRAMS: u32 = 1_000;
 /// `IPPROTO_TCP`
 const TCP: u16 = 6;
@@ -95,7 +93,7 @@ impl Called<'_> {
     fn await_datagrams(&self) -> Result<()> {
         let client = self.site.host.socket(UDP6)?;
         client.connect(self.at)?;
-        harness::eventually(PATIENCE, || {
+        harness::eventually(|| {
             client.send(None, b"x")?;
             Ok(match first_ready(&[&client, &self.server])? {
                 0 => Err(format!("{:?}", client.receive_connected())),

@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
@@ -14,15 +14,13 @@ use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::foreign::Foreign;
 use oci_bind_hook_tests::hook::{BOTH, Hook, NEIGHBOUR, V4, V6};
 use oci_bind_hook_tests::net::{ANY6, CIP4, CIP6, Net, require_dual};
+use oci_bind_hook_tests::process::PATIENCE;
 use oci_bind_hook_tests::reach;
 use oci_bind_hook_tests::socket::{TCP6, at};
 use oci_bind_hook_tests::syslog::{Daemon, ONE_FAMILY};
 use oci_bind_hook_tests::{harness, host};
 
 type Test = fn(&Hook) -> Result<()>;
-
-/// How long the kernel may take to tear something down.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// All trials of this file.
 pub fn trials() -> Vec<Trial> {
@@ -84,9 +82,7 @@ fn assert_programs(count: usize) -> Result<()> {
 /// Waits until only that many are left of more: those of links that are gone go
 /// a moment later.
 fn await_programs(count: usize) -> Result<()> {
-    harness::eventually(PATIENCE, || {
-        Ok(assert_programs(count).map_err(|error| error.to_string()))
-    })
+    harness::eventually(|| Ok(assert_programs(count).map_err(|error| error.to_string())))
 }
 
 fn once(hook: &Hook) -> Result<()> {

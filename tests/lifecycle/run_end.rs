@@ -11,10 +11,8 @@ use libtest_mimic::Trial;
 use oci_bind_hook_tests::cgroup::{Cgroup, wait_empty};
 use oci_bind_hook_tests::hook::{Hook, V4, inside};
 use oci_bind_hook_tests::net::Net;
-use oci_bind_hook_tests::process::{self, Running, Signal};
+use oci_bind_hook_tests::process::{self, PATIENCE, Running, Signal};
 use oci_bind_hook_tests::{harness, host};
-
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// All trials of this file.
 pub fn trials() -> Vec<Trial> {
@@ -89,7 +87,7 @@ fn killed_and_swept(hook: &Hook, cgroup: &Cgroup) -> Result<()> {
             sweep(hook, cgroup)?;
         }
         sweep(hook, cgroup)?;
-        wait_empty(cgroup.path(), Duration::from_secs(5))?;
+        wait_empty(cgroup.path(), PATIENCE)?;
         assert_nothing_below(cgroup)?;
     }
     Ok(())

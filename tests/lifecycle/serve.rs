@@ -1,7 +1,6 @@
 //! `serve`, and the pins that it serves.
 
 use std::os::fd::AsFd;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use libc::{SO_REUSEPORT, SOL_SOCKET};
@@ -20,8 +19,6 @@ use oci_bind_hook_tests::{bpf, harness, host};
 
 use crate::upgrade::age;
 
-/// How long it may take until a server is found.
-const PATIENCE: Duration = Duration::from_secs(30);
 const PORT: u16 = 8080;
 
 type Test = fn(&Hook) -> Result<()>;
@@ -95,7 +92,7 @@ fn counts(hook: &Hook) -> Result<()> {
     ensure!(found == one(0) + one(1), "counted {found:x}");
     drop(group);
     // The kernel closes a socket that was handed over when it has time.
-    harness::eventually(PATIENCE, || {
+    harness::eventually(|| {
         let left = counted()?;
         attempted(left == 0, || format!("{left:x} is left"))
     })
@@ -104,7 +101,7 @@ fn counts(hook: &Hook) -> Result<()> {
 /// Waits until a server of the container that binds to `::` answers there. It is
 /// bound to both only when `serve` has seen the pins.
 fn assert_served(container: &Container, expected: &[std::net::IpAddr]) -> Result<()> {
-    harness::eventually(PATIENCE, || {
+    harness::eventually(|| {
         let server = container.init.socket(UDP6)?;
         server.bind(at(ANY6, PORT, 0))?;
         let places = reach::answered(&server)?;

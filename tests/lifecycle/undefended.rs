@@ -10,7 +10,8 @@ use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::harness;
 use oci_bind_hook_tests::hook::{Hook, NEIGHBOUR, Policy, V4};
 use oci_bind_hook_tests::net::{ANY4, CIP4, HOST4, LOOP4, Net, PEER4};
-use oci_bind_hook_tests::socket::{PATIENCE, TCP4, at};
+use oci_bind_hook_tests::process::PATIENCE;
+use oci_bind_hook_tests::socket::{TCP4, at};
 use oci_bind_hook_tests::sys;
 use rustix::io::retry_on_intr;
 use rustix::net::{

@@ -118,5 +118,5 @@ never_gone() {
 
 is_logged() {
   grep --quiet --max-count=1 --line-regexp --fixed-strings -- "$1" \
-    < <(timeout 10 tail --follow --lines=+1 "$log") || fail "inotifywait did not see: $1"
+    < <(timeout 60 tail --follow --lines=+1 "$log") || fail "inotifywait did not see: $1"
 }

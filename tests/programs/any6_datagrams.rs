@@ -10,7 +10,7 @@ const POLICIES: &[Policy] = &[V4, V6, BOTH];
 const CLIENT: &[&str] = &[
     "sh",
     "-c",
-    "echo hello | socat -t2 - \"$0\"",
+    "echo hello | socat -t{patience} - \"$0\"",
     "UDP:{at}:7000,readbytes=56",
 ];
 /// What they have in common: each answers with the client's address.
@@ -36,7 +36,7 @@ pub const SERVERS: &[Program] = &[
         name: "socat, UDP6-RECVFROM for both families",
         server: &[
             "socat",
-            "-t5",
+            "-t30",
             "UDP6-RECVFROM:7000,ipv6only=0,fork",
             "SYSTEM:read asked; printf %-50s.asked $SOCAT_PEERADDR",
         ],

@@ -11,7 +11,7 @@ use libtest_mimic::Trial;
 use oci_bind_hook_tests::harness;
 use oci_bind_hook_tests::hook::{BOTH, Hook, Policy, V4, V6};
 use oci_bind_hook_tests::net::{ANY6, CIP4, CIP6, HOST4, HOST6, Net, PEER4, PEER6};
-use oci_bind_hook_tests::socket::PATIENCE;
+use oci_bind_hook_tests::process::PATIENCE;
 use rustix::net::sockopt;
 use tempfile::TempDir;
 
@@ -31,7 +31,7 @@ const CURL_WAYS: &[(&str, &[&str])] = &[
         &[
             "curl",
             "-sSm",
-            "5",
+            "30",
             "--resolve",
             "x.test:80:[2001:db8:100::64],198.51.100.100",
             "http://x.test/",
@@ -47,7 +47,7 @@ const CURL_WAYS: &[(&str, &[&str])] = &[
             "mount --bind hosts /etc/hosts && exec \"$0\" \"$@\"",
             "curl",
             "-sSm",
-            "5",
+            "30",
             "http://x.test/",
         ],
     ),
@@ -73,7 +73,7 @@ pub fn trials() -> Vec<Trial> {
             let ping = words(&[
                 "ping",
                 "-c1",
-                "-W5",
+                "-W30",
                 "-I",
                 &own.to_string(),
                 &peer.to_string(),
@@ -85,12 +85,12 @@ pub fn trials() -> Vec<Trial> {
         }));
         trials.push(trial(format!("ping over {family}"), PING, move |hook| {
             let echoes = Echoes::listen(own)?;
-            let ping = words(&["ping", "-c1", "-W1", &peer.to_string()]);
-            finish(tool::plain(&ping))?;
+            let ping = |patience| words(&["ping", "-c1", "-W", patience, &peer.to_string()]);
+            finish(tool::plain(&ping("30")))?;
             let seen = echoes.sources()?;
             ensure!(seen == [host], "without a policy it is seen from {seen:?}");
             // It leaves from the assigned address or is dropped.
-            tool::finish(tool::run_under(hook, BOTH, &ping))?;
+            tool::finish(tool::run_under(hook, BOTH, &ping("1")))?;
             let seen = echoes.sources()?;
             ensure!(
                 seen.is_empty() || seen == [own],
@@ -158,7 +158,7 @@ fn proxy(hook: &Hook) -> Result<()> {
         };
         let page = |page: &str| {
             let url = format!("http://{at}{page}");
-            tool::plain(&words(&["curl", "-sSfm", "5", &url]))
+            tool::plain(&words(&["curl", "-sSfm", "30", &url]))
         };
         server.wait_for(|| {
             let output = tool::finish(page("/"))?;

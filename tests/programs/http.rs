@@ -17,8 +17,8 @@ pub const NGINX_CONF: (&str, &str) = ("nginx.conf", include_str!("files/nginx.co
 pub const NGINX_SERVER: &[&str] = &["nginx", "-e", "stderr", "-c", "{dir}/nginx.conf"];
 
 /// It asks for a page at the port of most servers.
-pub const CLIENT_8080: &[&str] = &["curl", "-sSgm", "5", "http://{at}:8080/"];
-const CLIENT_80: &[&str] = &["curl", "-sSgm", "5", "http://{at}/"];
+pub const CLIENT_8080: &[&str] = &["curl", "-sSgm", "30", "http://{at}:8080/"];
+const CLIENT_80: &[&str] = &["curl", "-sSgm", "30", "http://{at}/"];
 
 const PYTHON_CALLER: &[&str] = &[
     "python3",

@@ -19,6 +19,10 @@ use crate::program::{Binds, Program};
 use crate::server::{Server, named};
 use crate::tool;
 
+/// How many seconds a client waits where it is to be answered, and where it is not.
+const ANSWER: &str = "30";
+const SILENCE: &str = "2";
+
 /// The trials of one program.
 pub fn trials(program: &'static Program) -> Vec<Trial> {
     let trial = |&policy: &Policy| {
@@ -122,7 +126,7 @@ impl Pair {
             ensure!(answer.is_some(), "no answer at {host}");
         }
         for host in binds.localhosts(self.policy) {
-            for words in [self.client(host), self.caller(host)] {
+            for words in [self.client(host, ANSWER), self.caller(host)] {
                 let answer = self.ask(server, &reached, server.exec(&tool::plain(&words))?)?;
                 ensure!(answer.is_some(), "it does not reach itself at {host}");
             }
@@ -133,7 +137,7 @@ impl Pair {
     /// Waits until the server answers at `host`.
     pub fn await_answer(&self, server: &Server, host: IpAddr) -> Result<()> {
         server
-            .wait_for(|| self.ask(server, &[host], tool::plain(&self.client(host))))
+            .wait_for(|| self.ask(server, &[host], tool::plain(&self.client(host, ANSWER))))
             .with_context(|| format!("reach it at {host}"))?;
         Ok(())
     }
@@ -145,7 +149,12 @@ impl Pair {
         self.await_answer(server, first)?;
         let mut reached = Vec::new();
         for address in PROBED {
-            let client = tool::plain(&self.client(address));
+            let patience = if expected.contains(&address) {
+                ANSWER
+            } else {
+                SILENCE
+            };
+            let client = tool::plain(&self.client(address, patience));
             if self.ask(server, &[address], client)?.is_some() {
                 reached.push(address);
             }
@@ -207,13 +216,19 @@ impl Pair {
         tool::words(self.program.server, self.path(), None)
     }
 
-    fn client(&self, host: IpAddr) -> Vec<String> {
-        tool::words(self.program.client, self.path(), Some(host))
+    fn client(&self, host: IpAddr, patience: &str) -> Vec<String> {
+        self.call(self.program.client, host, patience)
     }
 
     fn caller(&self, host: IpAddr) -> Vec<String> {
         let command = self.program.caller.unwrap_or(self.program.client);
-        tool::words(command, self.path(), Some(host))
+        self.call(command, host, ANSWER)
+    }
+
+    fn call(&self, command: &[&str], host: IpAddr, patience: &str) -> Vec<String> {
+        let words = tool::words(command, self.path(), Some(host));
+        let fill = |word: &String| word.replace("{patience}", patience);
+        words.iter().map(fill).collect()
     }
 
     fn path(&self) -> &Path {

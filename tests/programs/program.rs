@@ -12,7 +12,8 @@ use crate::tool::Tool;
 
 /// A server and its client. In commands and files `{dir}` stands for a scratch
 /// directory; in commands of clients `{host}` for the server's address, and
-/// `{at}` for the same as URLs have it.
+/// `{at}` for the same as URLs have it, and `{patience}` for how many seconds to wait
+/// for an answer, of those that hear of no refusal.
 #[derive(Debug)]
 pub struct Program {
     /// Its name, and what is special.

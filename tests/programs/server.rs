@@ -9,12 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::hook::{Hook, Policy, inside};
-use oci_bind_hook_tests::process::{Running, Signal};
+use oci_bind_hook_tests::process::{PATIENCE, Running, Signal};
 
 use crate::tool;
-
-/// How long a program may take to start, to answer, or to end.
-pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server in a scratch cgroup. Nothing of it outlives this.
 #[derive(Debug)]

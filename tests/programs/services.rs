@@ -114,7 +114,7 @@ pub const PROGRAMS: &[Program] = &[
             "--log-queries",
         ],
         client: &[
-            "dig", "@{host}", "-p", "5300", "+short", "+tries=1", "+time=2", "x.test", "A",
+            "dig", "@{host}", "-p", "5300", "+short", "+tries=1", "+time=30", "x.test", "A",
         ],
         caller: Some(&[
             "dig", "@{host}", "-p", "5300", "+short", "+tcp", "x.test", "A",
@@ -185,14 +185,14 @@ pub const PROGRAMS: &[Program] = &[
         // A datagram of a length that the client knows: it has no other end.
         server: &[
             "socat",
-            "-t5",
+            "-t30",
             "UDP4-RECVFROM:7000,fork",
             "SYSTEM:read asked; printf %-30s.asked $SOCAT_PEERADDR",
         ],
         client: &[
             "sh",
             "-c",
-            "echo hello | socat -t2 - \"$0\"",
+            "echo hello | socat -t{patience} - \"$0\"",
             "UDP:{at}:7000,readbytes=36",
         ],
         caller: None,

@@ -33,7 +33,7 @@ struct Trusting {
     refusal: &'static str,
 }
 
-const NGINX_STATUS: &[&str] = &["curl", "-sSgm", "5", "http://{at}/status"];
+const NGINX_STATUS: &[&str] = &["curl", "-sSgm", "30", "http://{at}/status"];
 
 const REDIS_DEFAULT: Trusting = Trusting {
     name: "redis, its protected mode",

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use oci_bind_hook_tests::agent::Agent;
@@ -20,9 +19,6 @@ use oci_bind_hook_tests::socket::{Kind, Socket, UDP6, at, first_ready};
 use crate::dual_servers::{self, Test, in_group, plainly};
 use crate::observe::{PORT, Peer};
 use crate::row::{Row, Scene};
-
-/// How long it may take until a server is found at its IPv6 address.
-pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// All rows of this file.
 pub fn rows() -> Vec<Row> {
@@ -59,7 +55,7 @@ pub fn whole(server: &Socket) -> Result<()> {
 }
 
 fn await_places(server: &Socket, expected: &[IpAddr]) -> Result<()> {
-    eventually(PATIENCE, || {
+    eventually(|| {
         let places = answered(server)?;
         ensure!(
             places.iter().all(|place| expected.contains(place)),
@@ -73,7 +69,7 @@ fn await_places(server: &Socket, expected: &[IpAddr]) -> Result<()> {
 
 /// Waits until this server, and nobody else, answers there.
 fn await_place(server: &Socket, place: SocketAddr) -> Result<()> {
-    eventually(PATIENCE, || {
+    eventually(|| {
         let answers = reach::answers(server, place)?;
         attempted(answers, || format!("nobody answers at {place}"))
     })
@@ -133,7 +129,7 @@ fn group(scene: &Scene) -> Result<()> {
     while !group.is_empty() {
         for to in [CIP4, CIP6] {
             // The last one may not be there yet.
-            eventually(PATIENCE, || shares(&group, to))?;
+            eventually(|| shares(&group, to))?;
         }
         // The one that has been there longest.
         group.remove(0);

@@ -14,7 +14,7 @@ use oci_bind_hook_tests::{host, process};
 use rustix::io::Errno;
 
 use crate::dual_changes::refuse;
-use crate::dual_datagrams::{PATIENCE, open, trial, whole};
+use crate::dual_datagrams::{open, trial, whole};
 use crate::dual_servers::{Test, in_group, plainly};
 use crate::observe::PORT;
 use crate::row::{Row, Scene};
@@ -177,7 +177,7 @@ fn reloaded(scene: &Scene) -> Result<()> {
     ensure!(host::pins()?.is_empty(), "pins are left");
     scene.attach(BOTH)?;
     serve.signal(Signal::CONT)?;
-    eventually(PATIENCE, || {
+    eventually(|| {
         let server = open(&scene.agent, PORT, plainly)?;
         let is_served = server.local()?.ip() == mapped(CIP4);
         attempted(is_served, || "the new pins are not served".to_owned())

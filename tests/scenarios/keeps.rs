@@ -2,7 +2,7 @@
 //! a link.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use libc::{
@@ -14,7 +14,8 @@ use oci_bind_hook_tests::far::{
 };
 use oci_bind_hook_tests::hook::{BOTH, Policy};
 use oci_bind_hook_tests::net::{ANY4, ANY6, CIP4, CIP6, HOST4, HOST6, LINK6, has_dual};
-use oci_bind_hook_tests::socket::{Kind, PATIENCE, Socket, TCP4, TCP6, UDP4, UDP6, at};
+use oci_bind_hook_tests::process::PATIENCE;
+use oci_bind_hook_tests::socket::{Kind, Socket, TCP4, TCP6, UDP4, UDP6, at};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, socket_with, sockopt};
 
@@ -160,10 +161,7 @@ fn wait_for(listener: &Socket, bytes: &[u8]) -> Result<()> {
             return Ok(());
         }
     }
-    anyhow::bail!(
-        "no report of {bytes:?} within {:?}",
-        Duration::as_secs(&PATIENCE)
-    )
+    anyhow::bail!("no report of {bytes:?} within {PATIENCE:?}")
 }
 
 /// The index of an interface of the calling thread's namespace.

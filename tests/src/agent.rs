@@ -17,8 +17,8 @@ use rustix::net::{
 
 use crate::cgroup::Cgroup;
 use crate::host;
-use crate::process::{self, Running};
-use crate::socket::{Kind, Outcome, PATIENCE, Socket};
+use crate::process::{self, PATIENCE, Running};
+use crate::socket::{Kind, Outcome, Socket};
 
 /// The helper process. It ends when this is dropped.
 #[derive(Debug)]

@@ -116,7 +116,7 @@ impl Cgroup {
     }
 
     fn try_remove(&self) -> Result<()> {
-        wait_empty(&self.path, Duration::from_secs(5))?;
+        wait_empty(&self.path, process::PATIENCE)?;
         match fs::remove_dir(&self.path) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             removed => removed.with_context(|| format!("remove {}", self.path.display())),

@@ -3,7 +3,6 @@
 use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use oci_bind_hook_ebpf::abi::{Cause, Counters, Hook};
@@ -27,8 +26,7 @@ pub fn dropped(cgroup: &Cgroup) -> Result<(u64, u64)> {
 /// Waits until the guard has dropped what is expected, as [`dropped`] counts. A busy
 /// kernel lets packets to its own addresses come in a moment later (ksoftirqd).
 pub fn await_dropped(cgroup: &Cgroup, is_expected: impl Fn((u64, u64)) -> bool) -> Result<()> {
-    const PATIENCE: Duration = Duration::from_secs(10);
-    eventually(PATIENCE, || {
+    eventually(|| {
         let counts = dropped(cgroup)?;
         attempted(is_expected(counts), || {
             format!("dropped {counts:?} out and in")

@@ -10,6 +10,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use crate::hook::Hook;
 use crate::host;
 use crate::net::Net;
+use crate::process::PATIENCE;
 
 /// Sets up the host and runs the trials that `trials` makes, as told by the
 /// command line.
@@ -100,7 +101,12 @@ pub fn attempted(is_right: bool, wrong: impl FnOnce() -> String) -> Attempt {
 /// Tries again until it is true, for what others do when they have time and tell
 /// nobody of: the kernel, that frees programs, links and cgroups, and `serve`, that
 /// enters a socket. `attempt` says what is still wrong.
-pub fn eventually(patience: Duration, mut attempt: impl FnMut() -> Attempt) -> Result<()> {
+pub fn eventually(attempt: impl FnMut() -> Attempt) -> Result<()> {
+    within(PATIENCE, attempt)
+}
+
+/// The same with another patience.
+pub fn within(patience: Duration, mut attempt: impl FnMut() -> Attempt) -> Result<()> {
     const MOMENT: Duration = Duration::from_millis(20);
     let deadline = Instant::now() + patience;
     loop {

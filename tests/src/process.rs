@@ -14,7 +14,9 @@ use rustix::io::retry_on_intr;
 pub use rustix::process::Signal;
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
-/// How long a command may take before it counts as hung.
+/// How long to wait for anything that is to happen, before it counts as missed: far
+/// longer than it takes, on a slow and busy machine too. Nothing waits that long for
+/// what is not to happen.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A program of this workspace, from the directory above the test binary's.

@@ -14,7 +14,7 @@ use rustix::net::{
     AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with, sockopt,
 };
 
-use crate::socket::PATIENCE;
+use crate::process::PATIENCE;
 
 /// `RTMGRP_IPV6_ROUTE`, linux/rtnetlink.h
 const IPV6_ROUTE: u32 = 0x400;

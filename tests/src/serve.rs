@@ -1,16 +1,12 @@
 //! `serve`, without which no UDP server answers at both addresses.
 
 use std::os::unix::net::UnixDatagram;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 
 use crate::hook::Hook;
-use crate::process::{Running, Signal};
-
-/// How long it may take to be ready.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::process::{PATIENCE, Running, Signal};
 
 /// A running `serve`; killed when dropped.
 #[derive(Debug)]

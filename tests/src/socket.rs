@@ -1,4 +1,4 @@
-//! Sockets as the scenarios use them: blocking, but never for long.
+//! Sockets as the scenarios use them: blocking, but not for ever.
 
 use std::fmt;
 use std::io::{IoSlice, Result as IoResult};
@@ -14,13 +14,11 @@ use rustix::net::{
     SocketFlags, SocketType, sockopt,
 };
 
+use crate::process::PATIENCE;
 use crate::sys::{self, PacketInfo};
 
 /// What a call came to, when both ways are of interest.
 pub type Outcome<T = IpAddr> = std::result::Result<T, Errno>;
-
-/// How long anything may block.
-pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What kind of socket to make.
 #[derive(Clone, Copy, PartialEq, Eq)]

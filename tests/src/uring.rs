@@ -12,7 +12,8 @@ use rustix::io::Errno;
 use rustix::net::SocketAddrAny;
 
 use crate::harness::skip;
-use crate::socket::{Outcome, PATIENCE, Socket};
+use crate::process::PATIENCE;
+use crate::socket::{Outcome, Socket};
 
 /// Tells the call's completion from that of its deadline.
 const CALL: u64 = 1;

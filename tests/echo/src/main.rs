@@ -21,8 +21,8 @@ use std::time::Duration;
 use rustix::net::sockopt::{Timeout, set_ipv6_v6only, set_socket_reuseaddr, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketType, bind, connect, listen, socket};
 
-/// How long the client waits for each step of a call.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long the client waits for each step of a call. Who is not there refuses it.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
