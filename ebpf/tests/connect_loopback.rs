@@ -1,0 +1,199 @@
+//! Where connects to loopback go, and where from, row by row of the semantics.
+
+mod common;
+
+use common::Said::{self, Deny, Pass, Rewrite};
+use common::{OWN4, OWN6, PRIVATE, TCP, auto, both, family, no_lookup, only6, private, said};
+use common::{server, v4, v6, with_port};
+use oci_bind_hook_ebpf::abi::{Cause, Policy, protocol};
+use oci_bind_hook_ebpf::address::{Family, V6};
+use oci_bind_hook_ebpf::connect::{self, Bound, Client, Local};
+use oci_bind_hook_ebpf::loopback::Found::{self, Nobody, Own};
+use oci_bind_hook_ebpf::port::Port;
+use oci_bind_hook_ebpf::verdict::Path;
+
+const PORT: u32 = 40_000;
+/// A peer off the host.
+const PEER4: &str = "198.51.100.7";
+
+/// An IPv6 TCP socket that is about to connect to port 80.
+fn client(local: &str, port: u32) -> Client {
+    Client {
+        local: Local::of6(v6(local), port),
+        local_port: 0,
+        protocol: TCP,
+        can_be_mapped: true,
+        port: 80_u16.to_be(),
+    }
+}
+
+/// The same one v6only.
+fn v6only() -> Client {
+    Client {
+        can_be_mapped: false,
+        ..client("::", 0)
+    }
+}
+
+fn connect6(
+    policy: &Policy,
+    to: &str,
+    client: Client,
+    find: impl FnMut(Family, Port) -> Found,
+) -> Said<Path<V6>> {
+    said(connect::connect6(policy, v6(to), client, find))
+}
+
+fn path(is_moved: bool, source: &str, destination: &str, port: u16) -> Path<V6> {
+    Path {
+        is_moved,
+        source: family(source).to_v6(),
+        is_redirected: true,
+        destination: family(destination).to_v6(),
+        port: port.to_be(),
+    }
+}
+
+#[test]
+fn ipv6_loopback_finds_servers_of_both_families() {
+    let policy = auto(both());
+    let open = client("::", 0);
+    let to_own6 = Rewrite(path(true, "::1", OWN6, 80));
+    let to_own4 = Rewrite(path(true, "127.0.0.1", OWN4, 80));
+    for to in ["::1", "::"] {
+        let at_own6 = || server(OWN6, 80, Own);
+        let at_own4 = || server(OWN4, 80, Own);
+        assert_eq!(connect6(&policy, to, open, at_own6()), to_own6, "L1: {to}");
+        assert_eq!(connect6(&policy, to, open, at_own4()), to_own4, "L1: {to}");
+        let found = connect6(&policy, to, v6only(), at_own6());
+        assert_eq!(found, to_own6, "L1: v6only to {to}");
+        let found = connect6(&policy, to, v6only(), at_own4());
+        assert_eq!(found, Pass, "L2: v6only to {to}");
+    }
+}
+
+/// An IPv4-mapped destination is an IPv4 one, which has no servers at an IPv6
+/// address, whatever the socket says of itself.
+#[test]
+fn mapped_loopback_finds_servers_of_ipv4_alone() {
+    let policy = auto(both());
+    let to_own4 = Rewrite(path(true, "127.0.0.1", OWN4, 80));
+    for to in ["::ffff:127.0.0.1", "::ffff:0.0.0.0"] {
+        for client in [client("::", 0), v6only()] {
+            let found = connect6(&policy, to, client, server(OWN4, 80, Own));
+            assert_eq!(found, to_own4, "L1: {to}");
+            let found = connect6(&policy, to, client, server(OWN6, 80, Own));
+            assert_eq!(found, Pass, "L2: {to}");
+        }
+    }
+}
+
+#[test]
+fn ipv4_loopback_finds_servers_of_ipv4_alone() {
+    let policy = auto(both());
+    let to = |find| {
+        let client = client("::", 0);
+        said(connect::connect4(&policy, v4("127.0.0.1"), client, find))
+    };
+    let to_own4 = Rewrite(path(true, "127.0.0.1", OWN4, 80));
+    assert_eq!(to(server(OWN4, 80, Own)), to_own4, "L1");
+    assert_eq!(to(server(OWN6, 80, Own)), Pass, "L2");
+}
+
+#[test]
+fn a_moved_port_is_where_it_goes() {
+    let policy = with_port(auto(both()), 80, 8080, protocol::TCP);
+    let found = connect6(&policy, "::1", client("::", 0), server(OWN6, 8080, Own));
+    assert_eq!(found, Rewrite(path(true, "::1", OWN6, 8080)), "L1 and B17");
+}
+
+/// Only what has no address and no port can be moved.
+#[test]
+fn a_bound_client_goes_from_where_it_is() {
+    let policy = auto(both());
+    for (local, port, is_moved) in [
+        ("::", 0, true),
+        ("::", PORT, false),
+        (OWN6, PORT, false),
+        (OWN6, 0, false),
+    ] {
+        let found = connect6(&policy, "::1", client(local, port), server(OWN6, 80, Own));
+        let expected = Rewrite(path(is_moved, "::1", OWN6, 80));
+        assert_eq!(found, expected, "L1: from {local} port {port}");
+    }
+}
+
+#[test]
+fn the_private_loopback_comes_first() {
+    let policy = private(both());
+    let open = client("::", 0);
+    let rows = [
+        (open, server(PRIVATE, 80, Own), PRIVATE, PRIVATE),
+        (open, server(PRIVATE, 80, Nobody), PRIVATE, PRIVATE),
+        (open, server(OWN4, 80, Own), PRIVATE, OWN4),
+        // It has no IPv6 address to come from.
+        (open, server(OWN6, 80, Own), OWN6, OWN6),
+        (v6only(), server(OWN6, 80, Own), OWN6, OWN6),
+    ];
+    for (client, find, source, destination) in rows {
+        let found = connect6(&policy, "::1", client, find);
+        let expected = Rewrite(path(true, source, destination, 80));
+        assert_eq!(found, expected, "L4: {destination}");
+    }
+    let found = connect6(&policy, "::1", v6only(), server(PRIVATE, 80, Own));
+    assert_eq!(found, Deny(Cause::Refused), "L4: v6only");
+}
+
+/// A socket on a loopback address may stay there, if the cgroup has no other.
+#[test]
+fn a_client_on_loopback_may_stay() {
+    let immovable = Deny(Cause::Immovable);
+    let rows = [
+        ("host", both(), "::ffff:127.0.0.1", Pass),
+        ("auto", auto(both()), "::ffff:127.0.0.1", Pass),
+        ("private", private(both()), "::ffff:127.128.2.10", Pass),
+        ("private", private(both()), "::ffff:127.0.0.1", immovable),
+        ("private", private(both()), "::ffff:127.128.2.11", immovable),
+        ("private", private(both()), "::ffff:192.0.2.10", Pass),
+        ("private", private(both()), "::1", Pass),
+        ("link-local", both(), "fe80::1", Pass),
+        ("not assigned", only6(), "::ffff:192.0.2.10", immovable),
+    ];
+    let peer6 = "2001:db8:1::7";
+    for (what, policy, local, expected) in rows {
+        let found = connect6(&policy, peer6, client(local, PORT), no_lookup);
+        assert_eq!(found, expected, "C5 and C7: {what}, {local}");
+    }
+}
+
+#[test]
+fn loopback_is_one_of_the_addresses_of_ipv4() {
+    let policy = private(both());
+    let local = client("::ffff:127.128.2.10", PORT);
+    let verdict = connect::connect4(&policy, v4(PEER4), local, no_lookup);
+    assert_eq!(said(verdict), Pass, "C5");
+    let local = client("::ffff:127.0.0.1", PORT);
+    let verdict = connect::connect4(&policy, v4(PEER4), local, no_lookup);
+    assert_eq!(said(verdict), Deny(Cause::Immovable), "C7");
+}
+
+#[test]
+fn what_a_socket_has_survives_being_hidden() {
+    for (local, bound) in [
+        (Local::of4(0, 0), Bound::Nothing),
+        (Local::of4(0, PORT), Bound::Port),
+        (Local::of4(v4(OWN4), PORT), Bound::Address),
+        (Local::of4(v4(OWN4), 0), Bound::Address),
+        (Local::of6(v6("::"), 0), Bound::Nothing),
+        (Local::of6(v6("::"), PORT), Bound::Port),
+        (Local::of6(v6(OWN6), PORT), Bound::Address),
+    ] {
+        assert_eq!(local.bound, bound);
+        for policy in [both(), only6()] {
+            assert_eq!(local.hidden(&policy), local, "{local:?}");
+        }
+    }
+    let mapped = family(OWN4).to_v6();
+    assert_eq!(Local::of4(v4(OWN4), PORT).address, mapped);
+    assert_eq!(Local::of4(0, PORT).address, v6("::"));
+}

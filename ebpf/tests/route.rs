@@ -1,0 +1,122 @@
+//! What a way to loopback consists of: its address, port, source and cause.
+
+mod common;
+
+use common::{OWN4, OWN6, PRIVATE, TCP, both, family, no_lookup, private};
+use common::{server, v6, with_port};
+use oci_bind_hook_ebpf::abi::{Cause, Policy, flag, protocol};
+use oci_bind_hook_ebpf::loopback::Found::{Dual, Nobody, Other, Own};
+use oci_bind_hook_ebpf::loopback::{Loopback, Route, Way, redirects_calls, route, source};
+
+/// A call to port 80 from a socket that is open to both families.
+const OPEN: Loopback = Loopback {
+    protocol: TCP,
+    port: 80_u16.to_be(),
+    can_be_v4: true,
+    can_be_v6: true,
+};
+
+#[test]
+fn a_way_to_somewhere_has_an_address_and_a_port() {
+    for (address, shown) in [(OWN4, "::ffff:192.0.2.10"), (OWN6, OWN6)] {
+        let route = Route::to(family(address), 8080_u16.to_be());
+        assert_eq!(route.way, Way::To);
+        assert_eq!(route.address, v6(shown));
+        assert_eq!(route.port, 8080_u16.to_be());
+    }
+}
+
+#[test]
+fn a_way_to_nowhere_has_a_cause() {
+    for cause in [Cause::Refused, Cause::InUse] {
+        let route = Route::nowhere(cause);
+        assert_eq!((route.way, route.cause), (Way::Nowhere, cause));
+    }
+}
+
+#[test]
+fn only_two_loopback_policies_redirect() {
+    for (flags, redirects) in [
+        (0, false),
+        (!(flag::LOOPBACK_AUTO | flag::LOOPBACK_PRIVATE), false),
+        (flag::LOOPBACK_AUTO, true),
+        (flag::LOOPBACK_PRIVATE, true),
+    ] {
+        let policy = Policy {
+            flags,
+            ..Policy::default()
+        };
+        assert_eq!(redirects_calls(&policy), redirects, "{flags:#x}");
+    }
+}
+
+#[test]
+fn a_call_comes_from_loopback() {
+    let shared = both();
+    let private = private(both());
+    let rows = [
+        (&shared, OWN4, "127.0.0.1"),
+        (&shared, OWN6, "::1"),
+        (&private, OWN4, PRIVATE),
+        (&private, PRIVATE, PRIVATE),
+        (&private, OWN6, OWN6),
+    ];
+    for (policy, destination, expected) in rows {
+        let source = source(policy, family(destination).to_v6());
+        assert_eq!(source, family(expected).to_v6(), "to {destination}");
+    }
+}
+
+/// A port that is moved is so at the assigned addresses alone.
+#[test]
+fn the_private_loopback_keeps_the_port() {
+    let policy = with_port(private(both()), 80, 8080, protocol::TCP);
+    let to = |address, port: u16| Route::to(family(address), port.to_be());
+    let at_private = route(&policy, OPEN, server(PRIVATE, 80, Own));
+    assert_eq!(at_private, to(PRIVATE, 80), "L4");
+    let at_own = route(&policy, OPEN, server(OWN4, 8080, Own));
+    assert_eq!(at_own, to(OWN4, 8080), "L4");
+    let nobody = route(&policy, OPEN, |_, _| Nobody);
+    assert_eq!(nobody, to(PRIVATE, 80), "L4");
+}
+
+/// An exempt port is left alone at the assigned addresses.
+#[test]
+fn an_exempt_port_is_looked_for_on_the_private_loopback_alone() {
+    let policy = with_port(private(both()), 80, 0, protocol::TCP);
+    let v6only = Loopback {
+        can_be_v4: false,
+        ..OPEN
+    };
+    let refused = Route::nowhere(Cause::Refused);
+    assert_eq!(route(&policy, v6only, no_lookup), refused, "L4");
+    let found = route(&policy, OPEN, server(PRIVATE, 80, Other));
+    assert_eq!(found, refused, "L4");
+}
+
+/// Someone else's answer on the private loopback counts, and the moved server
+/// of the cgroup still comes first.
+#[test]
+fn the_moved_server_comes_before_a_refusal() {
+    let find = |address, _| {
+        if address == family(PRIVATE) {
+            Other
+        } else if address == family(OWN4) {
+            Own
+        } else {
+            Nobody
+        }
+    };
+    let found = route(&private(both()), OPEN, find);
+    assert_eq!(found, Route::to(family(OWN4), 80_u16.to_be()), "L4");
+    let dual = |address, _| {
+        if address == family(OWN6) {
+            Dual
+        } else {
+            Nobody
+        }
+    };
+    // A server of both families is called at its IPv4 address, if at all.
+    let found = route(&private(both()), OPEN, dual);
+    assert_eq!(found, Route::to(family(PRIVATE), 80_u16.to_be()), "L4");
+}

@@ -1,0 +1,262 @@
+//! Where datagrams to loopback go, and where from, row by row of the semantics.
+
+mod common;
+
+use common::Said::{self, Deny, Pass, Rewrite};
+use common::{OWN4, OWN6, PRIVATE, UDP, auto, both, no_lookup, only4, only6, private, said};
+use common::{server, v4, v6, with_port};
+use oci_bind_hook_ebpf::abi::{Cause, Policy, protocol};
+use oci_bind_hook_ebpf::address::Family;
+use oci_bind_hook_ebpf::connect::Local;
+use oci_bind_hook_ebpf::loopback::Found::{self, Nobody, Other, Own};
+use oci_bind_hook_ebpf::port::Port;
+use oci_bind_hook_ebpf::sendmsg::{self, Datagram};
+use oci_bind_hook_ebpf::verdict::Path;
+
+const PORT: u32 = 40_000;
+/// Addresses of somebody else.
+const OTHER4: &str = "192.0.2.20";
+const OTHER6: &str = "2001:db8::20";
+
+/// A datagram to port 53, from a socket at `local`.
+fn datagram(local: Local) -> Datagram {
+    Datagram {
+        local,
+        protocol: UDP,
+        port: 53_u16.to_be(),
+        is_connected: false,
+    }
+}
+
+/// What becomes of a datagram to `to` of a socket bound to `local`, with
+/// `source` as the kernel has it.
+fn sendmsg4(
+    policy: &Policy,
+    to: &str,
+    (local, source): (&str, &str),
+    find: impl FnMut(Family, Port) -> Found,
+) -> Said<Path<u32>> {
+    let datagram = datagram(Local::of4(v4(local), PORT));
+    said(sendmsg::sendmsg4(
+        policy,
+        v4(to),
+        v4(source),
+        datagram,
+        find,
+    ))
+}
+
+fn sendmsg6(
+    policy: &Policy,
+    to: &str,
+    (local, source): (&str, &str),
+    find: impl FnMut(Family, Port) -> Found,
+) -> Said<Path<[u32; 4]>> {
+    let datagram = datagram(Local::of6(v6(local), PORT));
+    said(sendmsg::sendmsg6(
+        policy,
+        v6(to),
+        v6(source),
+        datagram,
+        find,
+    ))
+}
+
+/// To a server, with a new source or with the one that it has.
+fn path<A>(is_moved: bool, source: A, destination: A, port: u16) -> Path<A> {
+    Path {
+        is_moved,
+        source,
+        is_redirected: true,
+        destination,
+        port: port.to_be(),
+    }
+}
+
+#[test]
+fn ipv4_goes_to_the_moved_server_from_loopback() {
+    let policy = auto(both());
+    let any = "0.0.0.0";
+    let rows = [
+        // Whether it is moved: a bound address stays, unless a foreign one is named.
+        (any, any, true),
+        (any, OWN4, true),
+        (OWN4, OWN4, false),
+        ("127.0.0.1", "127.0.0.1", false),
+        (OWN4, OTHER4, true),
+        ("127.0.0.1", OTHER4, true),
+    ];
+    for to in ["127.0.0.1", "127.0.0.53", any] {
+        for (local, source, is_moved) in rows {
+            let verdict = sendmsg4(&policy, to, (local, source), server(OWN4, 53, Own));
+            let expected = path(is_moved, v4("127.0.0.1"), v4(OWN4), 53);
+            assert_eq!(
+                verdict,
+                Rewrite(expected),
+                "L1: to {to}, {local} as {source}"
+            );
+        }
+    }
+}
+
+#[test]
+fn ipv6_goes_to_the_moved_server_from_loopback() {
+    let policy = auto(both());
+    let rows = [
+        ("::", "::", true),
+        ("::", OWN6, true),
+        (OWN6, OWN6, false),
+        ("::1", "::1", false),
+        (OWN6, OTHER6, true),
+        ("::1", OTHER6, true),
+    ];
+    for to in ["::1", "::"] {
+        for (local, source, is_moved) in rows {
+            let verdict = sendmsg6(&policy, to, (local, source), server(OWN6, 53, Own));
+            let expected = path(is_moved, v6("::1"), v6(OWN6), 53);
+            assert_eq!(
+                verdict,
+                Rewrite(expected),
+                "L1: to {to}, {local} as {source}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_moved_port_is_where_it_goes() {
+    let policy = with_port(auto(both()), 53, 5353, protocol::UDP);
+    let verdict = sendmsg4(
+        &policy,
+        "127.0.0.1",
+        ("0.0.0.0", "0.0.0.0"),
+        server(OWN4, 5353, Own),
+    );
+    let expected = path(true, v4("127.0.0.1"), v4(OWN4), 5353);
+    assert_eq!(verdict, Rewrite(expected), "L1 and B17");
+    let verdict = sendmsg6(&policy, "::1", ("::", "::"), server(OWN6, 5353, Own));
+    let expected = path(true, v6("::1"), v6(OWN6), 5353);
+    assert_eq!(verdict, Rewrite(expected), "L1 and B17");
+}
+
+/// Each family finds the servers at its own address alone.
+#[test]
+fn without_a_moved_server_it_goes_to_the_hosts() {
+    let policy = auto(both());
+    let (any4, any6) = (("0.0.0.0", "0.0.0.0"), ("::", "::"));
+    let verdict = sendmsg4(&policy, "127.0.0.1", any4, server(OWN6, 53, Own));
+    assert_eq!(verdict, Pass, "L2");
+    let verdict = sendmsg6(&policy, "::1", any6, server(OWN4, 53, Own));
+    assert_eq!(verdict, Pass, "L2");
+    // Not from a foreign address, though.
+    let verdict = sendmsg4(
+        &policy,
+        "127.0.0.1",
+        ("0.0.0.0", OTHER4),
+        server(OWN4, 53, Other),
+    );
+    assert_eq!(verdict, Rewrite(Path::from(v4(OWN4))), "U2");
+    let verdict = sendmsg6(&policy, "::1", ("::", OTHER6), server(OWN6, 53, Other));
+    assert_eq!(verdict, Rewrite(Path::from(v6(OWN6))), "U2");
+}
+
+/// What is not loopback is not looked up.
+#[test]
+fn other_destinations_are_not_redirected() {
+    let policy = auto(both());
+    let verdict = sendmsg4(
+        &policy,
+        "198.51.100.7",
+        ("0.0.0.0", "0.0.0.0"),
+        server(OWN4, 53, Own),
+    );
+    assert_eq!(verdict, Rewrite(Path::from(v4(OWN4))), "U1");
+    let verdict = sendmsg6(
+        &policy,
+        "2001:db8:1::7",
+        ("::", "::"),
+        server(OWN6, 53, Own),
+    );
+    assert_eq!(verdict, Rewrite(Path::from(v6(OWN6))), "U1");
+}
+
+/// connect(2) has decided where it goes.
+#[test]
+fn a_connected_socket_is_not_redirected() {
+    let policy = auto(both());
+    let connected = |local| Datagram {
+        is_connected: true,
+        ..datagram(local)
+    };
+    let local = connected(Local::of4(v4("127.0.0.1"), PORT));
+    let loopback = v4("127.0.0.1");
+    let verdict = sendmsg::sendmsg4(&policy, loopback, loopback, local, no_lookup);
+    assert_eq!(said(verdict), Pass);
+    let local = connected(Local::of6(v6("::1"), PORT));
+    let loopback = v6("::1");
+    let verdict = sendmsg::sendmsg6(&policy, loopback, loopback, local, no_lookup);
+    assert_eq!(said(verdict), Pass);
+}
+
+#[test]
+fn the_private_loopback_comes_first() {
+    let policy = private(both());
+    let any = ("0.0.0.0", "0.0.0.0");
+    for find in [server(PRIVATE, 53, Own), server(PRIVATE, 53, Nobody)] {
+        let verdict = sendmsg4(&policy, "127.0.0.1", any, find);
+        let expected = path(true, v4(PRIVATE), v4(PRIVATE), 53);
+        assert_eq!(verdict, Rewrite(expected), "L4");
+    }
+    let verdict = sendmsg4(&policy, "127.0.0.1", any, server(OWN4, 53, Own));
+    let expected = path(true, v4(PRIVATE), v4(OWN4), 53);
+    assert_eq!(verdict, Rewrite(expected), "L4: from the private address");
+    // It has no IPv6 address to come from.
+    let verdict = sendmsg6(&policy, "::1", ("::", "::"), server(OWN6, 53, Own));
+    let expected = path(true, v6(OWN6), v6(OWN6), 53);
+    assert_eq!(verdict, Rewrite(expected), "L4");
+}
+
+#[test]
+fn the_hosts_loopback_is_not_behind_a_private_one() {
+    let policy = private(both());
+    let refused = Cause::Refused;
+    let verdict = sendmsg4(
+        &policy,
+        "127.0.0.1",
+        ("0.0.0.0", "0.0.0.0"),
+        server(PRIVATE, 53, Other),
+    );
+    assert_eq!(verdict, Deny(refused), "L4");
+    let verdict = sendmsg6(&policy, "::1", ("::", "::"), server(PRIVATE, 53, Own));
+    assert_eq!(verdict, Deny(refused), "L4");
+}
+
+/// An address that is not assigned is foreign, even if it is all zero in the
+/// policy.
+#[test]
+fn a_family_that_is_not_assigned_has_no_address_of_its_own() {
+    let policy = private(only6());
+    let verdict = sendmsg4(
+        &policy,
+        "127.0.0.1",
+        (OTHER4, OTHER4),
+        server(PRIVATE, 53, Own),
+    );
+    let expected = path(true, v4(PRIVATE), v4(PRIVATE), 53);
+    assert_eq!(verdict, Rewrite(expected), "U2");
+    // A server at an IPv6 address is not looked for without one.
+    let verdict = sendmsg6(&auto(only4()), "::1", ("::", "::"), no_lookup);
+    assert_eq!(verdict, Pass, "L2");
+}
+
+/// A reply from the assigned address would not be recognised on loopback.
+#[test]
+fn a_socket_on_loopback_keeps_its_address() {
+    let peer = "2001:db8:1::7";
+    let verdict = sendmsg6(&both(), peer, ("::1", "::1"), no_lookup);
+    assert_eq!(verdict, Pass, "U7");
+    let verdict = sendmsg6(&both(), peer, ("::1", OTHER6), no_lookup);
+    assert_eq!(verdict, Rewrite(Path::from(v6(OWN6))), "U2");
+    let verdict = sendmsg4(&both(), "198.51.100.7", ("127.0.0.1", OTHER4), no_lookup);
+    assert_eq!(verdict, Rewrite(Path::from(v4(OWN4))), "U2");
+}
