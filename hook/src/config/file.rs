@@ -14,6 +14,9 @@ use rustix::process::geteuid;
 use crate::request::one_line;
 use crate::trust::judge;
 
+#[cfg(test)]
+mod tests;
+
 /// The longest file that is accepted, in bytes.
 const LIMIT: u64 = 1024 * 1024;
 

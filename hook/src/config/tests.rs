@@ -65,6 +65,10 @@ fn errors_name_line_and_key() {
             "\nallow = 5",
             "test.toml:2: key allow: invalid type: integer `5`",
         ),
+        (
+            "deny = [\n5]",
+            "test.toml:2: key deny: invalid type: integer `5`, expected a string",
+        ),
         ("allow = [\n\n5]", "test.toml:3: key allow: invalid type"),
         (
             "require-local-address = \"yes\"",
@@ -128,12 +132,13 @@ fn everything_is_a_network() {
 fn a_missing_file_is_the_default_unless_required() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("config.toml");
-    assert_eq!(
-        load(&path, false).unwrap(),
-        parse("", BUILT_IN_ORIGIN).unwrap()
-    );
+    let built_in = load(&path, false).unwrap();
+    assert_eq!(built_in, parse("", BUILT_IN_ORIGIN).unwrap());
+    assert!(built_in.is_built_in());
     let error = format!("{:#}", load(&path, true).unwrap_err());
     assert!(error.starts_with("read configuration"), "{error}");
+    fs::write(&path, BUILT_IN).unwrap();
+    assert!(!load(&path, false).unwrap().is_built_in());
 }
 
 #[test]

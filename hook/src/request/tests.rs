@@ -91,6 +91,12 @@ fn loopback_policies() {
 }
 
 #[test]
+fn messages_name_the_setting_of_an_address() {
+    assert_eq!(setting_of("192.0.2.10".parse().unwrap()), "ipv4");
+    assert_eq!(setting_of("2001:db8::10".parse().unwrap()), "ipv6");
+}
+
+#[test]
 fn guard_is_on_or_off() {
     assert_eq!("on".parse::<Guard>().unwrap(), Guard::On);
     assert_eq!("off".parse::<Guard>().unwrap(), Guard::Off);
@@ -170,7 +176,10 @@ fn foreign_text_stays_on_one_line_and_short() {
     assert_eq!(quote("a\nb\u{2028}"), r#""a\nb\u{2028}""#);
     assert!(quote(&"é".repeat(5000)).len() < 500);
     assert_eq!(one_line("a \"b\"\nc\u{1b}\n"), r#"a "b"\nc\u{1b}"#);
-    assert!(one_line(&"x".repeat(5000)).len() <= 400);
+    assert_eq!(one_line(&"x".repeat(5000)), "x".repeat(400));
+    assert_eq!(quote(&"x".repeat(200)), format!("\"{}\"", "x".repeat(200)));
+    let cut = format!("\"{}\"...", "x".repeat(200));
+    assert_eq!(quote(&"x".repeat(201)), cut);
 }
 
 fn protocol() -> impl Strategy<Value = Protocol> {

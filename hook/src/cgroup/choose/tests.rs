@@ -181,6 +181,74 @@ fn long_ids_match_between_other_characters() {
     }
 }
 
+/// A short hexadecimal id may be a word in some other name.
+#[test]
+fn an_id_is_long_from_32_digits_on() {
+    let component = |id: &str| format!("nerdctl-{id}.scope");
+    let (short, long) = (&ID[..31], &ID[..32]);
+    assert!(carries(&component(long), long));
+    assert!(!carries(&component(short), short));
+    // As long, but not hexadecimal.
+    let name = "z".repeat(32);
+    assert!(!carries(&component(&name), &name));
+    assert!(carries(&name, &name));
+}
+
+#[test]
+fn only_full_ids_are_those_of_another_container() {
+    for path in [
+        "/cafe".to_owned(),
+        "/tenants/beef-1".to_owned(),
+        format!("/{}", &ID[..63]),
+        format!("/{}", "z".repeat(64)),
+    ] {
+        assert_eq!(choose(&path, "web").unwrap(), path);
+    }
+}
+
+#[test]
+fn a_cgroup_has_its_engines_name() {
+    let web = |prefix: &str| format!("/system.slice/{prefix}{ID}.scope");
+    for (path, engine) in [
+        (web("libpod-"), Some("podman")),
+        (web("crio-"), Some("cri-o")),
+        (web("cri-containerd-"), Some("containerd")),
+        (web("docker-"), Some("docker")),
+        (web("buildah-"), Some("buildah")),
+        (web("nerdctl-"), None),
+        (format!("/docker/{ID}"), Some("docker")),
+        (format!("/docker/x/{ID}"), None),
+        (format!("/pod/{ID}"), None),
+        (
+            format!("/docker-{OTHER}.scope/libpod-{ID}/container"),
+            Some("podman"),
+        ),
+    ] {
+        assert_eq!(container(&path), Some((engine, ID)), "{path}");
+    }
+    for path in ["/", "/web", "/docker/cafe"] {
+        assert_eq!(container(path), None, "{path}");
+    }
+}
+
+#[test]
+fn the_last_component_names_the_container() {
+    assert!(names(&format!("/a/libpod-{ID}.scope"), ID));
+    assert!(names("/tenants/web", "web"));
+    assert!(!names(&format!("/a/libpod-{ID}.scope/container"), ID));
+    assert!(!names("/web/tenants", "web"));
+}
+
+#[test]
+fn only_the_root_is_the_root() {
+    for path in ["/", "", "//"] {
+        assert!(is_root(path) && refuse_root(path).is_err(), "{path:?}");
+    }
+    for path in ["/a", "/a/", "a"] {
+        assert!(!is_root(path) && refuse_root(path).is_ok(), "{path:?}");
+    }
+}
+
 #[test]
 fn containment_goes_by_components() {
     assert!(contains("/a", "/a"));
