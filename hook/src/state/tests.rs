@@ -206,7 +206,9 @@ fn the_limit_is_exact_and_the_rest_is_drained() {
     let full = state.chain(Blanks { left: Some(room) });
     assert!(read(full).is_ok());
 
-    let mut rest = Blanks { left: Some(LIMIT) };
+    let mut rest = Blanks {
+        left: Some(2 * LIMIT),
+    };
     let error = read(state.chain(&mut rest)).unwrap_err().to_string();
     assert!(error.contains("longer than 1048576 bytes"), "{error}");
     assert_eq!(rest.left, Some(0));
