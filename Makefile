@@ -28,7 +28,7 @@ OCI_BIND_HOOK ?= $(abspath $(binary))
 # Every shell script, those without a suffix by name.
 scripts = .ci/run tests/setup/deb-systemd-helper tests/setup/update-rc.d $(shell find ebpf tests packaging -name '*.sh' 2>/dev/null)
 
-.PHONY: build build-echo build-tests demo run-tests test test-all test-engines test-faults test-kernels test-packages test-smoke fuzz deb rpm dist bench lint lint-format lint-clippy lint-doc lint-shell ebpf ebpf-check install uninstall clean help
+.PHONY: build build-echo build-tests demo run-tests test test-all test-engines test-faults test-kernels test-packages test-smoke fuzz mutants deb rpm dist bench lint lint-format lint-clippy lint-doc lint-shell ebpf ebpf-check install uninstall clean help
 .DEFAULT_GOAL := build
 
 ##@ Use
@@ -73,6 +73,10 @@ test-smoke: ## run a selection of scenarios on two kernels, in virtual machines 
 # FUZZ_SECONDS is how long in all, 60 unless told.
 fuzz: ## look for input that breaks a parser or a decision
 	tests/fuzz/run.sh
+
+# FILTER selects files: see the script.
+mutants: ## change the decisions and the parsers, and see a unit test fail
+	tests/mutants.sh $(FILTER)
 
 # FILTER selects tests, ENGINES engines, SYSTEMS systems: see the script.
 test-engines: ## run engines on Debian stable and sid, in virtual machines (root)
