@@ -114,14 +114,15 @@ pub fn of_container(id: &str, pid: Pid) -> Result<Cgroup> {
     log::debug!(
         "pid {pid} is in cgroup {path}; chosen is {name}, {}",
         match choose::names(&name, id) {
-            true => "the outermost one that is named after the container",
+            true => "the innermost one that is named after the container",
             false => "its own, since none above is named after the container",
         }
     );
     checked(&name, pid, Kin::Descendants)
 }
 
-/// The cgroup that a live process is in.
+/// The cgroup of the container that a live process is in, or of the process alone
+/// where no name on its path is that of a container.
 ///
 /// # Errors
 ///
@@ -129,8 +130,9 @@ pub fn of_container(id: &str, pid: Pid) -> Result<Cgroup> {
 /// `pid` is welcome too (unless that namespace is our own): what an engine
 /// execs into a container descends from the engine.
 pub fn of_process(pid: Pid) -> Result<Cgroup> {
-    let name = path_of(pid, "it has ended")?;
-    checked(&name, pid, Kin::Namespace)
+    let path = path_of(pid, "it has ended")?;
+    let name = choose::innermost_container(&path).unwrap_or(&path);
+    checked(name, pid, Kin::Namespace)
 }
 
 /// The cgroup at an absolute path: in the file system, below a cgroup2 mount,

@@ -130,7 +130,11 @@ pub enum Command {
 #[derive(Args, Debug)]
 #[group(required = true, multiple = false)]
 pub struct Target {
-    /// The cgroup of this process
+    /// The cgroup of the container that this process is in
+    ///
+    /// A container's cgroup is recognised by the name that its engine gave it; it
+    /// also holds the processes that start in the container later. Without such a
+    /// name, it is the process's own cgroup.
     #[arg(long, value_name = "PID", value_parser = parse_pid)]
     pub pid: Option<Pid>,
     /// This cgroup: a directory below the cgroup2 mount, or a path within the

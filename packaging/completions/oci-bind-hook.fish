@@ -48,7 +48,7 @@ complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l exem
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l guard -d 'Drop packets of other addresses: on or off' -r
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l config -d 'Configuration file; it must exist if it is named' -r -F
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l pid -d 'The cgroup of this process' -r
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l pid -d 'The cgroup of the container that this process is in' -r
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l cgroup -d 'This cgroup: a directory below the cgroup2 mount, or a path within the hierarchy such as /system.slice/web.service' -r -F
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l ipv4 -d 'The IPv4 address to use' -r
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l ipv6 -d 'The IPv6 address to use' -r
@@ -58,10 +58,10 @@ complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l e
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l guard -d 'Drop packets of other addresses: on or off' -r
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l config -d 'Configuration file; it must exist if it is named' -r -F
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand detach" -l pid -d 'The cgroup of this process' -r
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand detach" -l pid -d 'The cgroup of the container that this process is in' -r
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand detach" -l cgroup -d 'This cgroup: a directory below the cgroup2 mount, or a path within the hierarchy such as /system.slice/web.service' -r -F
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand detach" -l config -d 'Configuration file; it must exist if it is named' -r -F
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand detach" -s h -l help -d 'Print help'
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand detach" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand status" -l config -d 'Configuration file; it must exist if it is named' -r -F
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand status" -l json -d 'As JSON'
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand status" -l watch -d 'Again every two seconds, until interrupted'

@@ -5,9 +5,11 @@ use std::fs::File;
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 use oci_bind_hook_tests::agent::Agent;
+use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::container::{self, Container};
 use oci_bind_hook_tests::hook::{Hook, V4, inside};
-use oci_bind_hook_tests::net::Net;
+use oci_bind_hook_tests::net::{ANY4, Net};
+use oci_bind_hook_tests::socket::{TCP4, at};
 use oci_bind_hook_tests::{bpf, harness, host, process};
 use serde_json::json;
 
@@ -21,6 +23,7 @@ pub fn trials() -> Vec<Trial> {
         harness::trial("cgroup of another container", other_container),
         harness::trial("cgroup root", root),
         harness::trial("cgroup of the caller", own),
+        harness::trial("cgroup above, of the container's name", name_above),
     ]
 }
 
@@ -81,6 +84,27 @@ fn own() -> Result<()> {
         let output = process::run(&mut command, state.as_bytes())?;
         assert_refused(&output, &["process", container.id()])?;
         container.cgroup.assert_bare()
+    })
+}
+
+/// `ctr run IMAGE default` makes /default/default: above are all containers of
+/// the namespace.
+fn name_above() -> Result<()> {
+    Net::isolated(|_| {
+        let name = format!("default-{}", std::process::id());
+        let above = Cgroup::named(&name)?;
+        let cgroup = above.child(&name)?;
+        let init = Agent::new(&cgroup)?;
+        let annotations = container::annotations(V4);
+        let state = container::state(&name, init.id(), &container::borrowed(&annotations));
+        let output = Hook::new()?.create_runtime(state.to_string().as_bytes())?;
+        ensure!(output.status.success(), "{output:?}");
+        cgroup.assert_attached(V4)?;
+        above.assert_bare()?;
+        let neighbour = Agent::new(&above.child("web")?)?.socket(TCP4)?;
+        neighbour.bind(at(ANY4, 0, 0))?;
+        ensure!(neighbour.local()?.ip() == ANY4, "{}", neighbour.local()?);
+        Ok(())
     })
 }
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use oci_bind_hook_tests::agent::Agent;
+use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::container::Container;
 use oci_bind_hook_tests::harness;
 use oci_bind_hook_tests::hook::{BOTH, Hook, NEIGHBOUR, Policy, V4};
@@ -25,6 +26,7 @@ pub fn trials() -> Vec<Trial> {
         trial("create-runtime --dry-run", dry_run),
         trial("attach replaces a policy", replace),
         trial("attach and detach by pid", by_pid),
+        trial("attach by pid covers the container", container_by_pid),
         trial("detach without a policy", |hook, container| {
             hook.detach(&container.cgroup)?;
             container.cgroup.assert_bare()
@@ -78,21 +80,40 @@ fn replace(hook: &Hook, container: &Container) -> Result<()> {
 }
 
 fn by_pid(hook: &Hook, container: &Container) -> Result<()> {
-    let pid = container.init.id().to_string();
+    by_process(hook, &container.cgroup, &container.init)
+}
+
+/// `attach` and `detach` name the process, and change this cgroup.
+fn by_process(hook: &Hook, cgroup: &Cgroup, process: &Agent) -> Result<()> {
+    let pid = process.id().to_string();
     let mut attach = hook.command("attach");
-    attach.args(["--pid", &pid]).args(V4.options());
-    ensure!(process::run(&mut attach, b"")?.status.success());
-    container.cgroup.assert_attached(V4)?;
-    assert_bound(&container.init, CIP4)?;
+    let output = process::run(attach.args(["--pid", &pid]).args(V4.options()), b"")?;
+    ensure!(output.status.success(), "{output:?}");
+    cgroup.assert_attached(V4)?;
+    assert_bound(process, CIP4)?;
 
     let mut detach = hook.command("detach");
-    ensure!(
-        process::run(detach.args(["--pid", &pid]), b"")?
-            .status
-            .success()
-    );
-    container.cgroup.assert_bare()?;
-    assert_bound(&container.init, ANY4)
+    let output = process::run(detach.args(["--pid", &pid]), b"")?;
+    ensure!(output.status.success(), "{output:?}");
+    cgroup.assert_bare()?;
+    assert_bound(process, ANY4)
+}
+
+/// crun puts the first process into a cgroup below the container's; what comes
+/// later may be beside it.
+fn container_by_pid(hook: &Hook, container: &Container) -> Result<()> {
+    let below = container.cgroup.child("container")?;
+    below.take_in(container.init.id())?;
+    let beside = container.cgroup.child("beside")?;
+    let result = by_process(hook, &container.cgroup, &container.init).and_then(|()| {
+        let pid = container.init.id().to_string();
+        let mut attach = hook.command("attach");
+        process::run(attach.args(["--pid", &pid]).args(V4.options()), b"")?;
+        below.assert_bare()?;
+        assert_bound(&Agent::new(&beside)?, CIP4)
+    });
+    container.cgroup.take_in(container.init.id())?;
+    result
 }
 
 fn child_cgroup(hook: &Hook, container: &Container) -> Result<()> {

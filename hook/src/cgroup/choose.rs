@@ -1,6 +1,8 @@
 //! Which cgroup on a process's path is the container's: decisions on text,
 //! without input or output.
 
+use std::iter::successors;
+
 use anyhow::{Result, bail};
 
 /// Prefixes that engines put before a container's id in a cgroup's name.
@@ -16,6 +18,12 @@ const PREFIXES: [&str; 10] = [
     "youki-",
     "buildah-",
 ];
+
+/// What systemd calls a cgroup that somebody else has put processes into.
+const SCOPE: &str = ".scope";
+
+/// In the place of the container's id's beginning: the engine's monitor.
+const MONITOR: &str = "conmon-";
 
 /// From this length on, an id of hexadecimal digits appears nowhere by chance.
 const LONG_ID: usize = 32;
@@ -59,22 +67,23 @@ pub fn parse_proc(text: &str) -> Result<String> {
     Ok(path.to_owned())
 }
 
-/// The cgroup to attach to, of a container's init at `path`: the outermost
-/// component that carries the id, otherwise the leaf. The engine's sub-cgroups
-/// (crun's `container`) and the container's own are thereby covered, whatever
-/// the process that comes later is put into.
+/// The cgroup to attach to, of a container's init at `path`: the innermost one
+/// that carries the id, otherwise the leaf. The engine's sub-cgroups (crun's
+/// `container`) and the container's own are thereby covered, whatever the
+/// process that comes later is put into; others that have the id in a name
+/// above (`/default/default` of `ctr run IMAGE default`) are not.
 ///
 /// # Errors
 ///
 /// The result would be the root, or the path names another container.
 pub fn choose(path: &str, id: &str) -> Result<String> {
-    let mut end = 0;
-    for component in path.split('/') {
-        end += component.len();
-        if carries(component, id) {
-            return Ok(path[..end].to_owned());
-        }
-        end += 1;
+    let mut levels = upwards(path).skip_while(|level| !names(level, id));
+    if let Some(innermost) = levels.next() {
+        // A sub-cgroup of the runtime's scope may be called as the container is.
+        let scope = levels
+            .next()
+            .filter(|above| last(innermost) == id && above.ends_with(SCOPE) && names(above, id));
+        return Ok(scope.unwrap_or(innermost).to_owned());
     }
     refuse_root(path)?;
     // The innermost id that is named decides: nested engines name theirs too.
@@ -89,11 +98,40 @@ pub fn choose(path: &str, id: &str) -> Result<String> {
     Ok(path.to_owned())
 }
 
+/// A path and those of the cgroups above, the innermost first, without the root.
+fn upwards(path: &str) -> impl Iterator<Item = &str> {
+    successors(Some(path), |path| Some(path.rsplit_once('/')?.0)).filter(|path| !is_root(path))
+}
+
+/// The name of the cgroup itself.
+fn last(path: &str) -> &str {
+    path.rsplit_once('/').map_or(path, |(_, name)| name)
+}
+
 /// Whether a cgroup is the one that an engine made for the container.
 pub(super) fn names(path: &str, id: &str) -> bool {
-    path.rsplit('/')
-        .next()
-        .is_some_and(|name| carries(name, id))
+    carries(last(path), id)
+}
+
+/// The cgroup of the innermost container on a path, as far as names tell: one
+/// that an engine made, and not its monitor's beside it.
+pub(super) fn innermost_container(path: &str) -> Option<&str> {
+    upwards(path).find(|level| is_container(last(level)))
+}
+
+/// Whether a name is one that an engine gives to a container's cgroup. A short
+/// id alone could be anything.
+fn is_container(name: &str) -> bool {
+    let (stem, is_scope) = match name.strip_suffix(SCOPE) {
+        Some(stem) => (stem, true),
+        None => (name, false),
+    };
+    let has_prefix = || {
+        let rest = PREFIXES.iter().find_map(|prefix| stem.strip_prefix(prefix));
+        rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with(MONITOR))
+    };
+    full_id(stem).is_some_and(|id| stem.ends_with(id) && carries(stem, id))
+        || (is_scope && has_prefix())
 }
 
 /// The engine and the id of the container that a cgroup is of, as far as its
@@ -147,8 +185,7 @@ fn carries(component: &str, id: &str) -> bool {
             let (before, after) = (&component[..at], &component[at + id.len()..]);
             !before.ends_with(char::is_alphanumeric)
                 && !after.starts_with(char::is_alphanumeric)
-                // The engine's monitor, beside the container.
-                && !before.ends_with("conmon-")
+                && !before.ends_with(MONITOR)
         });
     }
     // A short id may well be a word in some other name: `1` in `session-1.scope`.
@@ -156,7 +193,7 @@ fn carries(component: &str, id: &str) -> bool {
         || PREFIXES.iter().any(|prefix| {
             component
                 .strip_prefix(prefix)
-                .is_some_and(|rest| rest == id || rest.strip_suffix(".scope") == Some(id))
+                .is_some_and(|rest| rest == id || rest.strip_suffix(SCOPE) == Some(id))
         })
 }
 

@@ -41,7 +41,7 @@ fn the_cgroup_with_the_id_is_chosen_over_the_leaf() {
     let init = Process::sleeping(&leaf);
     let cgroup = of_container(ID, init.pid()).unwrap();
     assert_eq!(cgroup.path(), leaf.parent().unwrap());
-    assert_eq!(of_process(init.pid()).unwrap().path(), leaf);
+    assert_eq!(of_process(init.pid()).unwrap().path(), cgroup.path());
     let other = ID.replace('3', "4");
     let message = refusal(of_container(&other, init.pid()));
     assert!(message.contains("belongs to container 3b1e0c"), "{message}");

@@ -136,6 +136,64 @@ fn cgroups_that_are_refused() {
 }
 
 #[test]
+fn the_innermost_cgroup_with_the_id_is_chosen() {
+    for (path, id, wanted) in [
+        // `ctr run IMAGE default`
+        ("/default/default", "default", "/default/default"),
+        ("/default/default/below", "default", "/default/default"),
+        ("/web/docker-web.scope", "web", "/web/docker-web.scope"),
+        ("/runc-web.scope/a/web", "web", "/runc-web.scope/a/web"),
+        // crun's sub-cgroup of a container that is called so.
+        (
+            "/system.slice/crun-container.scope/container",
+            "container",
+            "/system.slice/crun-container.scope",
+        ),
+        ("/container/container", "container", "/container/container"),
+    ] {
+        assert_eq!(choose(path, id).unwrap(), wanted);
+    }
+    // podman generate systemd, with --cgroups=split
+    let unit = format!("/system.slice/container-{ID}.service");
+    let payload = format!("{unit}/libpod-payload-{ID}");
+    assert_eq!(
+        choose(&format!("{payload}/container"), ID).unwrap(),
+        payload
+    );
+}
+
+#[test]
+fn the_innermost_container_is_known_by_its_name() {
+    let pod = format!("/machine.slice/machine-libpod_pod_{OTHER}.slice");
+    for name in [
+        format!("{pod}/libpod-{ID}.scope"),
+        format!("/kubepods/besteffort/pod1/{ID}"),
+        format!("/a/nerdctl-{ID}.scope"),
+        format!("/system.slice/docker-{OTHER}.scope/kubelet/cri-containerd-{ID}.scope"),
+        "/system.slice/runc-1.scope".to_owned(),
+        format!("/system.slice/container-{ID}.service/libpod-payload-{ID}"),
+    ] {
+        for below in ["", "/container", "/init.scope", "/a.slice/b.service"] {
+            let path = format!("{name}{below}");
+            assert_eq!(innermost_container(&path), Some(name.as_str()), "{path}");
+        }
+    }
+    for path in [
+        "/",
+        "/default/web",
+        "/user.slice/user-0.slice/session-1.scope",
+        "/system.slice/docker.service",
+        "/system.slice/docker-.scope",
+        "/machine.slice/libpod-conmon-web.scope",
+        &format!("/machine.slice/libpod-conmon-{ID}.scope"),
+        &format!("/system.slice/container-{ID}.service/supervisor"),
+        &format!("{pod}/web.service"),
+    ] {
+        assert_eq!(innermost_container(path), None, "{path}");
+    }
+}
+
+#[test]
 fn short_ids_match_whole_names_only() {
     for (component, id) in [
         ("session-1.scope", "1"),
@@ -307,9 +365,9 @@ proptest! {
     }
 
     #[test]
-    fn the_outermost_match_wins(above in "(/[a-z]{1,8}\\.slice){0,3}", below in "(/[a-z]{1,8}){0,3}") {
-        let wanted = format!("{above}/libpod-{ID}.scope");
-        let path = format!("{wanted}{below}/docker-{ID}.scope");
+    fn the_innermost_match_wins(above in "(/[a-z]{1,8}\\.slice){0,3}", below in "(/[a-z]{1,8}){0,3}") {
+        let wanted = format!("{above}/docker-{ID}.scope/libpod-{ID}.scope");
+        let path = format!("{wanted}{below}");
         prop_assert_eq!(choose(&path, ID).unwrap(), wanted);
     }
 
