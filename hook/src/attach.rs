@@ -1,6 +1,6 @@
 //! Puts a policy on a cgroup, all or nothing, and takes it off.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use oci_bind_hook_ebpf::abi::{Policy, flag};
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -11,17 +11,7 @@ use crate::cgroup::Cgroup;
 use crate::dual;
 use crate::memory::LockedMemory;
 use crate::namespace::Namespace;
-use crate::programs::{self, Program, Programs};
-
-/// What to do with a cgroup that is under another policy already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Existing {
-    /// Refuse: a new container's cgroup cannot be under a policy, so this is
-    /// somebody else's.
-    Refuse,
-    /// Replace it.
-    Replace,
-}
+use crate::programs::{self, PROGRAMS, Program, Programs};
 
 /// Puts `policy` on `cgroup`, whose processes are in `namespace`.
 ///
@@ -32,27 +22,13 @@ pub enum Existing {
 ///
 /// # Errors
 ///
-/// If the cgroup is under another policy that may not be replaced, or the
-/// kernel refuses an attachment.
-pub fn attach(
-    cgroup: &Cgroup,
-    mut policy: Policy,
-    namespace: Namespace,
-    existing: Existing,
-) -> Result<()> {
+/// If the kernel refuses an attachment.
+pub fn attach(cgroup: &Cgroup, mut policy: Policy, namespace: Namespace) -> Result<()> {
     let programs = Programs::open_or_load()?;
     let _limit = LockedMemory::unlimited();
     let theirs = dual::decide(&mut policy, namespace)?;
     let others = programs.other_versions_attached(cgroup.fd())?;
     let previous = current_policy(cgroup, &programs)?;
-    ensure!(
-        existing == Existing::Replace
-            || (others.is_empty() && previous.is_none_or(|previous| previous == policy)),
-        "cgroup {} is under another policy already: it belongs to another container, \
-         or the hook is configured twice; oci-bind-hook detach takes the policy off",
-        cgroup.name()
-    );
-
     if let Some(theirs) = theirs {
         dual::steer(policy.namespace, &theirs, &programs::directory())
             .context("steer calls to servers of both families")?;
@@ -110,6 +86,22 @@ pub fn detach(cgroup: &Cgroup) -> Result<bool> {
         found |= detach_version(cgroup, &programs)?;
     }
     Ok(found)
+}
+
+/// Takes off what an earlier container has left on the cgroup of a new one that
+/// is to have no policy. Answers whether there was any.
+///
+/// # Errors
+///
+/// As for [`detach`]. That the kernel cannot be asked is no error: who may not
+/// ask is not under a policy either.
+pub fn clear(cgroup: &Cgroup) -> Result<bool> {
+    // Every policy needs it, and most cgroups have none: no pin is opened for them.
+    let first = PROGRAMS[0].attach_type;
+    match bpf::attached(cgroup.fd(), first) {
+        Ok(ids) if !ids.is_empty() => detach(cgroup),
+        _ => Ok(false),
+    }
 }
 
 /// A change under way; dropped before it is kept, it is undone.

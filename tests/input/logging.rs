@@ -31,6 +31,7 @@ pub fn trials() -> Vec<Trial> {
         harness::unpinned("log: one line for a container, as syslog(3) has it", start),
         harness::unpinned("log: a refusal is the line of standard error", refusal),
         harness::unpinned("log: attach, replace, detach and run", by_hand),
+        harness::unpinned("log: a policy that is taken off a left cgroup", left),
         harness::unpinned("log: nothing of a container without our keys", |_| {
             none_of_ours(false)
         }),
@@ -163,6 +164,25 @@ fn by_hand(hook: &Hook) -> Result<()> {
     let output = process::run(&mut run, b"")?;
     ensure!(output.status.success(), "{output:?}");
     one_line(&["oci-bind-hook-run-", " uses 192.0.2.10 ", ", to run true"])
+}
+
+/// Whoever looks for the policy of a container learns where it went.
+fn left(hook: &Hook) -> Result<()> {
+    let container = Container::new()?;
+    hook.attach(&container.cgroup, V4)?;
+    let daemon = Daemon::start()?;
+    let output = hook.create_runtime(container.state(&[]).to_string().as_bytes())?;
+    ensure!(output.status.success(), "{output:?}");
+    let lines = daemon.received()?;
+    let [line] = lines.as_slice() else {
+        bail!("not one line: {lines:?}");
+    };
+    let said = format!(
+        "container {}: removed the policy of an earlier container from cgroup /",
+        container.id()
+    );
+    ensure!(line.starts_with(INFO) && line.contains(&said), "{line}");
+    Ok(())
 }
 
 fn none_of_ours(debug: bool) -> Result<()> {

@@ -3,6 +3,7 @@
 mod change;
 mod cold_start;
 mod dual;
+mod left;
 mod pins;
 mod policy;
 mod rollback;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
             change::trials(),
             cold_start::trials(),
             dual::trials(),
+            left::trials(),
             pins::trials(),
             policy::trials(),
             rollback::trials(),

@@ -132,21 +132,6 @@ pub const AREA: Area = Area {
             },
         },
         Row {
-            cause: "The container's cgroup has a policy before the container has run.",
-            message: "container ID: cgroup /CGROUP is under another policy already: it belongs to \
-                another container, or the hook is configured twice; oci-bind-hook detach takes the \
-                policy off",
-            remedy: "Look for a second hooks.d file, or a CDI device besides hooks.d. If nobody \
-                uses the cgroup, detach.",
-            test: |scene| {
-                let container = scene.container()?;
-                scene.hook.attach(&container.cgroup, V4)?;
-                let other = scene.create(&container, &[("ipv4", "192.0.2.20")]);
-                scene.hook.detach(&container.cgroup)?;
-                other
-            },
-        },
-        Row {
             cause: "`unload` may not ask what is attached.",
             message: "look at cgroup /sys/fs/cgroup/web.service: list the bind4 programs: needs \
                 CAP_BPF and CAP_NET_ADMIN in the initial user namespace: run the engine, or this \

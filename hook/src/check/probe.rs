@@ -13,7 +13,7 @@ use super::Finding;
 use super::calls::{self, Side, TRIES, Try};
 use super::kernel::SUBJECT;
 use super::network::{self, OWN4, OWN6};
-use crate::attach::{self, Existing};
+use crate::attach;
 use crate::bpffs::MOUNT_POINT;
 use crate::cgroup::{self, Cgroup};
 use crate::config;
@@ -116,7 +116,7 @@ fn attach_for(cgroup: &Cgroup, ipv4: Option<Ipv4Addr>, ipv6: Option<Ipv6Addr>) -
     };
     let plan = policy::decide(&request, &config::parse("", "the probe's configuration")?)?;
     let policy = abi::Policy::from(&plan);
-    attach::attach(cgroup, policy, Namespace::Own, Existing::Replace)
+    attach::attach(cgroup, policy, Namespace::Own)
 }
 
 fn tried(attempt: &Try, sides: &[Side]) -> Finding {

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use oci_bind_hook_ebpf::abi;
 
 use super::{decide, print};
-use crate::attach::{self, Existing};
+use crate::attach;
 use crate::cgroup::{self, Cgroup};
 use crate::cli::Target;
 use crate::config::Config;
@@ -17,7 +17,7 @@ pub(super) fn attach(target: &Target, request: &Request, config: &Config) -> Res
     let plan = decide(request, config, namespace)?;
     let cgroup = find(target)?;
     let policy = abi::Policy::from(&plan);
-    attach::attach(&cgroup, policy, namespace, Existing::Replace)?;
+    attach::attach(&cgroup, policy, namespace)?;
     log::info!("cgroup {} uses {plan}", cgroup.name());
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::{decide, print};
 use crate::annotations;
-use crate::attach::{self, Existing};
+use crate::attach;
 use crate::cgroup;
 use crate::config::Config;
 use crate::dual;
@@ -35,7 +35,10 @@ pub(super) fn create_runtime(config: Result<Config>, dry_run: bool) -> Result<()
     log_annotations(&container);
     let Some(request) = annotations::parse(&container.annotations)? else {
         log::debug!("nothing to do: no annotation asks for an address in this container");
-        return Ok(());
+        return match dry_run {
+            true => Ok(()),
+            false => clear(&container),
+        };
     };
     if !dry_run {
         privileges::check()?;
@@ -55,8 +58,22 @@ pub(super) fn create_runtime(config: Result<Config>, dry_run: bool) -> Result<()
         };
         return print(&serde_json::to_string_pretty(&dry_run)?);
     }
-    attach::attach(&cgroup, policy, namespace, Existing::Refuse)?;
+    attach::attach(&cgroup, policy, namespace)?;
     log::info!("uses {plan} in cgroup {}", cgroup.name());
+    Ok(())
+}
+
+/// An earlier container that nobody removed may have left its cgroup, and a
+/// policy on it, to this one.
+fn clear(container: &Container) -> Result<()> {
+    // Without a cgroup of its own it is left in peace: whoever asks for nothing
+    // need not be fit for a policy.
+    if let Ok(cgroup) = cgroup::of_container(&container.id, container.pid)
+        && attach::clear(&cgroup)?
+    {
+        let name = cgroup.name();
+        log::info!("removed the policy of an earlier container from cgroup {name}");
+    }
     Ok(())
 }
 

@@ -19,7 +19,7 @@ use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use crate::attach::{self, Existing};
+use crate::attach;
 use crate::namespace::Namespace;
 use crate::policy::Plan;
 use cgroup::RunCgroup;
@@ -32,7 +32,7 @@ use cgroup::RunCgroup;
 pub(crate) fn run(plan: &Plan, command: &[OsString]) -> Result<u8> {
     with_cgroup(|cgroup| {
         let policy = Policy::from(plan);
-        attach::attach(cgroup.cgroup(), policy, Namespace::Own, Existing::Replace)?;
+        attach::attach(cgroup.cgroup(), policy, Namespace::Own)?;
         run_inside(cgroup, plan, command).map(exit_code)
     })
 }
