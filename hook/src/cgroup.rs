@@ -68,9 +68,10 @@ impl Cgroup {
     fn open(hierarchy: &Hierarchy, name: &str) -> Result<Self> {
         let relative = hierarchy.relative(name)?;
         let fd = match hierarchy.open_below(relative) {
-            Err(Errno::NOENT) => {
-                bail!("cgroup {name}: no such cgroup: it was removed, or never made")
-            }
+            Err(Errno::NOENT) => match name.strip_suffix(choose::DELETED) {
+                Some(name) => bail!("cgroup {name} is deleted: the container has ended"),
+                None => bail!("cgroup {name}: no such cgroup: it was removed, or never made"),
+            },
             other => other.with_context(|| format!("open cgroup {name}"))?,
         };
         if !hierarchy::is_cgroup2(fd.as_fd()) {

@@ -31,6 +31,10 @@ pub fn trials() -> Vec<Trial> {
             container.cgroup.assert_bare()
         }),
         trial("a process moved to a child cgroup", child_cgroup),
+        trial("a cgroup that is called deleted, by pid", |hook, _| {
+            let cgroup = Cgroup::named(&format!("web-{} (deleted)", std::process::id()))?;
+            by_process(hook, &cgroup, &Agent::new(&cgroup)?)
+        }),
     ]
 }
 

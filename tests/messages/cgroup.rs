@@ -200,7 +200,7 @@ pub const AREA: Area = Area {
         },
         Row {
             cause: "The process is a zombie, and its cgroup is gone.",
-            message: "pid PID: cgroup /CGROUP is deleted: the container has ended",
+            message: "cgroup /CGROUP is deleted: the container has ended",
             remedy: "It ends when its parent takes note; there is nothing to attach to.",
             test: |scene| {
                 let cgroup = scene.cgroup()?;

@@ -31,13 +31,17 @@ const LONG_ID: usize = 32;
 /// Length of the ids that engines draw at random.
 const FULL_ID: usize = 64;
 
+/// What the kernel puts after the path of a cgroup that is deleted.
+pub(super) const DELETED: &str = " (deleted)";
+
 /// The cgroup2 path in the text of /proc/PID/cgroup (cgroups(7)): the line that
-/// starts with `0::`.
+/// starts with `0::`. Of a cgroup that is deleted it ends in [`DELETED`], as the
+/// name of one that is there may too: only opening it tells.
 ///
 /// # Errors
 ///
-/// There is no such line (pure cgroup v1), the cgroup is deleted, it lies
-/// outside our cgroup namespace, or the path is not one that the kernel writes.
+/// There is no such line (pure cgroup v1), the cgroup lies outside our cgroup
+/// namespace, or the path is not one that the kernel writes.
 pub fn parse_proc(text: &str) -> Result<String> {
     // Not by `lines`: the name of a cgroup may end in a carriage return.
     let mut lines = text.split('\n');
@@ -47,9 +51,6 @@ pub fn parse_proc(text: &str) -> Result<String> {
              boot with systemd.unified_cgroup_hierarchy=1, or mount cgroup2"
         );
     };
-    if let Some(path) = path.strip_suffix(" (deleted)") {
-        bail!("cgroup {path} is deleted: the container has ended");
-    }
     if path.split('/').any(|component| component == "..") {
         bail!(
             "cgroup {path} is outside this process's cgroup namespace: \

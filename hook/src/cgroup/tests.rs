@@ -174,6 +174,33 @@ fn a_zombie_is_refused() {
 }
 
 #[test]
+fn a_name_may_end_as_that_of_a_deleted_cgroup() {
+    let scratch = Scratch::new();
+    let called = scratch.child("web (deleted)");
+    let mut init = Process::sleeping(&called);
+    let pid = init.pid();
+    assert_eq!(of_process(pid).unwrap().path(), called);
+    init.0.kill().unwrap();
+    until("the cgroup can be removed", || {
+        fs::remove_dir(&called).is_ok()
+    });
+    let message = refusal(of_process(pid));
+    let wanted = format!("cgroup {}/web (deleted) is deleted:", scratch.name);
+    assert!(message.starts_with(&wanted), "{message}");
+    // Now that name is another cgroup's.
+    let scratch = Scratch::new();
+    let gone = scratch.child("web");
+    let mut zombie = Process::sleeping(&gone);
+    zombie.0.kill().unwrap();
+    until("the cgroup can be removed", || {
+        fs::remove_dir(&gone).is_ok()
+    });
+    let _other = Process::sleeping(&scratch.child("web (deleted)"));
+    let message = refusal(of_process(zombie.pid()));
+    assert!(message.contains("does not descend from"), "{message}");
+}
+
+#[test]
 fn a_threaded_cgroup_is_refused() {
     let scratch = Scratch::new();
     let threaded = scratch.child("threaded");
