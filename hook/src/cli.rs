@@ -43,6 +43,11 @@ pub enum Command {
     /// Passes on signals and the command's exit status: 128+N for signal N, 125
     /// if it could not be started. When the command ends, what it left running
     /// is killed and the cgroup removed.
+    ///
+    /// The cgroup is created below the caller's own. If another user could move the
+    /// command out of there, as below user@.service, it is created further up, in
+    /// the nearest cgroup that only root can change; limits that are set in between
+    /// then do not apply.
     Run {
         /// What the command may use.
         #[command(flatten)]

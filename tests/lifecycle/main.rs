@@ -9,6 +9,7 @@ mod policy;
 mod rollback;
 mod run;
 mod run_end;
+mod run_owner;
 mod serve;
 mod status;
 mod trust;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
             rollback::trials(),
             run::trials(),
             run_end::trials(),
+            run_owner::trials(),
             serve::trials(),
             status::trials(),
             trust::trials(),

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -19,7 +19,9 @@ use rustix::mount::{UnmountFlags, unmount};
 use crate::hierarchy::TELL_US;
 use crate::row::{Area, NOT_STARTED, Row};
 use crate::scene::Scene;
-use crate::surroundings::{FILES, file, short_of_descriptors, unreadable, with_own, without};
+use crate::surroundings::{
+    FILES, file, short_of_descriptors, unreadable, unshared, with_own, without,
+};
 
 const DESCRIPTORS: &str = "Raise the limit of open files (`ulimit -n`).";
 
@@ -63,6 +65,24 @@ pub const AREA: Area = Area {
                 fs::set_permissions(caller.path(), fs::Permissions::from_mode(0o111))?;
                 let run = without(FILES, &scene.run(&["true"]));
                 process::run(&mut inside(&caller, &run), b"")
+            },
+        },
+        Row {
+            cause: "The cgroup hierarchy, as far as it is visible here, belongs to another user, who \
+                could move the command out of its cgroup.",
+            message: "the cgroup hierarchy here is not root's alone: run it on the host: \
+                /sys/fs/cgroup can be changed by others: its owner is uid 1000, its mode 0755",
+            remedy: "Run it on the host, or in a container that shares the host's cgroup namespace.",
+            test: |scene| {
+                let seen = scene.cgroup()?;
+                chown(seen.path(), Some(1000), Some(1000))?;
+                let script = format!(
+                    "umount --lazy {0} && mount -t cgroup2 none {0} && exec \"$0\" \"$@\"",
+                    host::cgroup_root()?.display()
+                );
+                let run = process::shell(&scene.run(&["true"]), &script);
+                let alone = unshared("--cgroup", &unshared("--mount", &run));
+                process::run(&mut inside(&seen, &alone), b"")
             },
         },
         Row {

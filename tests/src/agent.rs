@@ -45,7 +45,17 @@ impl Agent {
         Ok(agent)
     }
 
+    /// Starts the helper through a command line that `wrap` makes of its own. It
+    /// need not be there yet: what it is asked waits for it.
+    pub fn through(wrap: impl FnOnce(&Command) -> Command) -> Result<Self> {
+        Self::start_as(&mut wrap(&Command::new(process::built("socket-agent")?)))
+    }
+
     fn start() -> Result<Self> {
+        Self::start_as(&mut Command::new(process::built("socket-agent")?))
+    }
+
+    fn start_as(command: &mut Command) -> Result<Self> {
         let (channel, theirs) = socketpair(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
@@ -53,11 +63,7 @@ impl Agent {
             None,
         )?;
         sockopt::set_socket_timeout(&channel, sockopt::Timeout::Recv, Some(PATIENCE))?;
-        let process = Running::start(
-            Command::new(process::built("socket-agent")?)
-                .stdin(theirs)
-                .stdout(Stdio::null()),
-        )?;
+        let process = Running::start(command.stdin(theirs).stdout(Stdio::null()))?;
         Ok(Self { channel, process })
     }
 

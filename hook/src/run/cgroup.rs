@@ -1,5 +1,6 @@
-//! The cgroup of one `run`: made below the caller's own, so that the caller's
-//! limits hold, and removed in the end.
+//! The cgroup of one `run`: created below the caller's own, so that the caller's
+//! limits apply, or further up if others could change that one ([`place`]), and
+//! removed in the end.
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -12,6 +13,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::place;
 use crate::cgroup::{self, Cgroup};
 
 /// Start of the name of each such cgroup; the process id follows.
@@ -29,7 +31,7 @@ pub(super) struct RunCgroup {
 impl RunCgroup {
     /// Makes the cgroup, after removing what others left behind beside it.
     pub(super) fn make() -> Result<Self> {
-        let parent = cgroup::own_directory()?;
+        let parent = place::find()?;
         sweep(&parent)?;
         for attempt in 0.. {
             let path = parent.join(name(attempt));
@@ -58,13 +60,15 @@ impl RunCgroup {
         &self.cgroup
     }
 
-    /// The file through which a process enters.
+    /// The file through which a process enters, of the very cgroup that has the
+    /// policy.
     pub(super) fn open_procs(&self) -> Result<File> {
-        let path = self.cgroup.path().join("cgroup.procs");
-        File::options()
-            .write(true)
-            .open(&path)
-            .with_context(|| format!("open {}", path.display()))
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        let procs = openat(self.cgroup.fd(), "cgroup.procs", flags, Mode::empty());
+        let path = self.cgroup.path().display();
+        Ok(procs
+            .with_context(|| format!("open {path}/cgroup.procs"))?
+            .into())
     }
 }
 

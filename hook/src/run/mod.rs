@@ -5,6 +5,7 @@
 //! by SIGKILL too.
 
 mod cgroup;
+mod place;
 mod signals;
 
 pub(crate) use cgroup::{end_run, sweep_all};
