@@ -14,6 +14,9 @@ use crate::request::{one_line, quote};
 
 #[cfg(test)]
 mod tests;
+mod timed;
+
+pub use timed::Timed;
 
 /// The longest state that is accepted, in bytes.
 pub const LIMIT: usize = 1024 * 1024;

@@ -5,11 +5,13 @@ use std::process::Command;
 use anyhow::Result;
 use libtest_mimic::Trial;
 use oci_bind_hook_tests::container::Container;
-use oci_bind_hook_tests::hook::V4;
-use oci_bind_hook_tests::process::Running;
+use oci_bind_hook_tests::harness;
+use oci_bind_hook_tests::hook::{Hook, V4};
+use oci_bind_hook_tests::net::Net;
+use oci_bind_hook_tests::process::{self, PATIENCE, Running};
 use serde_json::{Value, json};
 
-use crate::refusal::refused;
+use crate::refusal::{assert_refused, refused};
 
 /// All trials of this file.
 pub fn trials() -> Vec<Trial> {
@@ -29,6 +31,9 @@ pub fn trials() -> Vec<Trial> {
         }),
         refused("blank standard input", &["standard input", "empty"], |_| {
             Ok(" \n\n")
+        }),
+        harness::trial("standard input that stays open", || {
+            Net::isolated(|_| stays_open())
         }),
         refused(
             "2 MiB of standard input",
@@ -56,7 +61,7 @@ pub fn trials() -> Vec<Trial> {
         }),
         refused("dead pid", &["ended"], |container| {
             let mut process = Running::start(&mut Command::new("true"))?;
-            process.wait(oci_bind_hook_tests::process::PATIENCE)?;
+            process.wait(PATIENCE)?;
             edited(container, |state| state["pid"] = json!(process.id()))
         }),
         refused("missing id", &["id"], |container| {
@@ -86,6 +91,15 @@ pub fn trials() -> Vec<Trial> {
             Ok(state.replacen("\"io.oci-bind-hook.ipv4\":", twice, 1))
         }),
     ]
+}
+
+/// It says why, before the engine kills it.
+fn stays_open() -> Result<()> {
+    let container = Container::new()?;
+    let mut hook = Hook::new()?.command("create-runtime");
+    let output = process::run_open(&mut hook, &good(&container))?;
+    assert_refused(&output, &["standard input", "5 s", "close"])?;
+    container.cgroup.assert_bare()
 }
 
 fn good(container: &Container) -> Vec<u8> {

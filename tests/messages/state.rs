@@ -62,6 +62,14 @@ pub const AREA: Area = Area {
             },
         },
         Row {
+            cause: "Whoever called the hook keeps its standard input open.",
+            message: "read container state from standard input: still open after 5 s: the runtime \
+                must close it after writing the state",
+            remedy: "Report it to the makers of the runtime. By hand, send the state through a pipe: \
+                `create-runtime --dry-run <state.json`.",
+            test: |scene| process::run_open(&mut scene.command("create-runtime", &[]), b""),
+        },
+        Row {
             cause: "The state has no id.",
             message: "container state has no id: the runtime must give one",
             remedy: "Report it to the makers of the runtime: runtime-spec requires an id.",

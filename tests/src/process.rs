@@ -47,6 +47,20 @@ pub struct Output {
 /// Runs `command` to its end with `input` on standard input, which is a pipe
 /// as it is from an engine.
 pub fn run(command: &mut Command, input: &[u8]) -> Result<Output> {
+    run_until(command, input, drop)
+}
+
+/// The same, with a pipe that is not closed before it has ended.
+pub fn run_open(command: &mut Command, input: &[u8]) -> Result<Output> {
+    run_until(command, input, |pipe| pipe)
+}
+
+/// What `written` makes of the pipe, once all is written, lives until the end.
+fn run_until<T: Send + 'static>(
+    command: &mut Command,
+    input: &[u8],
+    written: fn(ChildStdin) -> T,
+) -> Result<Output> {
     let stdout = memory_file()?;
     let stderr = memory_file()?;
     let mut running = Running::start(
@@ -59,7 +73,10 @@ pub fn run(command: &mut Command, input: &[u8]) -> Result<Output> {
     let input = input.to_vec();
     // A command that does not read everything makes this fail, which is its
     // right; it ends the writer at the latest when it exits.
-    let writer = std::thread::spawn(move || pipe.write_all(&input).is_ok());
+    let writer = std::thread::spawn(move || {
+        let _ = pipe.write_all(&input);
+        written(pipe)
+    });
     let status = running.wait(PATIENCE)?;
     drop(running);
     writer.join().ok().context("write the standard input")?;

@@ -17,7 +17,7 @@ use crate::privileges;
 use crate::programs::PROGRAMS;
 use crate::report;
 use crate::request::quote;
-use crate::state::{self, Container};
+use crate::state::{self, Container, Timed};
 
 /// What `--dry-run` prints.
 #[derive(Serialize)]
@@ -30,7 +30,7 @@ struct DryRun<'a> {
 
 /// Errors of the configuration are those of containers that ask for something.
 pub(super) fn create_runtime(config: Result<Config>, dry_run: bool) -> Result<()> {
-    let container = state::read(std::io::stdin().lock())?;
+    let container = state::read(Timed::new(std::io::stdin()))?;
     report::about(&container.id);
     log_annotations(&container);
     let Some(request) = annotations::parse(&container.annotations)? else {
