@@ -12,6 +12,8 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use log::{LevelFilter, Log, Metadata, Record};
 
+use crate::request::printable;
+
 mod syslog;
 
 pub(crate) use syslog::SOCKET;
@@ -75,7 +77,7 @@ fn line(message: &str, container: Option<&str>) -> String {
         .filter(|part| !part.is_empty())
         .collect::<Vec<_>>()
         .join(" ");
-    shorten(line)
+    shorten(printable(&line))
 }
 
 /// Leaves out the middle of a line that is too long.
@@ -121,6 +123,7 @@ mod tests {
     #[test]
     fn joins_lines() {
         assert_eq!(line("a\n  b\u{1b}[31m\tc\n", None), "a b [31m c");
+        assert_eq!(line("a\u{202e}b ü \\", None), "a\\u{202e}b ü \\");
     }
 
     #[test]

@@ -213,13 +213,25 @@ pub(crate) fn quote(text: &str) -> String {
 
 /// A message of another library on one line, cut when it is very long.
 pub(crate) fn one_line(message: &str) -> String {
-    let mut line = String::new();
-    for character in message.trim_ascii_end().chars().take(2 * LONGEST) {
-        if matches!(character, ' '..='~') {
-            line.push(character);
+    let cut = message.trim_ascii_end().chars().take(2 * LONGEST);
+    printable(&cut.collect::<String>())
+}
+
+/// Foreign text as a terminal may have it: control characters, and others that
+/// are not printed but do something, as escapes.
+pub(crate) fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_printable(character) {
+            shown.push(character);
         } else {
-            line.extend(character.escape_debug());
+            shown.extend(character.escape_debug());
         }
     }
-    line
+    shown
+}
+
+/// Whether a character is one to see, and nothing else.
+pub(crate) fn is_printable(character: char) -> bool {
+    matches!(character, ' '..='~') || character.escape_debug().len() == 1
 }

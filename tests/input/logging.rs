@@ -270,11 +270,13 @@ fn hostile(_: &Hook) -> Result<()> {
     }
     // The kernel takes any name for a cgroup that has no line end in it.
     let parent = Cgroup::new()?;
-    let cgroup = parent.child("\u{1b}[2Jname")?;
+    let cgroup = parent.child("\u{1b}[2J\u{202e}name")?;
     hook.attach(&cgroup, V4)?;
     let lines = daemon.received()?;
     ensure!(
-        lines.iter().any(|line| line.contains("[2Jname uses")),
+        lines
+            .iter()
+            .any(|line| line.contains("[2J\\u{202e}name uses")),
         "{lines:?}"
     );
     lines.iter().try_for_each(|line| assert_harmless(line))

@@ -16,6 +16,10 @@ use oci_bind_hook_tests::process::{self, Output};
 use oci_bind_hook_tests::socket::{TCP4, at};
 use serde_json::{Value, json};
 
+/// A name that clears the screen (ECMA-48, in seven and in eight bits), and
+/// shows what follows from right to left.
+const HOSTILE: &str = "\u{1b}[2Jname\u{9b}2J\u{202e}\u{7f}";
+
 /// All trials of this file.
 pub fn trials() -> Vec<Trial> {
     let trial = |name: &str, test: fn(&Hook, &Container) -> Result<()>| {
@@ -45,6 +49,35 @@ pub fn trials() -> Vec<Trial> {
             ensure!(entry["counters"]["calls"]["bind4"] == bind4, "{entry}");
             Ok(())
         }),
+        trial(
+            "status of a cgroup with control characters",
+            |hook, container| {
+                let cgroup = container.cgroup.child(HOSTILE)?;
+                hook.attach(&cgroup, V4)?;
+                for arguments in [&[][..], &["--json"], &[container.id()]] {
+                    let output = status(hook, arguments)?;
+                    assert_printable(&output)?;
+                    ensure!(output.stdout.contains("[2Jname"), "{output:?}");
+                }
+                let json: Value = serde_json::from_str(&status(hook, &["--json"])?.stdout)?;
+                let cgroups = json["cgroups"].as_array().context("no list of cgroups")?;
+                let has_name = |entry: &Value| {
+                    let name = entry["cgroup"].as_str();
+                    name.is_some_and(|name| name.ends_with(HOSTILE))
+                };
+                ensure!(cgroups.iter().any(has_name), "{json}");
+                hook.detach(&cgroup)?;
+                let mut again = hook.command("detach");
+                let output = process::run(again.arg("--cgroup").arg(cgroup.path()), b"")?;
+                ensure!(output.stdout.contains("is under no policy"), "{output:?}");
+                assert_printable(&output)?;
+                let below = cgroup.path().join("missing");
+                let mut missing = hook.command("detach");
+                let output = process::run(missing.arg("--cgroup").arg(below), b"")?;
+                ensure!(output.stderr.contains("no such cgroup"), "{output:?}");
+                assert_printable(&output)
+            },
+        ),
         trial("status after detach", |hook, container| {
             hook.attach(&container.cgroup, V4)?;
             hook.detach(&container.cgroup)?;
@@ -83,6 +116,15 @@ pub fn trials() -> Vec<Trial> {
             },
         ),
     ]
+}
+
+/// Fails if a terminal would do anything else than show what was printed.
+fn assert_printable(output: &Output) -> Result<()> {
+    let does_more =
+        |character: char| (character.is_control() && character != '\n') || character == '\u{202e}';
+    ensure!(!output.stdout.contains(does_more), "{output:?}");
+    ensure!(!output.stderr.contains(does_more), "{output:?}");
+    Ok(())
 }
 
 fn status(hook: &Hook, arguments: &[&str]) -> Result<Output> {

@@ -10,7 +10,7 @@ use crate::cli::Target;
 use crate::config::Config;
 use crate::namespace::Namespace;
 use crate::report;
-use crate::request::Request;
+use crate::request::{Request, printable};
 
 pub(super) fn attach(target: &Target, request: &Request, config: &Config) -> Result<()> {
     let namespace = target.pid.map_or(Namespace::Own, Namespace::OfProcess);
@@ -28,7 +28,8 @@ pub(super) fn detach(target: &Target) -> Result<()> {
         log::info!("cgroup {} is free again", cgroup.name());
         return Ok(());
     }
-    print(&format!("cgroup {} is under no policy", cgroup.name()))
+    let name = printable(cgroup.name());
+    print(&format!("cgroup {name} is under no policy"))
 }
 
 fn find(target: &Target) -> Result<Cgroup> {

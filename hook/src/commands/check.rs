@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 use serde_json::json;
 
-use super::print;
+use super::{json, print};
 use crate::check::{self, Finding, Level};
 use crate::config::Config;
 
@@ -14,7 +14,7 @@ use crate::config::Config;
 pub(super) fn check(config: &Result<Config>, as_json: bool) -> Result<u8> {
     let findings = check::findings(config);
     let text = match as_json {
-        true => serde_json::to_string_pretty(&json!({
+        true => json(&json!({
             "problems": count(&findings, Level::Problem),
             "notes": count(&findings, Level::Note),
             "findings": findings,

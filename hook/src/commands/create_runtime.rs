@@ -5,7 +5,7 @@ use oci_bind_hook_ebpf::abi;
 use serde::Serialize;
 use std::path::Path;
 
-use super::{decide, print};
+use super::{decide, json, print};
 use crate::annotations;
 use crate::attach;
 use crate::cgroup;
@@ -56,7 +56,7 @@ pub(super) fn create_runtime(config: Result<Config>, dry_run: bool) -> Result<()
             plan: &plan,
             programs: needed.map(|program| program.name).collect(),
         };
-        return print(&serde_json::to_string_pretty(&dry_run)?);
+        return print(&json(&dry_run)?);
     }
     attach::attach(&cgroup, policy, namespace)?;
     log::info!("uses {plan} in cgroup {}", cgroup.name());

@@ -9,6 +9,7 @@ mod serve;
 mod status;
 
 use anyhow::{Context as _, Result};
+use serde::Serialize;
 use std::io::Write as _;
 use std::path::Path;
 
@@ -19,7 +20,7 @@ use crate::config::{self, Config};
 use crate::namespace::Namespace;
 use crate::policy::{self, Plan};
 use crate::report;
-use crate::request::Request;
+use crate::request::{Request, is_printable};
 use crate::run;
 
 /// Exit status of `run` when the command could not be started.
@@ -84,6 +85,22 @@ fn configuration(named: Option<&Path>) -> Result<Config> {
         Some(path) => config::load(path, true),
         None => config::load(Path::new(config::PATH), false),
     }
+}
+
+/// JSON to read, for programs and on terminals: a string's characters that are
+/// not printable are escapes, those too that JSON would let pass.
+fn json(value: &impl Serialize) -> Result<String> {
+    let mut text = String::new();
+    for character in serde_json::to_string_pretty(value)?.chars() {
+        if character == '\n' || is_printable(character) {
+            text.push(character);
+            continue;
+        }
+        for unit in character.encode_utf16(&mut [0; 2]) {
+            text += &format!("\\u{unit:04x}");
+        }
+    }
+    Ok(text)
 }
 
 /// Prints a line on standard output, which may be closed.

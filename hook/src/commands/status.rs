@@ -8,8 +8,9 @@ use std::fmt::Write as _;
 use anyhow::{Result, bail};
 use serde_json::json;
 
-use super::print;
+use super::{json, print};
 use crate::programs::VERSION;
+use crate::request::printable;
 use crate::status::{self, Entry};
 use table::Earlier;
 
@@ -19,7 +20,7 @@ pub(super) fn status(which: Option<&str>, as_json: bool, watch: bool) -> Result<
     }
     let entries = chosen(status::collect()?, which)?;
     let text = if as_json {
-        serde_json::to_string_pretty(&json!({ "version": VERSION, "cgroups": entries }))?
+        json(&json!({ "version": VERSION, "cgroups": entries }))?
     } else {
         shown(&entries, which, &Earlier::default())
     };
@@ -44,7 +45,8 @@ fn chosen(entries: Vec<Entry>, which: Option<&str>) -> Result<Vec<Entry>> {
     }
     let is_meant = |entry: &Entry| {
         let container = entry.container.as_deref();
-        entry.cgroup == which || container.is_some_and(|id| id.starts_with(which))
+        let is_cgroup = entry.cgroup == which || printable(&entry.cgroup) == which;
+        is_cgroup || container.is_some_and(|id| id.starts_with(which))
     };
     let found: Vec<_> = entries.into_iter().filter(is_meant).collect();
     if found.is_empty() {
@@ -66,7 +68,7 @@ fn details(entry: &Entry) -> String {
     };
     line("container", entry.container.as_deref().unwrap_or_default());
     line("engine", entry.engine.unwrap_or_default());
-    line("cgroup", &entry.cgroup);
+    line("cgroup", &printable(&entry.cgroup));
     if let Some(policy) = &entry.policy {
         line(
             "ipv4",

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use super::remarks;
+use crate::request::printable;
 use crate::status::Entry;
 
 /// How much of an id is shown in a list, as engines do.
@@ -80,7 +81,7 @@ pub(super) fn list(entries: &[Entry], earlier: &Earlier) -> String {
     }
     for entry in entries {
         for remark in remarks(entry) {
-            let _ = writeln!(text, "{}: {remark}", entry.cgroup);
+            let _ = writeln!(text, "{}: {remark}", printable(&entry.cgroup));
         }
     }
     text
@@ -106,7 +107,7 @@ fn row(entry: &Entry, earlier: &Earlier) -> [String; COLUMNS] {
         number(1),
         number(2),
         number(3),
-        entry.cgroup.clone(),
+        printable(&entry.cgroup),
     ]
 }
 
