@@ -17,6 +17,7 @@ mod host;
 mod kernel;
 mod network;
 mod probe;
+mod protocols;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -85,6 +86,7 @@ pub fn findings(config: &Result<Config>) -> Vec<Finding> {
     all.push(host::serve());
     all.extend(host::config(config.as_ref()));
     all.extend(host::addresses(config.as_ref().ok()));
+    all.extend(protocols::findings());
     all.push(host::syslog(engines.has("crun")));
     all.extend(engines.findings());
     all

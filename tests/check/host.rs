@@ -32,6 +32,7 @@ pub fn trials() -> Vec<Trial> {
         syslog(),
         policies(),
         serve(),
+        protocols(),
     ]
     .into_iter()
     .flatten()
@@ -111,6 +112,39 @@ fn places() -> Vec<Trial> {
             "bpffs",
             &[host::PINS, "can be changed by others"],
         ),
+    ]
+}
+
+fn protocols() -> Vec<Trial> {
+    const SUBJECT: &str = "protocols";
+    vec![
+        note(
+            "rds_tcp is loaded",
+            |_| {
+                let modules = "/sys/module";
+                mount("modules", modules, "tmpfs", MountFlags::empty(), None)?;
+                Ok(fs::create_dir("/sys/module/rds_tcp")?)
+            },
+            SUBJECT,
+            &["rds_tcp"],
+        ),
+        trial("segment routing is on", |place| {
+            let switch = |device: &str| {
+                let path = format!("/proc/sys/net/ipv6/conf/{device}/seg6_enabled");
+                match Path::new(&path).exists() {
+                    true => Ok(fs::write(path, "1")?),
+                    false => Err(skip("this kernel has no segment routing")),
+                }
+            };
+            // One alone does nothing.
+            switch("lo")?;
+            let said = place.check(&[])?;
+            ensure!(!said.text().contains("seg6"), "{}", said.text());
+            switch("all")?;
+            place
+                .check(&[])?
+                .has_note(SUBJECT, &["seg6_enabled", " lo:"])
+        }),
     ]
 }
 

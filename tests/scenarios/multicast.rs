@@ -11,6 +11,7 @@ use oci_bind_hook_tests::socket::{Kind, Outcome, Socket, UDP4, UDP6};
 use crate::guard::{GUARDED4, GUARDED6, join};
 use crate::observe::done;
 use crate::row::{Row, Site, WITH4, WITH6, row};
+use crate::unhooked::lite;
 
 /// The port of multicast DNS.
 const PORT: u16 = 5353;
@@ -49,7 +50,24 @@ pub fn rows() -> Vec<Row> {
         let own = vec!["group".to_owned(), "own".to_owned()];
         rows.extend(row("U6", &what, guarded, observe, own.clone(), own));
     }
+    // The documented gap: the guard drops the packet, but not the copy for members
+    // on this host, which has no socket.
+    let what = "UDP-Lite connect 224.0.0.251, send: the copy for members on this host";
+    rows.extend(row("U6", what, GUARDED4, looped, Ok(HOST4), Ok(HOST4)));
     rows
+}
+
+/// Sends to a group from a socket that no hook has moved: the address that a member
+/// on the same host sees.
+fn looped(site: &Site) -> Result<Outcome> {
+    let member = lite(&site.outside(), UDP4)?;
+    member.bind(site.at(ANY4, PORT))?;
+    join(&member, GROUP4, site.net().link())?;
+    let client = lite(site, UDP4)?;
+    done!(client.connect(site.at(GROUP4, PORT)));
+    // EPERM, where it is dropped.
+    let _ = client.send(None, b"hello");
+    Ok(Ok(member.receive()?.1.ip()))
 }
 
 /// Sends to a group: the address that a member outside sees.

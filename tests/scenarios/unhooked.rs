@@ -156,7 +156,8 @@ fn udp_lite() -> Vec<Row> {
 /// What a client calls, with the wildcard and its peer's address.
 type LiteCalls = fn(&Socket, SocketAddr, SocketAddr) -> Outcome<()>;
 
-fn lite(site: &Site, kind: Kind) -> Result<Socket> {
+/// A UDP-Lite socket.
+pub fn lite(site: &Site, kind: Kind) -> Result<Socket> {
     let socket = site.open(kind, SocketType::DGRAM, UDP_LITE)?;
     if kind.v6 {
         socket.set(IPPROTO_IPV6, IPV6_FREEBIND, 1)?;
