@@ -18,6 +18,9 @@ use rustix::net::{
     AddressFamily, Protocol, RecvFlags, SocketFlags, SocketType, recv, socket_with, sockopt,
 };
 
+use crate::policy::assert_bound;
+use crate::run_owner::{as_owner, delegate};
+
 const PORT: u16 = 7000;
 /// `ETH_P_IP`, in network byte order: frames that come in.
 const IPV4_FRAMES: u16 = 0x0800_u16.to_be();
@@ -39,6 +42,9 @@ pub fn trials() -> Vec<Trial> {
             "a private loopback, bound by a container with another",
             |_| private_loopback(),
         ),
+        trial("the owner of a cgroup above moves a process out", |_| {
+            moved_out()
+        }),
     ]
 }
 
@@ -57,6 +63,19 @@ impl Governed {
             _cgroup: cgroup,
         })
     }
+}
+
+/// What `run` sees to by itself: see run_owner.rs.
+fn moved_out() -> Result<()> {
+    let above = Cgroup::new()?;
+    let [own, elsewhere] = [above.child("own")?, above.child("elsewhere")?];
+    delegate(&above)?;
+    delegate(&elsewhere)?;
+    Hook::new()?.attach(&own, V4)?;
+    let agent = Agent::new(&own)?;
+    assert_bound(&agent, CIP4)?;
+    as_owner(|| elsewhere.take_in(agent.id()))??;
+    assert_bound(&agent, ANY4)
 }
 
 /// They are below IP, where the guard is. It takes CAP_NET_RAW in the network
