@@ -18,6 +18,8 @@ declare -A SEEN
 checks=0
 subject=
 surprises=()
+# The process that shows it.
+shown=
 
 address4() { echo "$NET4${NUMBER[$1]}"; }
 address6() { echo "$NET6${NUMBER[$1]}"; }
@@ -75,10 +77,16 @@ clean_up() {
   "$ENGINE_HOOK" unload >/dev/null
 }
 
+end_show() {
+  kill -KILL "$shown"
+  wait "$shown" || true
+}
+
 finish() {
   local status=$?
   # A second interruption must not cut the clean-up short: it takes seconds.
   trap '' INT TERM HUP
+  [ -z "$shown" ] || end_show
   clean_up || status=1
   [ "$status" -lt 128 ] || echo "demo: interrupted; cleaned up" >&2
   exit "$status"
@@ -243,6 +251,21 @@ verdict() {
   return 1
 }
 
+# In a process of its own, and the one with the traps only waits for it: bash 5.2
+# cannot run a trap while it looks for the end of a substitution ("unexpected EOF
+# while looking for matching `)'"), and ends with the status 2.
+show() {
+  refuse_if_taken
+  add_addresses
+  engine_image
+  mkdir -p "$ENGINE_DIR/hooks.d/without"
+  engine_hooks "$ENGINE_DIR/hooks.d/with"
+  phase without
+  phase with
+  print_table
+  verdict
+}
+
 engine_enter shared "$@"
 take_lock
 trap finish EXIT
@@ -255,12 +278,9 @@ if [ -n "$leftovers" ]; then
   clean_up
   take_lock
 fi
-refuse_if_taken
-add_addresses
-engine_image
-mkdir -p "$ENGINE_DIR/hooks.d/without"
-engine_hooks "$ENGINE_DIR/hooks.d/with"
-phase without
-phase with
-print_table
-verdict
+show &
+shown=$!
+status=0
+wait "$shown" || status=$?
+shown=
+exit "$status"
