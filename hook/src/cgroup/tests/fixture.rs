@@ -63,7 +63,7 @@ pub fn remove(path: &Path) {
 }
 
 pub fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !done() {
         assert!(Instant::now() < deadline, "waited too long until {what}");
         std::thread::yield_now();
