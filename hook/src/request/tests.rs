@@ -134,6 +134,22 @@ fn one_port_maps_by_protocol() {
 }
 
 #[test]
+fn protocols_overlap_where_a_packet_is_of_both() {
+    use Protocol::{Both, Tcp, Udp};
+    for (one, other, overlaps) in [
+        (Tcp, Tcp, true),
+        (Udp, Udp, true),
+        (Both, Both, true),
+        (Tcp, Both, true),
+        (Udp, Both, true),
+        (Tcp, Udp, false),
+    ] {
+        assert_eq!(one.overlaps(other), overlaps, "{one:?} and {other:?}");
+        assert_eq!(other.overlaps(one), overlaps, "{other:?} and {one:?}");
+    }
+}
+
+#[test]
 fn bad_port_lists_are_refused() {
     for value in [
         "",
