@@ -88,15 +88,15 @@ pub fn detach(cgroup: &Cgroup) -> Result<bool> {
     Ok(found)
 }
 
-/// Takes off what an earlier container has left on the cgroup of a new one that
-/// is to have no policy. Answers whether there was any.
+/// Takes the policy, if any, off the cgroup of a container that is to have none.
+/// Answers whether there was one.
 ///
 /// # Errors
 ///
-/// As for [`detach`]. That the kernel cannot be asked is no error: who may not
-/// ask is not under a policy either.
+/// As for [`detach`]. It is no error if the kernel cannot be asked: an engine that
+/// lacks the privileges cannot have put a policy there either.
 pub fn clear(cgroup: &Cgroup) -> Result<bool> {
-    // Every policy needs it, and most cgroups have none: no pin is opened for them.
+    // Nearly all cgroups have none. The first program is part of every policy.
     let first = PROGRAMS[0].attach_type;
     match bpf::attached(cgroup.fd(), first) {
         Ok(ids) if !ids.is_empty() => detach(cgroup),

@@ -57,6 +57,12 @@ impl Cgroup {
         &self.name
     }
 
+    /// Whether it is the cgroup that an engine made for the container `id`.
+    #[must_use]
+    pub fn is_named_after(&self, id: &str) -> bool {
+        choose::names(&self.name, id)
+    }
+
     /// The kernel's id of the cgroup (`cgroup_id`), host byte order: the key of
     /// BPF cgroup storage, and the inode number of the directory.
     #[must_use]

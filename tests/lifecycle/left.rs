@@ -4,7 +4,8 @@
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 use oci_bind_hook_tests::agent::Agent;
-use oci_bind_hook_tests::container::Container;
+use oci_bind_hook_tests::cgroup::Cgroup;
+use oci_bind_hook_tests::container::{self, Container};
 use oci_bind_hook_tests::harness;
 use oci_bind_hook_tests::hook::{BOTH, Hook, NEIGHBOUR, Policy, V4};
 use oci_bind_hook_tests::net::{ANY4, CIP4, OTHER4};
@@ -38,6 +39,7 @@ pub fn trials() -> Vec<Trial> {
             },
         ),
         trial("a left cgroup, without annotations, --dry-run", dry_run),
+        harness::unpinned("a cgroup of another name, without annotations", by_hand),
         trial("a left cgroup that has filled again", filled),
     ]
 }
@@ -81,6 +83,18 @@ fn dry_run(hook: &Hook, container: Container) -> Result<()> {
     let output = process::run(command.arg("--dry-run"), state.as_bytes())?;
     ensure!(output.status.success(), "{output:?}");
     container.cgroup.assert_attached(V4)
+}
+
+/// Nobody says that a container left that: it may be meant.
+fn by_hand(hook: &Hook) -> Result<()> {
+    let cgroup = Cgroup::new()?;
+    hook.attach(&cgroup, V4)?;
+    let init = Agent::new(&cgroup)?;
+    let state = container::state("web", init.id(), &[]);
+    let output = hook.create_runtime(state.to_string().as_bytes())?;
+    ensure!(output.status.success(), "{output:?}");
+    cgroup.assert_attached(V4)?;
+    assert_bound(&init, CIP4)
 }
 
 /// Somebody else lives there: the policy is theirs, and stays.

@@ -63,12 +63,12 @@ pub(super) fn create_runtime(config: Result<Config>, dry_run: bool) -> Result<()
     Ok(())
 }
 
-/// An earlier container that nobody removed may have left its cgroup, and a
-/// policy on it, to this one.
+/// Removes the policy that an earlier container of the same name left on the
+/// cgroup. One of another name may have been given its policy by hand.
 fn clear(container: &Container) -> Result<()> {
-    // Without a cgroup of its own it is left in peace: whoever asks for nothing
-    // need not be fit for a policy.
+    // A container that asks for nothing need not have a cgroup fit for a policy.
     if let Ok(cgroup) = cgroup::of_container(&container.id, container.pid)
+        && cgroup.is_named_after(&container.id)
         && attach::clear(&cgroup)?
     {
         let name = cgroup.name();
