@@ -102,7 +102,7 @@ pub mod flag {
     pub const LAYOUT_MASK: u32 = 0xff << 24;
     /// The layout of this version: to be raised when a field of
     /// [`super::Policy`] or [`super::Counters`] changes its place or meaning.
-    pub const LAYOUT: u32 = 2 << 24;
+    pub const LAYOUT: u32 = 3 << 24;
 }
 
 /// How many ports one policy can move or exempt: a power of two.
@@ -114,7 +114,7 @@ pub const PORT_RULES: usize = 32;
 pub struct PortRule {
     /// The port that a program asks for; 0 if the rule is unused.
     pub asked: u16,
-    /// The port that it gets with TCP or MPTCP; 0: the port is exempt.
+    /// The port that it gets with TCP; 0: the port is exempt.
     pub tcp: u16,
     /// The port that it gets with UDP or UDP-Lite; 0: the port is exempt.
     pub udp: u16,
@@ -136,7 +136,7 @@ impl PortRule {
 
 /// Protocols with ports, as bits.
 pub mod protocol {
-    /// TCP, and MPTCP.
+    /// TCP.
     pub const TCP: u32 = 1;
     /// UDP, and UDP-Lite.
     pub const UDP: u32 = 1 << 1;
@@ -174,10 +174,12 @@ pub enum Hook {
     Egress,
     /// `BPF_CGROUP_INET_INGRESS`
     Ingress,
+    /// `BPF_CGROUP_INET_SOCK_CREATE`
+    Socket,
 }
 
 /// How many hooks there are.
-pub const HOOKS: usize = 14;
+pub const HOOKS: usize = 15;
 
 /// What one hook decided.
 #[repr(C)]
@@ -185,8 +187,8 @@ pub const HOOKS: usize = 14;
 pub struct HookCounters {
     /// Calls whose address was replaced.
     pub rewritten: u64,
-    /// Calls left as they were. Hooks that see every packet or only translate
-    /// names do not count these.
+    /// Calls left as they were. Hooks that see every packet or socket, or only
+    /// translate names, do not count these.
     pub passed: u64,
     /// Calls refused; packets dropped.
     pub denied: u64,
@@ -212,10 +214,13 @@ pub enum Cause {
     Refused,
     /// A dual-stack server and an IPv6-only one want the same port: EADDRINUSE.
     InUse,
+    /// A socket of a protocol that no hook could keep at its address:
+    /// EPROTONOSUPPORT.
+    Protocol,
 }
 
 /// How many causes there are.
-pub const CAUSES: usize = 7;
+pub const CAUSES: usize = 8;
 
 /// What was decided in one cgroup since its first attachment, one copy for each
 /// CPU: the value of the map [`COUNTERS_MAP`].
@@ -253,8 +258,6 @@ pub const HAS_SET_RETVAL: &str = "HAS_SET_RETVAL";
 /// Name of the global that says where `sock_common.skc_ipv6only` is: a `u32`, in
 /// bits from the start of the struct, or [`UNKNOWN_BIT`].
 pub const V6ONLY_BIT: &str = "V6ONLY_BIT";
-/// The same of `tcp_sock.is_mptcp`.
-pub const MPTCP_BIT: &str = "MPTCP_BIT";
 /// The same of `sock.sk_shutdown`.
 pub const SHUTDOWN_BIT: &str = "SHUTDOWN_BIT";
 /// The value of such a global where the kernel has no type information, or no

@@ -29,9 +29,8 @@ pub trait Server {
     /// Its `IPV6_V6ONLY`.
     fn v6only(&self) -> bool;
     /// Whether calls to it can be steered: it is in the network namespace of
-    /// the policy, is not bound to a device, is no Multipath TCP socket, which
-    /// no map takes (`mptcp_subflow_ops_override`), and if it is a UDP socket,
-    /// somebody is there who enters it into the map.
+    /// the policy, is not bound to a device, and if it is a UDP socket, somebody
+    /// is there who enters it into the map.
     fn can_be_dual(&self) -> bool;
     /// Who listens at an address and port.
     fn find(&self, address: Family, port: Port) -> Found;

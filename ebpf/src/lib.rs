@@ -17,4 +17,5 @@ pub mod loopback;
 pub mod names;
 pub mod port;
 pub mod sendmsg;
+pub mod socket;
 pub mod verdict;

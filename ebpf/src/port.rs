@@ -14,8 +14,6 @@ pub const TCP: u32 = 6;
 pub const UDP: u32 = 17;
 /// `IPPROTO_UDPLITE`
 const UDP_LITE: u32 = 136;
-/// `IPPROTO_MPTCP`
-const MPTCP: u32 = 262;
 
 /// What becomes of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +35,7 @@ pub fn port(policy: &Policy, number: u32, asked: Port) -> PortUse {
         return PortUse::Is(asked);
     }
     let actual = match hide::number(policy, number) {
-        TCP | MPTCP => rule.tcp,
+        TCP => rule.tcp,
         UDP | UDP_LITE => rule.udp,
         _ => asked,
     };

@@ -117,6 +117,7 @@ impl Cause {
             Self::Unreachable => 101,
             Self::Refused => 111,
             Self::InUse => 98,
+            Self::Protocol => 93,
         }
     }
 }

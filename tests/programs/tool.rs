@@ -12,6 +12,9 @@ use oci_bind_hook_tests::process::{self, Output};
 /// A package, and a program in it.
 pub type Tool = (&'static str, &'static str);
 
+/// Runs Go where it is in the cache, and tells whether it is: see `tests/go.sh`.
+pub const GO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/go.sh");
+
 /// Where packages put programs; what a user has elsewhere is not meant.
 const PATH: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
@@ -22,10 +25,7 @@ const INSTALLED: &str = include_str!("packages");
 /// tests/setup.sh installs must be there.
 pub fn require(needs: &[Tool]) -> Result<()> {
     for (package, program) in needs {
-        if PATH
-            .iter()
-            .any(|directory| Path::new(directory).join(program).exists())
-        {
+        if is_there(program)? {
             continue;
         }
         let reason = format!("package {package} is not installed");
@@ -36,6 +36,16 @@ pub fn require(needs: &[Tool]) -> Result<()> {
         return Err(skip(reason));
     }
     Ok(())
+}
+
+fn is_there(program: &str) -> Result<bool> {
+    if program == GO {
+        let mut command = Command::new(GO);
+        return Ok(process::run(command.arg("version"), b"")?.status.success());
+    }
+    Ok(PATH
+        .iter()
+        .any(|directory| Path::new(directory).join(program).exists()))
 }
 
 /// The binary under test with the built-in defaults.

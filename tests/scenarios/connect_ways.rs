@@ -1,4 +1,4 @@
-//! B20, B21, C9 to C12: other ways to bind and connect.
+//! B21, C9 to C12: other ways to bind and connect.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -7,79 +7,23 @@ use anyhow::{Context, Result, ensure};
 use libc::{IPPROTO_TCP, TCP_FASTOPEN, TCP_FASTOPEN_CONNECT};
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::hook::{BOTH, Hook, Policy, V4, V6, inside};
-use oci_bind_hook_tests::net::{
-    ANY4, ANY6, CIP4, CIP6, HOST4, HOST6, LOOP4, Net, OTHER4, PEER4, PEER6, mapped,
-};
+use oci_bind_hook_tests::net::{ANY4, ANY6, CIP4, CIP6, HOST4, HOST6, Net, OTHER4, PEER4, PEER6};
 use oci_bind_hook_tests::process::{self, built};
 use oci_bind_hook_tests::socket::{Kind, Outcome, Socket, TCP4, TCP6, UDP4, UDP6, first_ready};
 use oci_bind_hook_tests::{host, uring};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
-use rustix::net::{SendFlags, SocketType, sendto};
+use rustix::net::{SendFlags, sendto};
 
-use crate::localhost::AUTO4;
-use crate::observe::{PORT, Peer, answer, dial, done, serve};
+use crate::observe::{PORT, Peer, answer, done};
 use crate::row::{Row, Site, WITH4, WITH6, WITHOUT4, WITHOUT6, denied, row};
-use crate::told::{How, Told, call, open};
-
-/// `IPPROTO_MPTCP`
-const MPTCP: u32 = 262;
 
 /// All rows of this file.
 pub fn rows() -> Vec<Row> {
-    let mut rows = multipath();
-    rows.extend(by_ring());
+    let mut rows = by_ring();
     rows.extend(fast_open());
     rows.extend(names());
     rows.extend(without_waiting());
-    rows
-}
-
-fn multipath() -> Vec<Row> {
-    let mut rows = Vec::new();
-    for (policies, kind, asked, inside) in [
-        (WITH4, TCP4, ANY4, Ok(CIP4)),
-        (WITH4, TCP4, OTHER4, Ok(CIP4)),
-        (WITH6, TCP6, ANY6, Ok(CIP6)),
-        (WITHOUT6, TCP6, ANY6, Ok(mapped(CIP4))),
-        (WITHOUT4, TCP4, ANY4, denied(Errno::ADDRNOTAVAIL)),
-    ] {
-        let what = format!("MPTCP, {kind:?} bind {asked}, listen");
-        let observe = move |site: &Site| {
-            let server = site.open(kind, SocketType::STREAM, MPTCP)?;
-            serve(&server, site.at(asked, PORT))
-        };
-        rows.extend(row("B20", &what, policies, observe, inside, Ok(asked)));
-    }
-    for (policies, kind, to, inside, plain) in [
-        (WITH4, TCP4, PEER4, Ok(CIP4), HOST4),
-        (WITH4, TCP6, mapped(PEER4), Ok(CIP4), HOST4),
-        (WITH6, TCP6, PEER6, Ok(CIP6), HOST6),
-        (WITHOUT4, TCP4, PEER4, denied(Errno::NETUNREACH), HOST4),
-    ] {
-        let what = format!("MPTCP, {kind:?} connect {to}");
-        let observe = move |site: &Site| {
-            let client = site.open(kind, SocketType::STREAM, MPTCP)?;
-            dial(&client, &Peer::new(true, to)?)
-        };
-        rows.extend(row("C10", &what, policies, observe, inside, Ok(plain)));
-    }
-    let to = SocketAddr::new(LOOP4, PORT);
-    let plain = Told::by_call(How::Connect, TCP4, to, LOOP4);
-    // What was redirected is remembered by the subflow, but asked of the MPTCP
-    // socket: see the limits.
-    let inside = Told {
-        peer: SocketAddr::new(CIP4, PORT),
-        ..plain.clone()
-    };
-    let observe = move |site: &Site| {
-        let make = || site.open(TCP4, SocketType::STREAM, MPTCP);
-        let (server, client) = (make()?, make()?);
-        open(&server, site.at(ANY4, PORT))?;
-        call(&client, &server, to, How::Connect)
-    };
-    let what = "MPTCP, tcp4 Connect 127.0.0.1, own server at 0.0.0.0";
-    rows.extend(row("L1", what, AUTO4, observe, Ok(inside), Ok(plain)));
     rows
 }
 

@@ -5,8 +5,9 @@ use oci_bind_hook_ebpf::abi::Cause;
 use oci_bind_hook_tests::counters::refused;
 use oci_bind_hook_tests::hook::V4;
 use oci_bind_hook_tests::net::{HOST6, PEER4, PEER6};
-use oci_bind_hook_tests::socket::{Outcome, TCP6, UDP4, UDP6};
+use oci_bind_hook_tests::socket::{Outcome, TCP4, TCP6, UDP4, UDP6};
 
+use crate::multipath;
 use crate::row::{Row, Scene, Site};
 
 /// Of a peer that need not be there.
@@ -17,9 +18,12 @@ type Call = fn(&Site) -> Result<Outcome<()>>;
 
 /// All rows of this file.
 pub fn rows() -> Vec<Row> {
-    let calls: [(_, _, Call); 3] = [
+    let calls: [(_, _, Call); 4] = [
         ("B13", Cause::NotAssigned, |site| {
             Ok(site.socket(TCP6)?.bind(site.at(HOST6, 0)))
+        }),
+        ("B20", Cause::Protocol, |site| {
+            Ok(multipath::open(site, TCP4)?.map(drop))
         }),
         ("C7", Cause::Immovable, |site| {
             let client = site.socket(UDP4)?;

@@ -3,13 +3,12 @@
 use std::net::IpAddr;
 
 use anyhow::Result;
-use libc::{IPPROTO_MPTCP, SO_BINDTOIFINDEX, SOL_SOCKET};
+use libc::{SO_BINDTOIFINDEX, SOL_SOCKET};
 use oci_bind_hook_tests::hook::BOTH;
 use oci_bind_hook_tests::net::{ANY6, CIP4, CIP6, HOST4, HOST6, PEER4, PEER6, has_dual, mapped};
 use oci_bind_hook_tests::reach::{self, answered};
 use oci_bind_hook_tests::socket::{Outcome, Socket, TCP6, UDP6};
 use rustix::io::Errno;
-use rustix::net::SocketType;
 
 use crate::observe::{PORT, Peer, dial, done};
 use crate::row::{Row, Site, WITH_BOTH, row};
@@ -45,14 +44,6 @@ pub fn rows() -> Vec<Row> {
     let call = |site: &Site| serve(&site.socket(TCP6)?, site, PORT);
     let what = "tcp6 bind :: to a moved port, where it answers";
     rows.extend(row("B10", what, moved, call, both, plain()));
-    // No map takes such a socket (`mptcp_subflow_ops_override`).
-    let call = |site: &Site| {
-        let server = site.open(TCP6, SocketType::STREAM, IPPROTO_MPTCP.cast_unsigned())?;
-        serve(&server, site, PORT)
-    };
-    let what = "MPTCP bind ::, where it answers";
-    rows.extend(row("B10", what, WITH_BOTH, call, one_family(), plain()));
-
     // It hears its device alone, as the kernel has it.
     let call = |site: &Site| -> Result<Outcome> {
         let server = site.socket(TCP6)?;

@@ -23,6 +23,7 @@ mod list;
 mod localhost;
 mod loopback;
 mod multicast;
+mod multipath;
 mod neighbours;
 mod observe;
 mod ping;
@@ -65,6 +66,7 @@ const TABLES: &[fn() -> Vec<Row>] = &[
     guard::rows,
     unhooked::rows,
     sctp::rows,
+    multipath::rows,
     connect_ways::rows,
     counted::rows,
     inherit::rows,

@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZero;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use anyhow::{Context, Result, ensure};
@@ -119,20 +120,30 @@ impl Site {
     /// A socket of the program, of any protocol by its number, which is used
     /// as if it were of `kind`. Skips the trial if the kernel has no such thing.
     pub fn open(&self, kind: Kind, socket_type: SocketType, protocol: u32) -> Result<Socket> {
-        let (family, _) = kind.arguments();
-        let made = match &self.agent {
-            Some(agent) => agent.open(family, socket_type, protocol)?,
-            None => {
-                let protocol = NonZero::new(protocol).map(Protocol::from_raw);
-                net::socket_with(family, socket_type, SocketFlags::CLOEXEC, protocol)
-            }
-        };
-        match made {
+        match self.make(kind, socket_type, protocol)? {
             Ok(fd) => Socket::unusual(fd, kind),
             Err(Errno::PROTONOSUPPORT | Errno::NOPROTOOPT | Errno::AFNOSUPPORT) => {
                 Err(harness::skip(format!("no protocol {protocol} here")))
             }
             Err(errno) => Err(errno).with_context(|| format!("make a socket of {protocol}")),
+        }
+    }
+
+    /// What socket(2) comes to for any protocol, by its number.
+    pub fn make(
+        &self,
+        kind: Kind,
+        socket_type: SocketType,
+        protocol: u32,
+    ) -> Result<Outcome<OwnedFd>> {
+        let (family, _) = kind.arguments();
+        match &self.agent {
+            Some(agent) => agent.open(family, socket_type, protocol),
+            None => {
+                let protocol = NonZero::new(protocol).map(Protocol::from_raw);
+                let flags = SocketFlags::CLOEXEC;
+                Ok(net::socket_with(family, socket_type, flags, protocol))
+            }
         }
     }
 

@@ -49,13 +49,14 @@ const FUNC_SET_RETVAL: i32 = 187;
 
 /// The attach points of every policy, by their numbers in
 /// `enum bpf_attach_type`.
-pub const ATTACH_TYPES: [(&str, u32); 6] = [
+pub const ATTACH_TYPES: [(&str, u32); 7] = [
     ("INET4_BIND", 8),
     ("INET6_BIND", 9),
     ("INET4_CONNECT", 10),
     ("INET6_CONNECT", 11),
     ("UDP4_SENDMSG", 14),
     ("UDP6_SENDMSG", 15),
+    ("INET_SOCK_CREATE", SOCK_CREATE),
 ];
 
 /// The attach points of a policy that redirects calls to loopback.
@@ -78,6 +79,7 @@ pub const SERVER_TYPES: [(&str, u32); 4] = [
     ("SETSOCKOPT", SETSOCKOPT),
     ("INET_SOCK_RELEASE", 34),
 ];
+const SOCK_CREATE: u32 = 2;
 const SOCK_OPS: u32 = 3;
 const SETSOCKOPT: u32 = 22;
 
@@ -299,7 +301,7 @@ pub(crate) fn load(program: &[Instruction], attach_type: u32) -> std::io::Result
             PROG_TYPE_SOCK_OPS
         } else if attach_type == SETSOCKOPT {
             PROG_TYPE_CGROUP_SOCKOPT
-        } else if is_one_of(&SERVER_TYPES) {
+        } else if attach_type == SOCK_CREATE || is_one_of(&SERVER_TYPES) {
             PROG_TYPE_CGROUP_SOCK
         } else if attach_type == SK_LOOKUP {
             PROG_TYPE_SK_LOOKUP

@@ -1,8 +1,9 @@
-//! bind(2), connect(2) and sendmsg(2). Return values: 1 lets the call go on, 0
-//! refuses it.
+//! socket(2), bind(2), connect(2) and sendmsg(2). Return values: 1 lets the call
+//! go on, 0 refuses it.
 
-use aya_ebpf::{macros::cgroup_sock_addr, programs::SockAddrContext};
-use oci_bind_hook_ebpf::abi::{Hook, Policy};
+use aya_ebpf::macros::{cgroup_sock, cgroup_sock_addr};
+use aya_ebpf::programs::{SockAddrContext, SockContext};
+use oci_bind_hook_ebpf::abi::{Cause, Hook, Policy};
 use oci_bind_hook_ebpf::address::{Family, V6, mapped};
 use oci_bind_hook_ebpf::bind::{self, Asked};
 use oci_bind_hook_ebpf::connect::{self, Client};
@@ -11,14 +12,24 @@ use oci_bind_hook_ebpf::loopback::{Found, redirects_calls};
 use oci_bind_hook_ebpf::names::{Endpoint, Redirect, known_as};
 use oci_bind_hook_ebpf::port::{Port, UDP};
 use oci_bind_hook_ebpf::sendmsg::{self, Datagram};
+use oci_bind_hook_ebpf::socket::may_open;
 use oci_bind_hook_ebpf::verdict::Path;
 
-use crate::programs::context::Call;
+use crate::programs::context::{Call, protocol};
 use crate::programs::dual;
 use crate::programs::lookup::find;
-use crate::programs::outcome::{bind_source4, bind_source6, conclude};
+use crate::programs::outcome::{bind_source4, bind_source6, conclude, refuse};
 use crate::programs::redirects;
 use crate::programs::storage::policy;
+
+/// socket(2) of both families.
+#[cgroup_sock(sock_create)]
+fn socket(ctx: SockContext) -> i32 {
+    if may_open(protocol(ctx.sock)) {
+        return 1;
+    }
+    refuse(Hook::Socket, Cause::Protocol)
+}
 
 /// bind(2) of IPv4 sockets.
 #[cgroup_sock_addr(bind4)]
@@ -79,11 +90,7 @@ impl bind::Server for Binding<'_> {
     fn can_be_dual(&self) -> bool {
         self.call.namespace() == self.policy.namespace
             && self.call.device() == 0
-            && if self.call.protocol() == UDP {
-                dual::datagrams::has_keeper()
-            } else {
-                !self.call.is_mptcp()
-            }
+            && (self.call.protocol() != UDP || dual::datagrams::has_keeper())
     }
 
     #[inline(always)]

@@ -27,10 +27,6 @@ const AF_INET6: u32 = 10;
 #[unsafe(no_mangle)]
 static V6ONLY_BIT: u32 = UNKNOWN_BIT;
 
-/// Where `tcp_sock.is_mptcp` is on this kernel, in the same way.
-#[unsafe(no_mangle)]
-static MPTCP_BIT: u32 = UNKNOWN_BIT;
-
 /// One call on a socket address.
 #[derive(Clone, Copy)]
 pub struct Call {
@@ -268,18 +264,6 @@ impl Call {
         !udp.is_null() && is_set(udp, bit)
     }
 
-    /// Whether the TCP socket is part of a Multipath TCP one.
-    #[inline(always)]
-    pub fn is_mptcp(&self) -> bool {
-        let Some(bit) = member(&MPTCP_BIT) else {
-            return false;
-        };
-        // SAFETY: the helper takes any socket, and answers null for one of
-        // another protocol.
-        let tcp: *const u8 = unsafe { bpf_skc_to_tcp6_sock(self.socket().cast()) }.cast();
-        !tcp.is_null() && is_set(tcp, bit)
-    }
-
     /// The device that the socket is bound to (`SO_BINDTODEVICE`), by its index;
     /// 0 if to none.
     #[inline(always)]
@@ -299,6 +283,12 @@ impl Call {
     pub fn socket(&self) -> *mut bpf_sock {
         field!(self.addr, __bindgen_anon_1.sk)
     }
+}
+
+/// The protocol of a socket, an `IPPROTO` number.
+#[inline(always)]
+pub fn protocol(socket: *mut bpf_sock) -> u32 {
+    field!(socket, protocol)
 }
 
 /// What one of the globals says that tell where a member of the kernel's socket

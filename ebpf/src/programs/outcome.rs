@@ -42,8 +42,9 @@ pub fn conclude<A>(hook: Hook, verdict: Verdict<A>, rewrite: impl FnOnce(A) -> b
     }
 }
 
+/// Refuses a call for this cause, and counts it.
 #[inline(always)]
-fn refuse(hook: Hook, cause: Cause) -> i32 {
+pub fn refuse(hook: Hook, cause: Cause) -> i32 {
     count_refusal(hook, cause);
     // SAFETY: a static of this object; volatile, because the loader sets it.
     if unsafe { read_volatile(&raw const HAS_SET_RETVAL) } != 0 {

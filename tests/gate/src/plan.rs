@@ -43,6 +43,7 @@ const PLANS: &[Plan] = &[
                 5,
                 &["tests/setup.sh", "test", "lint", "fuzz", "vm"],
             )],
+            GO,
             LINT,
             TEST,
             &[
@@ -61,6 +62,7 @@ const PLANS: &[Plan] = &[
                 20,
                 &["tests/setup.sh", "test", "lint", "fuzz", "vm", "packages"],
             )],
+            GO,
             LINT,
             TEST,
             &[
@@ -78,6 +80,9 @@ const PLANS: &[Plan] = &[
         ],
     },
 ];
+
+/// A compiler for programs of the tests, newer than Debian's.
+const GO: &[Part] = &[part("Go", 3, &["tests/go.sh", "--fetch"])];
 
 const LINT: &[Part] = &[
     part("format", 2, &["make", "--silent", "lint-format"]),
