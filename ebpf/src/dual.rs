@@ -73,7 +73,7 @@ pub struct DualBind {
     pub is_counted: u32,
     /// 1 when a UDP socket has been bound, until it is entered into the map.
     pub is_waiting: u32,
-    /// Not 0 when a UDP socket is being closed.
+    /// Not 0 when the socket is being closed.
     pub is_closed: u64,
 }
 

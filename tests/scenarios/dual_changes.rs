@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use libc::{SO_BINDTOIFINDEX, SOL_SOCKET};
+use oci_bind_hook_ebpf::dual::SLOTS;
 use oci_bind_hook_tests::agent::Agent;
 use oci_bind_hook_tests::bpf::deny_errno;
 use oci_bind_hook_tests::cgroup::Cgroup;
@@ -18,8 +19,9 @@ use crate::row::{Row, Scene};
 
 /// All rows of this file.
 pub fn rows() -> Vec<Row> {
-    let tests: [(_, Test); 6] = [
+    let tests: [(_, Test); 7] = [
         ("a member of a group that pauses", pause),
+        ("a member that takes no more than one slot", turns),
         ("another server at one of its addresses", conflicts),
         ("a bind that fails leaves nothing", failed),
         ("an address that has moved on", moved_on),
@@ -43,6 +45,22 @@ fn pause(scene: &Scene) -> Result<()> {
     assert_shared(&[&one, &two]).context("it is back")?;
     shutdown(&two, Shutdown::Read)?;
     assert_shared(&[&one]).context("the second is shut down")
+}
+
+/// However often it listens. What is shut down before it listens stays so then.
+fn turns(scene: &Scene) -> Result<()> {
+    scene.attach(BOTH)?;
+    let one = open(&scene.agent, in_group)?;
+    for _ in 0..SLOTS {
+        one.disconnect()?;
+        let before = shutdown(&one, Shutdown::Write);
+        ensure!(before == Err(Errno::NOTCONN), "shut down: {before:?}");
+        one.listen()?;
+    }
+    let two = open(&scene.agent, in_group)?;
+    assert_shared(&[&one, &two])?;
+    drop(one);
+    assert_shared(&[&two]).context("the first is closed")
 }
 
 fn conflicts(scene: &Scene) -> Result<()> {

@@ -5,7 +5,8 @@ use aya_ebpf::bindings::sk_action::SK_PASS;
 use aya_ebpf::macros::{cgroup_sock, cgroup_sockopt, sk_lookup, sock_ops};
 use aya_ebpf::programs::{SkLookupContext, SockContext, SockOpsContext, SockoptContext};
 
-use crate::programs::dual::datagrams::{close, keep_value, leaves_map, report};
+use crate::programs::dual::close;
+use crate::programs::dual::datagrams::{keep_value, leaves_map, report};
 use crate::programs::dual::steer::{Packet, assign};
 use crate::programs::dual::streams::{Socket, State};
 

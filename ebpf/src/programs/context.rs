@@ -294,7 +294,7 @@ pub fn protocol(socket: *mut bpf_sock) -> u32 {
 /// What one of the globals says that tell where a member of the kernel's socket
 /// is, if it is known.
 #[inline(always)]
-pub fn member(bit: &'static u32) -> Option<u32> {
+fn member(bit: &'static u32) -> Option<u32> {
     // SAFETY: a static of this object; volatile, because the loader sets it.
     let bit = unsafe { read_volatile(bit) };
     (bit != UNKNOWN_BIT).then_some(bit)
@@ -302,7 +302,7 @@ pub fn member(bit: &'static u32) -> Option<u32> {
 
 /// The byte of the kernel's socket that has bit `bit` from its start.
 #[inline(always)]
-pub fn byte(socket: *const u8, bit: u32) -> u8 {
+fn byte(socket: *const u8, bit: u32) -> u8 {
     // SAFETY: the verifier checks the offset, a constant when it loads the
     // program, against the kernel's type of the socket.
     unsafe { read_volatile(socket.add((bit / 8) as usize)) }

@@ -81,15 +81,6 @@ pub fn report(socket: *mut bpf_sock) {
     let _ = DUAL_REPORTS.output(process, 0);
 }
 
-/// Notes that a socket is being closed, in order with what the kernel does after
-/// it: to call the socket's `close`, which takes it out of the map if it is in.
-#[inline(always)]
-pub fn close(socket: *mut bpf_sock) {
-    if let Some(bind) = datagrams(socket) {
-        add(&raw mut bind.is_closed, 1);
-    }
-}
-
 /// Whether an option would make an IPv4 socket of a UDP one, which the kernel
 /// does without a look at the map: the socket would stay there for ever.
 #[inline(always)]

@@ -98,6 +98,15 @@ fn enter(bind: &mut DualBind, port: u16, update: impl Fn(&Place) -> i64) -> bool
     false
 }
 
+/// Notes that a socket is being closed, in order with what the kernel does after
+/// it: to call the socket's `close`, which takes it out of the map if it is in.
+#[inline(always)]
+pub fn close(socket: *mut bpf_sock) {
+    if let Some(bind) = of(socket, 0) {
+        add(&raw mut bind.is_closed, 1);
+    }
+}
+
 /// Takes a socket out of the map.
 #[inline(always)]
 fn delete(place: &Place) {

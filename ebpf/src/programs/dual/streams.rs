@@ -5,26 +5,19 @@ use aya_ebpf::bindings::{
     BPF_TCP_LISTEN, bpf_sock, bpf_sock_ops,
 };
 use aya_ebpf::btf_maps::Array;
-use aya_ebpf::helpers::{bpf_skc_to_tcp6_sock, bpf_sock_hash_update, bpf_sock_ops_cb_flags_set};
+use aya_ebpf::helpers::{bpf_sock_hash_update, bpf_sock_ops_cb_flags_set};
 use aya_ebpf::programs::SockOpsContext;
 use core::ffi::c_void;
 use core::ptr::read_volatile;
-use oci_bind_hook_ebpf::abi::{DUAL_COUNTS as COUNTS, UNKNOWN_BIT};
+use oci_bind_hook_ebpf::abi::DUAL_COUNTS as COUNTS;
 use oci_bind_hook_ebpf::address::same6;
 use oci_bind_hook_ebpf::dual::{DualBind, Place, bucket, one};
 
 use super::{DUAL, add, delete, enter, of};
-use crate::programs::context::{byte, member};
 
 #[unsafe(link_section = ".maps")]
 #[unsafe(no_mangle)]
 static DUAL_COUNTS: Array<u64, { COUNTS as usize }> = Array::new();
-
-/// Where `sock.sk_shutdown`, a byte, is on this kernel, in bits from the start of
-/// the socket; set by the loader. Where that is not known there are no dual-stack
-/// servers.
-#[unsafe(no_mangle)]
-static SHUTDOWN_BIT: u32 = UNKNOWN_BIT;
 
 /// Reads one field of the context.
 macro_rules! field {
@@ -96,15 +89,17 @@ impl Socket {
         }
     }
 
-    /// Takes the socket out of the map again, if it was shut down. The kernel does
-    /// so when it closes, before this, and then another may have its slot already.
+    /// Takes the socket out of the map again, unless it is being closed: then the
+    /// kernel has done so before this, and another may have its slot already. What
+    /// was shut down before it listened, or does not listen any more, is none that
+    /// is closed: it may listen once more.
     #[inline(always)]
     pub fn leave(&self) {
         if let Some(bind) = self.bind()
             && bind.is_counted != 0
             && let Some(count) = count(&bind.place)
         {
-            if !self.is_closing() {
+            if bind.is_closed == 0 {
                 let place = bind.place;
                 delete(&place);
             }
@@ -116,18 +111,6 @@ impl Socket {
     #[inline(always)]
     fn bind(&self) -> Option<&'static mut DualBind> {
         of(self.socket()?, 0)
-    }
-
-    /// Whether the socket is closed (`__tcp_close`), and not shut down.
-    #[inline(always)]
-    fn is_closing(&self) -> bool {
-        let (Some(bit), Some(socket)) = (member(&SHUTDOWN_BIT), self.socket()) else {
-            return true;
-        };
-        // SAFETY: the helper takes any socket, and answers null for one of
-        // another protocol.
-        let tcp: *const u8 = unsafe { bpf_skc_to_tcp6_sock(socket.cast()) }.cast();
-        tcp.is_null() || byte(tcp, bit) != 0
     }
 
     #[inline(always)]
