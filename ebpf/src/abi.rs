@@ -258,6 +258,12 @@ pub const HAS_SET_RETVAL: &str = "HAS_SET_RETVAL";
 /// Name of the global that says where `sock_common.skc_ipv6only` is: a `u32`, in
 /// bits from the start of the struct, or [`UNKNOWN_BIT`].
 pub const V6ONLY_BIT: &str = "V6ONLY_BIT";
+/// The same of `sock_common.skc_reuse`.
+pub const REUSE_BIT: &str = "REUSE_BIT";
+/// The same of `sock_common.skc_reuseport`.
+pub const REUSE_PORT_BIT: &str = "REUSE_PORT_BIT";
+/// The same of `sock.sk_uid`.
+pub const UID_BIT: &str = "UID_BIT";
 /// The value of such a global where the kernel has no type information, or no
 /// such member.
 pub const UNKNOWN_BIT: u32 = u32::MAX;

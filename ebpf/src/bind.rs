@@ -32,8 +32,11 @@ pub trait Server {
     /// the policy, is not bound to a device, and if it is a UDP socket, somebody
     /// is there who enters it into the map.
     fn can_be_dual(&self) -> bool;
-    /// Who listens at an address and port.
-    fn find(&self, address: Family, port: Port) -> Found;
+    /// Who listens at an IPv6 address and port.
+    fn find(&self, address: V6, port: Port) -> Found;
+    /// The same, but [`Found::Nobody`] if that one is at the wildcard and lets this
+    /// socket have the port too.
+    fn find_unshared(&self, address: V6, port: Port) -> Found;
 }
 
 /// Decides a bind of an IPv4 socket to `address`.
@@ -96,17 +99,16 @@ fn to_mapped(verdict: Verdict<(V4, Port)>) -> Verdict<(V6, Port)> {
 }
 
 /// A bind to `::` and a port that makes a dual-stack server. To the kernel it has
-/// nothing in common with a server at the IPv6 address, which excludes it.
+/// nothing in common with a server at the IPv6 address, or at `::` for IPv6 alone,
+/// which excludes it: the calls to the address would be taken from that one.
 #[inline(always)]
 fn dual(policy: &Policy, asked: Asked, server: &impl Server) -> Verdict<(V6, Port)> {
     let PortUse::Is(actual) = port(policy, asked.protocol, asked.port) else {
         return Verdict::pass();
     };
-    match server.find(Family::V6(policy.ipv6), actual) {
-        Found::Own | Found::Steered => Verdict::deny(Cause::InUse),
-        Found::Dual | Found::Other | Found::Nobody => {
-            Verdict::rewrite((mapped(policy.ipv4), actual))
-        }
+    match server.find_unshared(policy.ipv6, actual) {
+        Found::Own | Found::Other | Found::Steered => Verdict::deny(Cause::InUse),
+        Found::Dual | Found::Nobody => Verdict::rewrite((mapped(policy.ipv4), actual)),
     }
 }
 
@@ -150,10 +152,7 @@ fn local6(policy: &Policy, asked: Asked, address: V6, server: &impl Server) -> V
             if is_dual(policy)
                 && can_be_dual(asked.protocol)
                 && actual != 0
-                && matches!(
-                    server.find(Family::V6(own), actual),
-                    Found::Dual | Found::Steered
-                ) =>
+                && matches!(server.find(own, actual), Found::Dual | Found::Steered) =>
         {
             Verdict::deny(Cause::InUse)
         }

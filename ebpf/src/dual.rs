@@ -116,6 +116,29 @@ pub const fn dual_bind(policy: &Policy, protocol: u32) -> DualBind {
     }
 }
 
+/// What a socket lets others have of its port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sharing {
+    /// [`SHARES_ADDRESS`] and [`SHARES_PORT`].
+    pub options: u32,
+    /// Whose it is.
+    pub uid: u32,
+}
+
+/// `SO_REUSEADDR`
+pub const SHARES_ADDRESS: u32 = 1;
+/// `SO_REUSEPORT`
+pub const SHARES_PORT: u32 = 1 << 1;
+
+/// Whether the kernel lets two sockets have one address and port: for datagrams
+/// (`udp_lib_lport_inuse`), and for TCP if one of them listens (`inet_bind_conflict`).
+#[inline(always)]
+pub const fn can_share(protocol: u32, one: Sharing, other: Sharing) -> bool {
+    let both = one.options & other.options;
+    (both & SHARES_PORT != 0 && one.uid == other.uid)
+        || (both & SHARES_ADDRESS != 0 && protocol == UDP)
+}
+
 /// Who a server at `local` is that was found at `address`, an IPv6 one: with an
 /// IPv4 address, it was steered to.
 #[inline(always)]

@@ -55,8 +55,12 @@ impl<F: Fn(Family, Port) -> Found> bind::Server for Server<F> {
         self.can_be_dual
     }
 
-    fn find(&self, address: Family, port: Port) -> Found {
-        (self.find)(address, port)
+    fn find(&self, address: V6, port: Port) -> Found {
+        (self.find)(Family::V6(address), port)
+    }
+
+    fn find_unshared(&self, address: V6, port: Port) -> Found {
+        self.find(address, port)
     }
 }
 
@@ -159,7 +163,15 @@ fn a_dual_stack_server() {
     for (wanted, policy, call, v6only, can_be_dual, there, expected) in [
         ("::", policy, tcp, false, true, nobody, (own4, true)),
         ("::", policy, any_port, false, true, nobody, (own6, false)),
-        ("::", policy, tcp, false, true, Found::Other, (own4, true)),
+        (
+            "::",
+            policy,
+            tcp,
+            false,
+            true,
+            Found::Other,
+            (in_use, false),
+        ),
         // Another member of a group.
         ("::", policy, tcp, false, true, Found::Dual, (own4, true)),
         ("::", policy, tcp, false, true, Found::Own, (in_use, false)),

@@ -8,8 +8,8 @@ use common::{OWN4, OWN6, TCP, UDP, both, dual, only4, only6, v4, v6};
 use oci_bind_hook_ebpf::abi::{DUAL_COUNTS, Policy};
 use oci_bind_hook_ebpf::address::mapped;
 use oci_bind_hook_ebpf::dual::{
-    DualBind, GROUPS, Place, SLOTS, asked, bucket, dual_bind, found, has_servers, is_dual,
-    is_dual_bind, one,
+    DualBind, GROUPS, Place, SHARES_ADDRESS, SHARES_PORT, SLOTS, Sharing, asked, bucket, can_share,
+    dual_bind, found, has_servers, is_dual, is_dual_bind, one,
 };
 use oci_bind_hook_ebpf::loopback::Found;
 use proptest::prelude::*;
@@ -84,6 +84,26 @@ fn a_policy_further_in_has_bound_first() {
         (DualBind::default(), v6("::")),
     ] {
         assert_eq!(asked(&outer, &bind, address), address, "{bind:?}");
+    }
+}
+
+#[test]
+fn who_can_share_a_port() {
+    let of = |options, uid| Sharing { options, uid };
+    let (address, port) = (SHARES_ADDRESS, SHARES_PORT);
+    for (one, other, tcp, udp) in [
+        (of(0, 0), of(0, 0), false, false),
+        (of(port, 0), of(port, 0), true, true),
+        (of(port, 0), of(port, 1000), false, false),
+        (of(port, 0), of(0, 0), false, false),
+        (of(port, 0), of(address, 0), false, false),
+        (of(address, 0), of(address, 0), false, true),
+        (of(address, 0), of(address, 1000), false, true),
+        (of(address | port, 0), of(address | port, 1000), false, true),
+        (of(0, 0), of(address | port, 0), false, false),
+    ] {
+        assert_eq!(can_share(TCP, one, other), tcp, "TCP {one:?} {other:?}");
+        assert_eq!(can_share(UDP, one, other), udp, "UDP {one:?} {other:?}");
     }
 }
 

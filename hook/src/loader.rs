@@ -7,7 +7,8 @@ use aya::sys::{BpfHelper, is_helper_supported};
 use aya::{Btf, Ebpf, EbpfLoader, Endianness, include_bytes_aligned};
 use oci_bind_hook_ebpf::abi::{
     COUNTERS_MAP, DUAL_COUNTS_MAP, DUAL_KEEPER_MAP, DUAL_MAP, DUAL_REPORTS_MAP, DUAL_SEEN_MAP,
-    HAS_SET_RETVAL, NAMESPACE, POLICY_MAP, UNKNOWN_BIT, V6ONLY_BIT,
+    HAS_SET_RETVAL, NAMESPACE, POLICY_MAP, REUSE_BIT, REUSE_PORT_BIT, UID_BIT, UNKNOWN_BIT,
+    V6ONLY_BIT,
 };
 use std::fs::{self, DirBuilder};
 use std::io::ErrorKind;
@@ -35,7 +36,12 @@ const DUAL_PINS: [(&str, &str); 3] = [
 /// information the programs do without: then a v6only wildcard bind in a cgroup
 /// with an IPv4 address alone fails with EINVAL instead of EADDRNOTAVAIL, and no
 /// server answers at both addresses.
-const MEMBERS: [(&str, &str, &str); 1] = [(V6ONLY_BIT, "sock_common", "skc_ipv6only")];
+const MEMBERS: [(&str, &str, &str); 4] = [
+    (V6ONLY_BIT, "sock_common", "skc_ipv6only"),
+    (REUSE_BIT, "sock_common", "skc_reuse"),
+    (REUSE_PORT_BIT, "sock_common", "skc_reuseport"),
+    (UID_BIT, "sock", "sk_uid"),
+];
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/oci-bind-hook.bpf.o"));
 

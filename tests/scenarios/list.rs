@@ -39,6 +39,7 @@ pub const LIST: &[Item] = &[
     item("B19", "listen() with no bind", ALL),
     item("B20", "socket(2) for MPTCP", ERRNO),
     item("B21", "bind through io_uring", "6.11; EINVAL before"),
+    item("B24", "bind ::, both assigned, where the port is served at IPv6 (see Limits)", "5.14"),
     item("C1", "TCP connect", ALL),
     item("C2", "UDP connect + send", ALL),
     item("C3", "v6 socket to ::ffff:a.b.c.d", ALL),

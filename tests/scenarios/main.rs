@@ -14,6 +14,7 @@ mod dual;
 mod dual_changes;
 mod dual_datagrams;
 mod dual_datagrams_changes;
+mod dual_first;
 mod dual_servers;
 mod foreign;
 mod guard;
@@ -54,6 +55,7 @@ const TABLES: &[fn() -> Vec<Row>] = &[
     dual_changes::rows,
     dual_datagrams::rows,
     dual_datagrams_changes::rows,
+    dual_first::rows,
     bind_options::rows,
     neighbours::rows,
     connect::rows,

@@ -17,7 +17,7 @@ use oci_bind_hook_ebpf::verdict::Path;
 
 use crate::programs::context::{Call, protocol};
 use crate::programs::dual;
-use crate::programs::lookup::find;
+use crate::programs::lookup::{find, find_unshared};
 use crate::programs::outcome::{bind_source4, bind_source6, conclude, refuse};
 use crate::programs::redirects;
 use crate::programs::storage::policy;
@@ -94,7 +94,8 @@ impl bind::Server for Binding<'_> {
     }
 
     #[inline(always)]
-    fn find(&self, address: Family, port: Port) -> Found {
+    fn find(&self, address: V6, port: Port) -> Found {
+        let address = Family::V6(address);
         find(
             self.ctx,
             self.policy,
@@ -102,6 +103,11 @@ impl bind::Server for Binding<'_> {
             address,
             port,
         )
+    }
+
+    #[inline(always)]
+    fn find_unshared(&self, address: V6, port: Port) -> Found {
+        find_unshared(self.ctx, self.policy, &self.call, address, port)
     }
 }
 

@@ -8,11 +8,11 @@ use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::{bpf_sock, bpf_sock_addr};
 use aya_ebpf::helpers::{bpf_get_netns_cookie, bpf_skc_to_tcp6_sock, bpf_skc_to_udp6_sock};
 use aya_ebpf::programs::SockAddrContext;
-use core::ffi::c_void;
 use core::ptr::read_volatile;
 use oci_bind_hook_ebpf::abi::UNKNOWN_BIT;
 use oci_bind_hook_ebpf::address::{V4, V6, mapped};
 use oci_bind_hook_ebpf::connect::Local;
+use oci_bind_hook_ebpf::dual::{SHARES_ADDRESS, SHARES_PORT, Sharing};
 use oci_bind_hook_ebpf::names::Endpoint;
 use oci_bind_hook_ebpf::port::Port;
 
@@ -26,6 +26,14 @@ const AF_INET6: u32 = 10;
 /// since `bpf_getsockopt` does not know `IPV6_V6ONLY`.
 #[unsafe(no_mangle)]
 static V6ONLY_BIT: u32 = UNKNOWN_BIT;
+
+/// The same of `sock_common.skc_reuse`, `sock_common.skc_reuseport` and `sock.sk_uid`.
+#[unsafe(no_mangle)]
+static REUSE_BIT: u32 = UNKNOWN_BIT;
+#[unsafe(no_mangle)]
+static REUSE_PORT_BIT: u32 = UNKNOWN_BIT;
+#[unsafe(no_mangle)]
+static UID_BIT: u32 = UNKNOWN_BIT;
 
 /// One call on a socket address.
 #[derive(Clone, Copy)]
@@ -252,16 +260,7 @@ impl Call {
         let Some(bit) = member(&V6ONLY_BIT) else {
             return false;
         };
-        let socket: *mut c_void = self.socket().cast();
-        // SAFETY: both helpers take any socket, and answer null for one of
-        // another protocol.
-        let tcp: *const u8 = unsafe { bpf_skc_to_tcp6_sock(socket) }.cast();
-        if !tcp.is_null() {
-            return is_set(tcp, bit);
-        }
-        // SAFETY: as above.
-        let udp: *const u8 = unsafe { bpf_skc_to_udp6_sock(socket) }.cast();
-        !udp.is_null() && is_set(udp, bit)
+        kernels(self.socket(), |socket| is_set(socket, bit))
     }
 
     /// The device that the socket is bound to (`SO_BINDTODEVICE`), by its index;
@@ -300,6 +299,49 @@ fn member(bit: &'static u32) -> Option<u32> {
     (bit != UNKNOWN_BIT).then_some(bit)
 }
 
+/// What is read of the kernel's own struct of a TCP or UDP socket over IPv6.
+#[inline(always)]
+fn kernels<T: Default>(socket: *mut bpf_sock, read: impl Fn(*const u8) -> T) -> T {
+    // SAFETY: both helpers take any socket, and answer null for one of another
+    // protocol.
+    let tcp: *const u8 = unsafe { bpf_skc_to_tcp6_sock(socket.cast()) }.cast();
+    if !tcp.is_null() {
+        return read(tcp);
+    }
+    // SAFETY: as above.
+    let udp: *const u8 = unsafe { bpf_skc_to_udp6_sock(socket.cast()) }.cast();
+    if udp.is_null() {
+        T::default()
+    } else {
+        read(udp)
+    }
+}
+
+/// What a TCP or UDP socket over IPv6 lets others have of its port: nothing, where
+/// this kernel does not tell.
+#[inline(always)]
+pub fn sharing(socket: *mut bpf_sock) -> Sharing {
+    let (Some(address), Some(port), Some(uid)) = (
+        member(&REUSE_BIT),
+        member(&REUSE_PORT_BIT),
+        member(&UID_BIT),
+    ) else {
+        return Sharing::default();
+    };
+    kernels(socket, |socket| Sharing {
+        options: shifted(socket, address) & SHARES_ADDRESS
+            | (shifted(socket, port) << 1) & SHARES_PORT,
+        uid: word(socket, uid),
+    })
+}
+
+/// The word of the kernel's socket that begins with bit `bit` from its start.
+#[inline(always)]
+fn word(socket: *const u8, bit: u32) -> u32 {
+    // SAFETY: as in `byte`; the kernel aligns it.
+    unsafe { read_volatile(socket.add((bit / 8) as usize).cast()) }
+}
+
 /// The byte of the kernel's socket that has bit `bit` from its start.
 #[inline(always)]
 fn byte(socket: *const u8, bit: u32) -> u8 {
@@ -308,7 +350,13 @@ fn byte(socket: *const u8, bit: u32) -> u8 {
     unsafe { read_volatile(socket.add((bit / 8) as usize)) }
 }
 
+/// The bits of a byte from this one on.
+#[inline(always)]
+fn shifted(socket: *const u8, bit: u32) -> u32 {
+    u32::from(byte(socket, bit) >> (bit % 8))
+}
+
 #[inline(always)]
 fn is_set(socket: *const u8, bit: u32) -> bool {
-    byte(socket, bit) >> (bit % 8) & 1 != 0
+    shifted(socket, bit) & 1 != 0
 }

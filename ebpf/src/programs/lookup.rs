@@ -8,10 +8,11 @@ use aya_ebpf::programs::SockAddrContext;
 use core::ptr::read_volatile;
 use oci_bind_hook_ebpf::abi::Policy;
 use oci_bind_hook_ebpf::address::{Family, V4, V6};
-use oci_bind_hook_ebpf::dual::found;
+use oci_bind_hook_ebpf::dual::{can_share, found};
 use oci_bind_hook_ebpf::loopback::Found;
 use oci_bind_hook_ebpf::port::Port;
 
+use super::context::{Call, sharing};
 use super::redirects;
 
 /// `BPF_F_CURRENT_NETNS`: the namespace of the socket that makes the call.
@@ -53,8 +54,23 @@ pub fn find(
 ) -> Found {
     match address {
         Family::V4(address) => find4(ctx, policy, socket_type, address, port),
-        Family::V6(address) => find6(ctx, policy, socket_type, address, port),
+        Family::V6(address) => find6(ctx, policy, socket_type, address, port, |_| false),
     }
+}
+
+/// The same at an IPv6 address, for a socket that `call` binds. Of a server at the
+/// wildcard that lets the socket have the port too, nobody.
+#[inline(always)]
+pub fn find_unshared(
+    ctx: &SockAddrContext,
+    policy: &Policy,
+    call: &Call,
+    address: V6,
+    port: Port,
+) -> Found {
+    find6(ctx, policy, call.socket_type(), address, port, |socket| {
+        can_share(call.protocol(), sharing(call.socket()), sharing(socket))
+    })
 }
 
 #[inline(always)]
@@ -89,6 +105,7 @@ fn find6(
     socket_type: u32,
     address: V6,
     port: Port,
+    is_shared: impl FnOnce(*mut bpf_sock) -> bool,
 ) -> Found {
     let tuple = Tuple6 {
         from: [0; 4],
@@ -105,7 +122,11 @@ fn find6(
         unsafe { read_volatile(&raw const (*socket).src_ip6[index]) }
     };
     let local = [word(0), word(1), word(2), word(3)];
-    conclude(socket, policy, socket_type, found(policy, address, local))
+    let kind = match found(policy, address, local) {
+        Found::Other if is_shared(socket) => Found::Nobody,
+        kind => kind,
+    };
+    conclude(socket, policy, socket_type, kind)
 }
 
 #[inline(always)]

@@ -52,8 +52,12 @@ impl Server for Socket<'_> {
         self.can_be_dual
     }
 
-    fn find(&self, address: Family, port: Port) -> Found {
-        self.network.find(address, port)
+    fn find(&self, address: V6, port: Port) -> Found {
+        self.network.find(Family::V6(address), port)
+    }
+
+    fn find_unshared(&self, address: V6, port: Port) -> Found {
+        self.find(address, port)
     }
 }
 

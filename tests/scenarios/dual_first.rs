@@ -1,0 +1,141 @@
+//! B24: a `::` server of both families where the host serves the port at IPv6 already.
+
+use std::net::IpAddr;
+
+use anyhow::{Context, Result, ensure};
+use libc::{SO_REUSEADDR, SO_REUSEPORT, SOL_SOCKET};
+use oci_bind_hook_tests::agent::Agent;
+use oci_bind_hook_tests::bpf::deny_errno;
+use oci_bind_hook_tests::hook::BOTH;
+use oci_bind_hook_tests::host;
+use oci_bind_hook_tests::net::{ANY6, CIP4, CIP6, require_dual};
+use oci_bind_hook_tests::reach;
+use oci_bind_hook_tests::serve::Serve;
+use oci_bind_hook_tests::socket::{Kind, Outcome, Socket, TCP6, UDP6, at};
+use rustix::fs::fchown;
+use rustix::io::Errno;
+use rustix::process::Uid;
+
+use crate::observe::PORT;
+use crate::row::{Row, Scene};
+use crate::{dual_datagrams, dual_servers};
+
+/// An option that both sockets have, or none.
+type Shared = Option<i32>;
+
+const IN_USE: Outcome<()> = Err(Errno::ADDRINUSE);
+
+/// All rows of this file.
+pub fn rows() -> Vec<Row> {
+    vec![
+        Scene::row("B24", "TCP: the host's server was there first", |scene| {
+            require_dual()?;
+            streams(scene)
+        }),
+        Scene::row("B24", "UDP: the host's server was there first", |scene| {
+            require_dual()?;
+            host::private_bpffs()?;
+            datagrams(scene)
+        }),
+    ]
+}
+
+fn streams(scene: &Scene) -> Result<()> {
+    scene.attach(BOTH)?;
+    let only6 = TCP6.v6only();
+    for (first, owner, shared, expected) in [
+        ((only6, ANY6), None, None, IN_USE),
+        ((TCP6, CIP6), None, None, IN_USE),
+        ((only6, ANY6), None, Some(SO_REUSEADDR), IN_USE),
+        ((only6, ANY6), None, Some(SO_REUSEPORT), Ok(())),
+        ((only6, ANY6), Some(1000), Some(SO_REUSEPORT), IN_USE),
+    ] {
+        let there = Server::first(first, owner, shared)?;
+        if let Some(server) = there.compare(&scene.agent, TCP6, shared, expected)? {
+            server.listen()?;
+            let is_called = reach::answers(&server, at(CIP4, PORT, 0))?;
+            ensure!(is_called, "it is not called at {CIP4}");
+        }
+        drop(there);
+        dual_servers::whole(&dual_servers::open(&scene.agent, dual_servers::plainly)?)?;
+    }
+    Ok(())
+}
+
+fn datagrams(scene: &Scene) -> Result<()> {
+    let _serve = Serve::start(&scene.hook)?;
+    scene.attach(BOTH)?;
+    let only6 = UDP6.v6only();
+    for (first, owner, shared, expected) in [
+        ((only6, ANY6), None, None, IN_USE),
+        ((UDP6, CIP6), None, None, IN_USE),
+        ((only6, ANY6), None, Some(SO_REUSEADDR), Ok(())),
+        ((only6, ANY6), None, Some(SO_REUSEPORT), Ok(())),
+        ((only6, ANY6), Some(1000), Some(SO_REUSEPORT), IN_USE),
+        ((only6, ANY6), Some(1000), Some(SO_REUSEADDR), Ok(())),
+    ] {
+        let there = Server::first(first, owner, shared)?;
+        there.compare(&scene.agent, UDP6, shared, expected)?;
+        drop(there);
+        let plainly = dual_servers::plainly;
+        dual_datagrams::whole(&dual_datagrams::open(&scene.agent, PORT, plainly)?)?;
+    }
+    Ok(())
+}
+
+/// A server of the host.
+struct Server {
+    socket: Socket,
+    what: String,
+}
+
+impl Server {
+    /// One that nobody is in the way of, whose socket belongs to `owner`, if not to us.
+    fn first((kind, place): (Kind, IpAddr), owner: Option<u32>, shared: Shared) -> Result<Self> {
+        let socket = Socket::new(kind)?;
+        share(&socket, shared)?;
+        if let Some(owner) = owner {
+            fchown(&socket, Some(Uid::from_raw(owner)), None).context("give the socket away")?;
+        }
+        socket.bind(at(place, PORT, 0))?;
+        if kind.tcp {
+            socket.listen()?;
+        }
+        let what = format!("{kind:?} at {place} of {owner:?}, option {shared:?}");
+        Ok(Self { socket, what })
+    }
+
+    /// Binds to `::` without a policy, and by the program in the cgroup: both come to
+    /// what is expected, and if that is an error, this one is called as before.
+    fn compare(
+        &self,
+        agent: &Agent,
+        kind: Kind,
+        shared: Shared,
+        expected: Outcome<()>,
+    ) -> Result<Option<Socket>> {
+        let what = &self.what;
+        let outside = Socket::new(kind)?;
+        share(&outside, shared)?;
+        let plain = outside.bind(at(ANY6, PORT, 0));
+        ensure!(plain == expected, "{what}: without a policy {plain:?}");
+        drop(outside);
+        let inside = agent.socket(kind)?;
+        share(&inside, shared)?;
+        let bound = inside.bind(at(ANY6, PORT, 0));
+        ensure!(bound == expected.map_err(deny_errno), "{what}: {bound:?}");
+        if expected.is_ok() {
+            return Ok(Some(inside));
+        }
+        let is_called = reach::answers(&self.socket, at(CIP6, PORT, 0))?;
+        ensure!(is_called, "{what}: it is not called any more");
+        Ok(None)
+    }
+}
+
+fn share(socket: &Socket, shared: Shared) -> Result<()> {
+    match shared {
+        Some(option) => socket.set(SOL_SOCKET, option, 1),
+        None => Ok(()),
+    }
+}
