@@ -14,13 +14,13 @@ packages_for() {
     build) echo gcc libc6-dev ;;
     demo) echo podman runc busybox-static iproute2 procps gcc libc6-dev ;;
     # The programs that run under the hook as they are; see tests/programs.
-    test) packages_for demo; grep -v '^#' "$(dirname "$0")/programs/packages" ;;
+    test) packages_for demo; echo nftables; grep -v '^#' "$(dirname "$0")/programs/packages" ;;
     lint) echo shellcheck gcc libc6-dev ;;
     # libFuzzer is C++.
     fuzz) echo g++ libc6-dev ;;
     # Virtual machines with Debian's kernels and systems; see tests/vm.
     vm)
-      echo qemu-system-x86 debian-archive-keyring cpio kmod xz-utils zstd busybox-static iproute2 gcc libc6-dev
+      echo qemu-system-x86 debian-archive-keyring cpio kmod xz-utils zstd busybox-static iproute2 nftables gcc libc6-dev
       echo mmdebstrap squashfs-tools e2fsprogs
       ;;
     # What makes packages, and what looks at them.
@@ -36,7 +36,8 @@ packages_for() {
 commands_for() {
   case $1 in
     build) echo cc ;;
-    demo | test) echo podman runc busybox ip ss pgrep cc ;;
+    demo) echo podman runc busybox ip ss pgrep cc ;;
+    test) commands_for demo; echo nft ;;
     lint) echo shellcheck cc ;;
     fuzz) echo c++ ;;
     # What the machines boot comes from Debian's archive.

@@ -1,57 +1,145 @@
-//! The guard: packets whose own address is not the cgroup's are dropped.
+//! The guard: packets that are not the cgroup's own are dropped.
+//!
+//! What leaves is judged late: the kernel asks after the host's own rules and
+//! IPsec have rewritten the packet. Most packets pass by the source in their
+//! header. For one that does not, the address of the socket counts, if the
+//! socket is one whose address the other programs govern (TCP and UDP).
 
 use crate::abi::Policy;
-use crate::address::{Family, Kind, V4, V6, kind4, kind6, same6};
+use crate::address::{Family, Kind, V6, kind4, kind6, same6};
+use crate::port::{Port, TCP, UDP, is_exempt};
 use crate::verdict::{assigned4, assigned6};
 
 /// 169.254.0.0/16 (RFC 3927), network byte order.
 const LINK_LOCAL4: [u8; 2] = [169, 254];
 
-/// Whether a packet may leave with this source: an assigned address, loopback,
-/// link-local, or the unspecified address, which a host uses as long as it has
-/// none (DHCP, duplicate address detection).
+/// The socket of a packet.
+#[derive(Clone, Copy, Debug)]
+pub struct Owner {
+    /// Its protocol, an `IPPROTO` number.
+    pub protocol: u32,
+    /// The address that it receives at, an IPv4 one IPv4-mapped; unspecified if
+    /// it has none.
+    pub local: V6,
+    /// The port of that address.
+    pub port: Port,
+    /// The address that it is connected to, in the same form.
+    pub peer: V6,
+}
+
+/// A packet on its way out. Most packets are judged by their source alone, so
+/// the rest is asked for when it matters.
+pub trait Packet {
+    /// Where it goes.
+    fn destination(&self) -> Option<Family>;
+    /// Whether it goes to this very host.
+    fn is_local(&self) -> bool;
+    /// Its socket.
+    fn owner(&self) -> Option<Owner>;
+}
+
+/// Whether a packet may leave.
 ///
 /// Without a policy nothing may.
 #[inline(always)]
-pub fn may_leave(policy: &Policy, source: Family) -> bool {
-    is_own(policy, source)
+pub fn may_leave(policy: &Policy, source: Family, packet: &impl Packet) -> bool {
+    if is_own(policy, source) {
+        return true;
+    }
+    if policy.flags == 0 {
+        return false;
+    }
+    if matches!(source.kind(), Kind::Loopback) {
+        return packet.is_local() || is_for_loopback(packet);
+    }
+    packet
+        .owner()
+        .is_some_and(|owner| may_send(policy, &owner, packet))
 }
 
-/// Whether a packet for this address may come in: as [`may_leave`], and
-/// multicast and broadcast. `is_multicast` is what the link layer said of it.
+/// Whether a packet whose source is a foreign address, to which the host may
+/// have rewritten it, was the socket's to send.
+///
+/// A UDP socket without an address of its own sends from where sendmsg has
+/// chosen ([`crate::sendmsg`]), except to link-local addresses, where the kernel
+/// chooses. Of others without an address nothing is known.
+///
+/// A socket on loopback does not reach another host, unless it calls loopback
+/// and the host itself sends that elsewhere.
 #[inline(always)]
-pub fn may_enter(policy: &Policy, destination: Family, is_multicast: bool) -> bool {
-    is_own(policy, destination)
-        || policy.flags != 0 && (is_multicast || matches!(destination.kind(), Kind::Multicast))
+fn may_send(policy: &Policy, owner: &Owner, packet: &impl Packet) -> bool {
+    let local = Family::of(owner.local);
+    let is_governed = owner.protocol == TCP || owner.protocol == UDP;
+    if is_governed && matches!(local.kind(), Kind::Loopback) {
+        return packet.is_local() || matches!(Family::of(owner.peer).kind(), Kind::Loopback);
+    }
+    if is_exempt(policy, owner.protocol, owner.port) {
+        return true;
+    }
+    match local.kind() {
+        // A socket bound to a group sends as one without an address does.
+        Kind::Unspecified | Kind::Multicast => {
+            owner.protocol == UDP
+                && packet
+                    .destination()
+                    .is_some_and(|destination| !matches!(destination.kind(), Kind::LinkLocal))
+        }
+        _ => is_governed && is_assigned(policy, local),
+    }
 }
 
+#[inline(always)]
+fn is_for_loopback(packet: &impl Packet) -> bool {
+    packet
+        .destination()
+        .is_some_and(|destination| matches!(destination.kind(), Kind::Loopback))
+}
+
+/// Whether a packet for this address may come in: for an address of the
+/// cgroup's own, loopback, link-local and multicast ones, and all that a socket at
+/// an exempt port hears.
+///
+/// The frame does not count: a neighbour can put a packet for any address into a
+/// broadcast frame. So the broadcast address of a network (192.0.2.255) is like
+/// any other, as nothing here tells it apart.
+#[inline(always)]
+pub fn may_enter(
+    policy: &Policy,
+    destination: Family,
+    owner: impl FnOnce() -> Option<Owner>,
+) -> bool {
+    if is_own(policy, destination) {
+        return true;
+    }
+    policy.flags != 0
+        && (matches!(destination.kind(), Kind::Loopback | Kind::Multicast)
+            || policy.rules != 0
+                && owner().is_some_and(|owner| is_exempt(policy, owner.protocol, owner.port)))
+}
+
+/// Whether an address is assigned, link-local or the unspecified address, which a
+/// host uses as long as it has none (DHCP, duplicate address detection).
 #[inline(always)]
 fn is_own(policy: &Policy, address: Family) -> bool {
+    if policy.flags == 0 {
+        return false;
+    }
+    is_assigned(policy, address)
+        || match address {
+            Family::V4(address) => {
+                let [first, second, ..] = address.to_ne_bytes();
+                [first, second] == LINK_LOCAL4 || matches!(kind4(address), Kind::Unspecified)
+            }
+            Family::V6(address) => {
+                matches!(kind6(&address), Kind::Unspecified | Kind::LinkLocal)
+            }
+        }
+}
+
+#[inline(always)]
+fn is_assigned(policy: &Policy, address: Family) -> bool {
     match address {
-        Family::V4(address) => is_own4(policy, address),
-        Family::V6(address) => is_own6(policy, address),
+        Family::V4(address) => assigned4(policy) == Some(address),
+        Family::V6(address) => assigned6(policy).is_some_and(|own| same6(&own, &address)),
     }
-}
-
-#[inline(always)]
-fn is_own4(policy: &Policy, address: V4) -> bool {
-    if policy.flags == 0 {
-        return false;
-    }
-    let [first, second, ..] = address.to_ne_bytes();
-    assigned4(policy) == Some(address)
-        || [first, second] == LINK_LOCAL4
-        || matches!(kind4(address), Kind::Loopback | Kind::Unspecified)
-}
-
-#[inline(always)]
-fn is_own6(policy: &Policy, address: V6) -> bool {
-    if policy.flags == 0 {
-        return false;
-    }
-    assigned6(policy).is_some_and(|own| same6(&own, &address))
-        || matches!(
-            kind6(&address),
-            Kind::Loopback | Kind::Unspecified | Kind::LinkLocal
-        )
 }

@@ -2,66 +2,199 @@
 
 mod common;
 
-use common::{OWN4, OWN6, both, family, only4};
-use oci_bind_hook_ebpf::abi::Policy;
-use oci_bind_hook_ebpf::guard::{may_enter, may_leave};
+use common::{OWN4, OWN6, TCP, UDP, UDP_LITE, both, family, only4, with_port};
+use oci_bind_hook_ebpf::abi::{Policy, protocol};
+use oci_bind_hook_ebpf::address::Family;
+use oci_bind_hook_ebpf::guard::{self, Owner, may_enter};
+
+/// `IPPROTO_RAW`
+const RAW: u32 = 255;
+const PEER4: &str = "198.51.100.7";
+const PEER6: &str = "2001:db8:1::7";
+/// An address of the host, to which it rewrites packets.
+const HOST4: &str = "192.0.2.11";
+const HOST6: &str = "2001:db8::11";
+
+/// A packet on its way out of the host, or to the host itself.
+#[derive(Clone, Copy)]
+struct Packet {
+    destination: &'static str,
+    is_local: bool,
+    owner: Option<Owner>,
+}
+
+impl guard::Packet for Packet {
+    fn destination(&self) -> Option<Family> {
+        Some(family(self.destination))
+    }
+
+    fn is_local(&self) -> bool {
+        self.is_local
+    }
+
+    fn owner(&self) -> Option<Owner> {
+        self.owner
+    }
+}
+
+/// A packet of no known socket.
+const UNKNOWN: Packet = Packet {
+    destination: PEER4,
+    is_local: false,
+    owner: None,
+};
+
+fn owner(protocol: u32, local: &str, peer: &str) -> Owner {
+    Owner {
+        protocol,
+        local: family(local).to_v6(),
+        port: 5353_u16.to_be(),
+        peer: family(peer).to_v6(),
+    }
+}
+
+fn may_leave(policy: &Policy, source: &str, packet: Packet) -> bool {
+    guard::may_leave(policy, family(source), &packet)
+}
+
+fn enters(policy: &Policy, destination: &str) -> bool {
+    may_enter(policy, family(destination), || None)
+}
 
 #[test]
 fn own_addresses() {
-    for address in [
-        OWN4,
-        OWN6,
-        "127.0.0.1",
-        "127.8.8.8",
-        "::1",
-        "169.254.7.7",
-        "fe80::1",
-        "0.0.0.0",
-        "::",
-    ] {
-        assert!(may_leave(&both(), family(address)), "G1: from {address}");
-        assert!(
-            may_enter(&both(), family(address), false),
-            "G2: to {address}"
-        );
+    for address in [OWN4, OWN6, "169.254.7.7", "fe80::1", "0.0.0.0", "::"] {
+        assert!(may_leave(&both(), address, UNKNOWN), "G1: from {address}");
+        assert!(enters(&both(), address), "G2: to {address}");
     }
 }
 
 #[test]
 fn addresses_of_others() {
-    for address in ["192.0.2.11", "2001:db8::11", "fec0::1", "169.253.1.1"] {
-        assert!(!may_leave(&both(), family(address)), "G1: from {address}");
-        assert!(
-            !may_enter(&both(), family(address), false),
-            "G2: to {address}"
-        );
+    for address in [HOST4, HOST6, "fec0::1", "169.253.1.1"] {
+        assert!(!may_leave(&both(), address, UNKNOWN), "G1: from {address}");
+        assert!(!enters(&both(), address), "G2: to {address}");
     }
-    assert!(!may_leave(&only4(), family(OWN6)), "G1: not assigned");
-    assert!(
-        !may_enter(&only4(), family(OWN6), false),
-        "G2: not assigned"
-    );
+    assert!(!may_leave(&only4(), OWN6, UNKNOWN), "G1: not assigned");
+    assert!(!enters(&only4(), OWN6), "G2: not assigned");
 }
 
 #[test]
-fn multicast_and_broadcast_come_in() {
+fn what_the_host_rewrites_goes_by_the_socket() {
+    let (tcp, udp) = (TCP, UDP);
+    #[rustfmt::skip]
+    let rows = [
+        ("G7", tcp, OWN4, PEER4, PEER4, true),
+        ("G7", udp, OWN4, PEER4, PEER4, true),
+        ("G7", tcp, OWN6, PEER6, PEER6, true),
+        ("G7", udp, OWN6, PEER6, PEER6, true),
+        // sendmsg chooses where a UDP socket sends from, but to link-local
+        // addresses.
+        ("G7", udp, "0.0.0.0", "0.0.0.0", PEER4, true),
+        ("G7", udp, "::", "::", PEER6, true),
+        ("G7", udp, "224.0.0.251", "0.0.0.0", PEER4, true),
+        ("G1", udp, "::", "::", "fe80::1", false),
+        ("G1", tcp, "0.0.0.0", "0.0.0.0", PEER4, false),
+        ("G1", tcp, "::", "::", PEER6, false),
+        // Bound before the policy came.
+        ("G1", tcp, HOST4, PEER4, PEER4, false),
+        ("G1", udp, HOST6, PEER6, PEER6, false),
+        ("G1", UDP_LITE, OWN4, PEER4, PEER4, false),
+        ("G1", UDP_LITE, "0.0.0.0", "0.0.0.0", PEER4, false),
+        ("G1", RAW, OWN4, PEER4, PEER4, false),
+        ("L9", udp, "127.0.0.1", PEER4, PEER4, false),
+        ("L9", udp, "127.0.0.1", "0.0.0.0", PEER4, false),
+        ("L9", tcp, "::1", PEER6, PEER6, false),
+        // A NodePort, called at loopback.
+        ("G7", tcp, "127.0.0.1", "127.0.0.1", PEER4, true),
+    ];
+    for (row, protocol, local, peer, destination, expected) in rows {
+        let packet = Packet {
+            destination,
+            is_local: false,
+            owner: Some(owner(protocol, local, peer)),
+        };
+        let source = if destination.contains(':') {
+            HOST6
+        } else {
+            HOST4
+        };
+        let leaves = may_leave(&both(), source, packet);
+        assert_eq!(leaves, expected, "{row}: {protocol} at {local}");
+    }
+}
+
+#[test]
+fn loopback_stays_on_the_host() {
+    for (source, destination, other) in [
+        ("127.0.0.1", "127.0.0.1", PEER4),
+        ("127.8.8.8", "127.0.0.1", PEER4),
+        ("::1", "::1", PEER6),
+    ] {
+        assert!(enters(&both(), source), "G2: to {source}");
+        for (destination, is_local, expected) in [
+            (destination, true, true),
+            (destination, false, true),
+            (other, true, true),
+            (other, false, false),
+        ] {
+            let packet = Packet {
+                destination,
+                is_local,
+                owner: None,
+            };
+            let leaves = may_leave(&both(), source, packet);
+            assert_eq!(leaves, expected, "L9: {source} to {destination}");
+        }
+    }
+}
+
+#[test]
+fn multicast_comes_in() {
     for address in ["224.0.0.251", "255.255.255.255", "ff02::fb"] {
-        assert!(
-            may_enter(&both(), family(address), false),
-            "G2: to {address}"
-        );
-        assert!(!may_leave(&both(), family(address)), "G1: from {address}");
+        assert!(enters(&both(), address), "G2: to {address}");
+        assert!(!may_leave(&both(), address, UNKNOWN), "G1: from {address}");
     }
     // The broadcast address of a network looks like any other.
-    assert!(may_enter(&both(), family("192.0.2.255"), true), "G2");
-    assert!(!may_enter(&both(), family("192.0.2.255"), false), "G2");
+    assert!(!enters(&both(), "192.0.2.255"), "G8");
+}
+
+#[test]
+fn exempt_ports() {
+    let policy = with_port(both(), 5353, 0, protocol::UDP);
+    for (protocol, local, expected) in [
+        (UDP, HOST4, true),
+        (UDP, "0.0.0.0", true),
+        (TCP, HOST4, false),
+        (UDP, "127.0.0.1", false),
+    ] {
+        let owner = owner(protocol, local, PEER4);
+        let packet = Packet {
+            owner: Some(owner),
+            ..UNKNOWN
+        };
+        let leaves = may_leave(&policy, HOST4, packet);
+        assert_eq!(leaves, expected, "B18: {protocol} at {local}");
+    }
+    for (protocol, expected) in [(UDP, true), (TCP, false)] {
+        let owner = || Some(owner(protocol, "0.0.0.0", "0.0.0.0"));
+        for address in [HOST4, "192.0.2.255"] {
+            let enters = may_enter(&policy, family(address), owner);
+            assert_eq!(enters, expected, "B18: {protocol} to {address}");
+        }
+    }
 }
 
 #[test]
 fn without_a_policy_nothing_passes() {
     let nothing = Policy::default();
-    for address in ["0.0.0.0", "127.0.0.1", "::", "::1", "224.0.0.251"] {
-        assert!(!may_leave(&nothing, family(address)), "{address}");
-        assert!(!may_enter(&nothing, family(address), true), "{address}");
+    let packet = Packet {
+        owner: Some(owner(UDP, "0.0.0.0", "0.0.0.0")),
+        is_local: true,
+        ..UNKNOWN
+    };
+    for address in ["0.0.0.0", "127.0.0.1", "::", "::1", "224.0.0.251", PEER4] {
+        assert!(!may_leave(&nothing, address, packet), "{address}");
+        assert!(!enters(&nothing, address), "{address}");
     }
 }

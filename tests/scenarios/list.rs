@@ -70,6 +70,8 @@ pub const LIST: &[Item] = &[
     item("G4", "sockets passed in, passed out, inherited", ALL),
     item("G5", "child cgroups, processes that move or join, nested containers, programs of others", ALL),
     item("G6", "processes outside", ALL),
+    item("G7", "packets that the host rewrites: NAT, a ClusterIP, a published port, IPsec", ALL),
+    item("G8", "unicast packets in broadcast and multicast frames", ALL),
 ];
 
 const fn item(id: &'static str, call: &'static str, floor: &'static str) -> Item {

@@ -17,6 +17,7 @@ mod dual_datagrams_changes;
 mod dual_first;
 mod dual_servers;
 mod foreign;
+mod frames;
 mod guard;
 mod inherit;
 mod keeps;
@@ -31,6 +32,7 @@ mod ping;
 mod ports;
 mod private;
 mod private_again;
+mod rewritten;
 mod row;
 mod sctp;
 mod semantics;
@@ -77,6 +79,8 @@ const TABLES: &[fn() -> Vec<Row>] = &[
     multicast::rows,
     ping::rows,
     keeps::rows,
+    rewritten::rows,
+    frames::rows,
 ];
 
 fn main() -> ExitCode {

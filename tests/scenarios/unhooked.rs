@@ -156,7 +156,7 @@ fn udp_lite() -> Vec<Row> {
 /// What a client calls, with the wildcard and its peer's address.
 type LiteCalls = fn(&Socket, SocketAddr, SocketAddr) -> Outcome<()>;
 
-/// A UDP-Lite socket.
+/// A UDP-Lite socket of the program. Skips the trial if the kernel has no such thing.
 pub fn lite(site: &Site, kind: Kind) -> Result<Socket> {
     let socket = site.open(kind, SocketType::DGRAM, UDP_LITE)?;
     if kind.v6 {

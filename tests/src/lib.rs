@@ -24,6 +24,7 @@ pub mod program;
 pub mod reach;
 pub mod results;
 mod routes;
+pub mod rules;
 pub mod serve;
 pub mod socket;
 pub mod sys;

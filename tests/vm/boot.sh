@@ -13,7 +13,7 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 # What the tests need of what Debian does not compile in.
-MODULES='veth sctp'
+MODULES='veth sctp nf_tables nft_chain_nat nft_nat nft_masq esp4 esp6 xfrm_user authenc crypto_null'
 # And to boot an image; the last ones are criu's.
 IMAGE_MODULES='virtio_pci virtio_blk squashfs ext4 overlay fuse tun bridge
   nf_tables unix_diag tcp_diag udp_diag raw_diag af_packet_diag netlink_diag'
@@ -48,8 +48,15 @@ add_modules() {
   done
 }
 
+# A program of this machine and the libraries that it needs.
+add_program() {
+  mkdir -p "$1$(dirname "$2")"
+  cp --dereference "$2" "$1$2"
+  add_libraries "$@"
+}
+
 make_initramfs() {
-  local root=$work/root ip
+  local root=$work/root
   mkdir -p "$root"/{bin,etc,lib,lib64,root,usr}
   cp "$(command -v busybox)" "$root/bin/busybox"
   cp "$VM/guest/$init.sh" "$root/init"
@@ -59,10 +66,8 @@ make_initramfs() {
   echo 'multi on' >"$root/etc/host.conf"
   add_modules "$root"
   # Busybox has an `ip`, which lacks half of the options.
-  ip=$(command -v ip)
-  mkdir -p "$root$(dirname "$ip")"
-  cp --dereference "$ip" "$root$ip"
-  add_libraries "$root" "$ip"
+  add_program "$root" "$(command -v ip)"
+  add_program "$root" "$(command -v nft)"
   mkdir "$root/payload"
   cp -a "$payload/." "$root/payload/"
   (cd "$root" && find . -print0 | cpio --null --create --format=newc --owner=0:0 --quiet) >"$work/initramfs"

@@ -2,23 +2,21 @@
 //! drops it.
 
 use aya_ebpf::{macros::cgroup_skb, programs::SkBuffContext};
-use oci_bind_hook_ebpf::abi::{Hook, Policy};
-use oci_bind_hook_ebpf::guard::{may_enter, may_leave};
-use oci_bind_hook_ebpf::port::is_exempt;
+use oci_bind_hook_ebpf::abi::Hook;
+use oci_bind_hook_ebpf::guard::{Packet as _, may_enter, may_leave};
 
-use crate::programs::packet::{Side, address, is_multicast, socket_port};
+use crate::programs::packet::Packet;
 use crate::programs::storage::{count, policy};
 
 /// Packets that a socket sends.
 #[cgroup_skb(egress)]
 fn egress(ctx: SkBuffContext) -> i32 {
     let policy = policy();
-    let source = address(&ctx, Side::Source);
+    let packet = Packet::new(&ctx);
+    let source = packet.source();
     conclude(
-        &ctx,
-        policy,
         Hook::Egress,
-        source.is_some_and(|source| may_leave(policy, source)),
+        source.is_some_and(|source| may_leave(policy, source, &packet)),
     )
 }
 
@@ -26,27 +24,19 @@ fn egress(ctx: SkBuffContext) -> i32 {
 #[cgroup_skb(ingress)]
 fn ingress(ctx: SkBuffContext) -> i32 {
     let policy = policy();
-    let destination = address(&ctx, Side::Destination);
-    let is_multicast = is_multicast(&ctx);
+    let packet = Packet::new(&ctx);
+    let destination = packet.destination();
     conclude(
-        &ctx,
-        policy,
         Hook::Ingress,
-        destination.is_some_and(|destination| may_enter(policy, destination, is_multicast)),
+        destination.is_some_and(|destination| may_enter(policy, destination, || packet.owner())),
     )
 }
 
 #[inline(always)]
-fn conclude(ctx: &SkBuffContext, policy: &Policy, hook: Hook, may_pass: bool) -> i32 {
-    if may_pass || is_of_exempt_port(ctx, policy) {
+fn conclude(hook: Hook, may_pass: bool) -> i32 {
+    if may_pass {
         return 1;
     }
     count(hook, |counters| &raw const counters.denied);
     0
-}
-
-#[inline(always)]
-fn is_of_exempt_port(ctx: &SkBuffContext, policy: &Policy) -> bool {
-    policy.rules != 0
-        && socket_port(ctx).is_some_and(|(protocol, port)| is_exempt(policy, protocol, port))
 }

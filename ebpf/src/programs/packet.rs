@@ -1,24 +1,24 @@
-//! The addresses of a packet, by the guard's programs.
+//! A packet and its socket, by the guard's programs.
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::{__sk_buff, bpf_sock};
 use aya_ebpf::helpers::bpf_sk_fullsock;
 use aya_ebpf::programs::SkBuffContext;
 use core::ptr::read_volatile;
-use oci_bind_hook_ebpf::address::Family;
+use oci_bind_hook_ebpf::address::{Family, mapped};
+use oci_bind_hook_ebpf::guard::{self, Owner};
 use oci_bind_hook_ebpf::port::Port;
 
 /// `ETH_P_IP`, network byte order.
 const IPV4: u32 = 0x0800_u16.to_be() as u32;
-/// `PACKET_BROADCAST`, `PACKET_MULTICAST` and `PACKET_LOOPBACK`, the local copy
-/// of either that a host sends itself, include/uapi/linux/if_packet.h
-const BROADCAST: u32 = 1;
-const MULTICAST: u32 = 2;
-const LOCAL_COPY: u32 = 5;
+/// `LOOPBACK_IFINDEX`: the loopback device of every network namespace.
+const LOOPBACK_DEVICE: u32 = 1;
+/// `AF_INET6`
+const AF_INET6: u32 = 10;
 
 /// Which address of a packet.
 #[derive(Clone, Copy)]
-pub enum Side {
+enum Side {
     Source,
     Destination,
 }
@@ -41,59 +41,112 @@ impl Side {
     }
 }
 
-/// Reads one field of the context.
+/// Reads one field of the context, or of a socket.
 macro_rules! field {
-    ($ctx:expr, $field:ident) => {
+    ($pointer:expr, $($field:tt)+) => {
         // SAFETY: the kernel hands over a context that is valid while the
-        // program runs.
-        unsafe { read_volatile(&raw const (*$ctx.as_ptr().cast::<__sk_buff>()).$field) }
+        // program runs, and the packet holds its socket.
+        unsafe { read_volatile(&raw const (*$pointer).$($field)+) }
     };
 }
 
-/// The address of a packet; `None` if the packet has no whole header.
-#[inline(always)]
-pub fn address(ctx: &SkBuffContext, side: Side) -> Option<Family> {
-    if field!(ctx, protocol) == IPV4 {
-        at(ctx, side.offset4()).map(Family::V4)
-    } else {
-        at(ctx, side.offset6()).map(Family::V6)
+/// A packet that passes a socket of the cgroup.
+pub struct Packet<'a> {
+    ctx: &'a SkBuffContext,
+}
+
+impl<'a> Packet<'a> {
+    #[inline(always)]
+    pub const fn new(ctx: &'a SkBuffContext) -> Self {
+        Self { ctx }
+    }
+
+    /// Where it comes from; `None` if it has no whole header.
+    #[inline(always)]
+    pub fn source(&self) -> Option<Family> {
+        self.address(Side::Source)
+    }
+
+    #[inline(always)]
+    fn address(&self, side: Side) -> Option<Family> {
+        if field!(self.buffer(), protocol) == IPV4 {
+            self.at(side.offset4()).map(Family::V4)
+        } else {
+            self.at(side.offset6()).map(Family::V6)
+        }
+    }
+
+    /// What is at an offset of the header, in bytes. The kernel has the header in
+    /// one piece when a socket's packet passes (`ip_rcv_core`, `ip6_rcv_core`).
+    #[inline(always)]
+    fn at<T: Copy>(&self, offset: usize) -> Option<T> {
+        let start = field!(self.buffer(), data) as usize;
+        let end = field!(self.buffer(), data_end) as usize;
+        // SAFETY: between these two is the packet, as the verifier makes sure of;
+        // the network layer aligns its header.
+        (start + offset + size_of::<T>() <= end).then(|| unsafe { *((start + offset) as *const T) })
+    }
+
+    /// The socket. The kernel asks for packets of full sockets alone, and for what
+    /// a listener sends before a connection is one, by the listener.
+    #[inline(always)]
+    fn socket(&self) -> Option<*mut bpf_sock> {
+        let socket = field!(self.buffer(), __bindgen_anon_2);
+        // SAFETY: a union of one pointer.
+        let socket: *mut bpf_sock = unsafe { socket.sk };
+        if socket.is_null() {
+            return None;
+        }
+        // SAFETY: the helper answers null for what is not a full socket.
+        let socket = unsafe { bpf_sk_fullsock(socket) };
+        (!socket.is_null()).then_some(socket)
+    }
+
+    #[inline(always)]
+    fn buffer(&self) -> *const __sk_buff {
+        self.ctx.as_ptr().cast()
     }
 }
 
-/// What is at an offset of the header, in bytes. The kernel has the header in one
-/// piece when a socket's packet passes (`ip_rcv_core`, `ip6_rcv_core`).
-#[inline(always)]
-fn at<T: Copy>(ctx: &SkBuffContext, offset: usize) -> Option<T> {
-    let (start, end) = (field!(ctx, data) as usize, field!(ctx, data_end) as usize);
-    // SAFETY: between these two is the packet, as the verifier makes sure of; the
-    // network layer aligns its header.
-    (start + offset + size_of::<T>() <= end).then(|| unsafe { *((start + offset) as *const T) })
-}
-
-/// Whether the link layer took the packet for multicast or broadcast.
-#[inline(always)]
-pub fn is_multicast(ctx: &SkBuffContext) -> bool {
-    matches!(field!(ctx, pkt_type), BROADCAST | MULTICAST | LOCAL_COPY)
-}
-
-/// The protocol and the port of the socket of the packet.
-#[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "a port has 16 bits")]
-pub fn socket_port(ctx: &SkBuffContext) -> Option<(u32, Port)> {
-    let socket = field!(ctx, __bindgen_anon_2);
-    // SAFETY: a union of one pointer.
-    let socket: *mut bpf_sock = unsafe { socket.sk };
-    if socket.is_null() {
-        return None;
+impl guard::Packet for Packet<'_> {
+    #[inline(always)]
+    fn destination(&self) -> Option<Family> {
+        self.address(Side::Destination)
     }
-    // SAFETY: the helper answers null for what is not a full socket.
-    let socket = unsafe { bpf_sk_fullsock(socket) };
-    if socket.is_null() {
-        return None;
+
+    #[inline(always)]
+    fn is_local(&self) -> bool {
+        field!(self.buffer(), ifindex) == LOOPBACK_DEVICE
     }
-    // SAFETY: a full socket, held by the packet.
-    let protocol = unsafe { read_volatile(&raw const (*socket).protocol) };
-    // SAFETY: as above.
-    let port = unsafe { read_volatile(&raw const (*socket).src_port) };
-    Some((protocol, (port as Port).to_be()))
+
+    #[inline(always)]
+    fn owner(&self) -> Option<Owner> {
+        let socket = self.socket()?;
+        // All of them are read, whatever the family: see `Call::destination4`.
+        let local6 = [
+            field!(socket, src_ip6[0]),
+            field!(socket, src_ip6[1]),
+            field!(socket, src_ip6[2]),
+            field!(socket, src_ip6[3]),
+        ];
+        let peer6 = [
+            field!(socket, dst_ip6[0]),
+            field!(socket, dst_ip6[1]),
+            field!(socket, dst_ip6[2]),
+            field!(socket, dst_ip6[3]),
+        ];
+        let (local4, peer4) = (field!(socket, src_ip4), field!(socket, dst_ip4));
+        let (local, peer) = if field!(socket, family) == AF_INET6 {
+            (local6, peer6)
+        } else {
+            (mapped(local4), mapped(peer4))
+        };
+        Some(Owner {
+            protocol: field!(socket, protocol),
+            local,
+            #[expect(clippy::cast_possible_truncation, reason = "a port has 16 bits")]
+            port: (field!(socket, src_port) as Port).to_be(),
+            peer,
+        })
+    }
 }
