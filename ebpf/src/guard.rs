@@ -5,13 +5,17 @@
 //! header. For one that does not, the address of the socket counts, if the
 //! socket is one whose address the other programs govern (TCP and UDP).
 
-use crate::abi::Policy;
-use crate::address::{Family, Kind, V6, kind4, kind6, same6};
+use crate::abi::{Policy, flag};
+use crate::address::{Family, Kind, V4, V6, kind4, kind6, same6};
+use crate::loopback::Found;
 use crate::port::{Port, TCP, UDP, is_exempt};
 use crate::verdict::{assigned4, assigned6};
 
 /// 169.254.0.0/16 (RFC 3927), network byte order.
 const LINK_LOCAL4: [u8; 2] = [169, 254];
+
+/// `IPPROTO_ICMP` and `IPPROTO_ICMPV6`
+const ICMP: [u32; 2] = [1, 58];
 
 /// The socket of a packet.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +29,8 @@ pub struct Owner {
     pub port: Port,
     /// The address that it is connected to, in the same form.
     pub peer: V6,
+    /// Whether it is a TCP client whose connection is not open yet.
+    pub is_opening: bool,
 }
 
 /// A packet on its way out. Most packets are judged by their source alone, so
@@ -36,6 +42,8 @@ pub trait Packet {
     fn is_local(&self) -> bool;
     /// Its socket.
     fn owner(&self) -> Option<Owner>;
+    /// Who receives it at this address of this host.
+    fn receiver(&self, owner: &Owner, address: V4) -> Found;
 }
 
 /// Whether a packet may leave.
@@ -43,6 +51,12 @@ pub trait Packet {
 /// Without a policy nothing may.
 #[inline(always)]
 pub fn may_leave(policy: &Policy, source: Family, packet: &impl Packet) -> bool {
+    if policy.flags & flag::LOOPBACK_PRIVATE != 0
+        && let Some(destination) = packet.destination()
+        && matches!(destination.kind(), Kind::Loopback)
+    {
+        return may_reach(policy, source, destination, packet);
+    }
     if is_own(policy, source) {
         return true;
     }
@@ -86,6 +100,27 @@ fn may_send(policy: &Policy, owner: &Owner, packet: &impl Packet) -> bool {
         }
         _ => is_governed && is_assigned(policy, local),
     }
+}
+
+/// Whether a packet may go to loopback where the cgroup has one of its own: to a
+/// socket that is there, or in a TCP connection that somebody else has opened.
+///
+/// The kernel itself answers ICMP, and what is for a port where nobody is. A
+/// server that was not there yet when the call was made is found here.
+#[inline(always)]
+fn may_reach(policy: &Policy, source: Family, destination: Family, packet: &impl Packet) -> bool {
+    let Some(owner) = packet.owner() else {
+        return false;
+    };
+    let is_own = |address| matches!(address, Family::V4(address) if address == policy.loopback);
+    if owner.protocol == TCP && !owner.is_opening {
+        return !matches!(source.kind(), Kind::Loopback) || is_own(source);
+    }
+    if owner.protocol == TCP || owner.protocol == UDP {
+        return is_own(destination)
+            && !matches!(packet.receiver(&owner, policy.loopback), Found::Other);
+    }
+    owner.protocol == ICMP[0] || owner.protocol == ICMP[1]
 }
 
 #[inline(always)]

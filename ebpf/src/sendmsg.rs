@@ -22,6 +22,18 @@ pub struct Datagram {
     pub is_connected: bool,
 }
 
+/// `AF_UNSPEC`
+const AF_UNSPEC: u32 = 0;
+
+/// Whether a datagram has no destination of its own, because the socket is
+/// connected: then the kernel shows an address that is all empty. A program that
+/// names one can leave out the family, which counts as IPv4 (`udp_sendmsg`), but not
+/// the port.
+#[inline(always)]
+pub const fn is_connected(family: u32, port: Port) -> bool {
+    family == AF_UNSPEC && port == 0
+}
+
 /// Decides a datagram to an IPv4 destination, from a socket of either family.
 /// `find` is as in [`route`].
 ///

@@ -2,10 +2,13 @@
 
 mod common;
 
-use common::{OWN4, OWN6, TCP, UDP, UDP_LITE, both, family, only4, with_port};
+use common::{
+    OWN4, OWN6, PRIVATE, TCP, UDP, UDP_LITE, both, family, only4, private, v4, with_port,
+};
 use oci_bind_hook_ebpf::abi::{Policy, protocol};
-use oci_bind_hook_ebpf::address::Family;
+use oci_bind_hook_ebpf::address::{Family, V4};
 use oci_bind_hook_ebpf::guard::{self, Owner, may_enter};
+use oci_bind_hook_ebpf::loopback::Found;
 
 /// `IPPROTO_RAW`
 const RAW: u32 = 255;
@@ -21,6 +24,8 @@ struct Packet {
     destination: &'static str,
     is_local: bool,
     owner: Option<Owner>,
+    /// Who is at the private loopback, if it may be looked up.
+    receiver: Option<Found>,
 }
 
 impl guard::Packet for Packet {
@@ -35,6 +40,11 @@ impl guard::Packet for Packet {
     fn owner(&self) -> Option<Owner> {
         self.owner
     }
+
+    fn receiver(&self, _: &Owner, address: V4) -> Found {
+        assert_eq!(address, v4(PRIVATE), "looked up elsewhere");
+        self.receiver.expect("looked up a receiver")
+    }
 }
 
 /// A packet of no known socket.
@@ -42,7 +52,10 @@ const UNKNOWN: Packet = Packet {
     destination: PEER4,
     is_local: false,
     owner: None,
+    receiver: None,
 };
+/// `IPPROTO_ICMP`
+const ICMP: u32 = 1;
 
 fn owner(protocol: u32, local: &str, peer: &str) -> Owner {
     Owner {
@@ -50,6 +63,7 @@ fn owner(protocol: u32, local: &str, peer: &str) -> Owner {
         local: family(local).to_v6(),
         port: 5353_u16.to_be(),
         peer: family(peer).to_v6(),
+        is_opening: false,
     }
 }
 
@@ -111,8 +125,8 @@ fn what_the_host_rewrites_goes_by_the_socket() {
     for (row, protocol, local, peer, destination, expected) in rows {
         let packet = Packet {
             destination,
-            is_local: false,
             owner: Some(owner(protocol, local, peer)),
+            ..UNKNOWN
         };
         let source = if destination.contains(':') {
             HOST6
@@ -141,10 +155,63 @@ fn loopback_stays_on_the_host() {
             let packet = Packet {
                 destination,
                 is_local,
-                owner: None,
+                ..UNKNOWN
             };
             let leaves = may_leave(&both(), source, packet);
             assert_eq!(leaves, expected, "L9: {source} to {destination}");
+        }
+    }
+}
+
+#[test]
+fn private_loopback_is_all_that_is_reached() {
+    use Found::{Nobody, Other, Own};
+    let host = "127.0.0.1";
+    let policy = private(both());
+    // With a connection that is open, none of whose ends is looked up.
+    let open = |protocol| (protocol, false);
+    let opening = (TCP, true);
+    #[rustfmt::skip]
+    let rows = [
+        (open(UDP), PRIVATE, PRIVATE, Some(Own), true),
+        (open(UDP), PRIVATE, PRIVATE, Some(Nobody), true),
+        (open(UDP), PRIVATE, PRIVATE, Some(Other), false),
+        (open(UDP), PRIVATE, host, None, false),
+        (open(UDP), OWN4, host, None, false),
+        (open(UDP), OWN6, "::1", None, false),
+        (opening, PRIVATE, PRIVATE, Some(Own), true),
+        (opening, PRIVATE, PRIVATE, Some(Nobody), true),
+        (opening, PRIVATE, PRIVATE, Some(Other), false),
+        (opening, PRIVATE, host, None, false),
+        (opening, OWN6, "::1", None, false),
+        // To programs of the host that have called the container's servers.
+        (open(TCP), PRIVATE, host, None, true),
+        (open(TCP), OWN4, host, None, true),
+        // Of before the policy.
+        (open(TCP), host, host, None, false),
+        (open(TCP), "::1", "::1", None, false),
+        // The kernel itself answers.
+        (open(ICMP), host, host, None, true),
+        (open(UDP_LITE), host, host, None, false),
+        (open(UDP_LITE), PRIVATE, PRIVATE, None, false),
+        (open(RAW), OWN4, host, None, false),
+    ];
+    for ((protocol, is_opening), source, destination, receiver, expected) in rows {
+        let owner = Owner {
+            is_opening,
+            ..owner(protocol, source, destination)
+        };
+        let packet = Packet {
+            destination,
+            is_local: true,
+            owner: Some(owner),
+            receiver,
+        };
+        let leaves = may_leave(&policy, source, packet);
+        assert_eq!(leaves, expected, "L8: {owner:?} to {destination}");
+        if receiver.is_none() {
+            let shared = may_leave(&both(), OWN4, packet);
+            assert!(shared, "L3: {owner:?} to {destination}");
         }
     }
 }

@@ -89,6 +89,20 @@ fn ipv6_destinations() {
 }
 
 #[test]
+fn a_connected_socket_names_nobody() {
+    let port = 53_u16.to_be();
+    for (family, port, expected) in [
+        (0, 0, true),
+        (0, port, false),
+        (2, port, false),
+        (2, 0, false),
+    ] {
+        let is_connected = sendmsg::is_connected(family, port);
+        assert_eq!(is_connected, expected, "L8: family {family}, port {port}");
+    }
+}
+
+#[test]
 fn without_a_policy_everything_is_refused() {
     let nothing = Policy::default();
     let refused = Cause::NoPolicy;

@@ -64,6 +64,8 @@ pub const LIST: &[Item] = &[
     item("L3", "policy host: loopback is never touched", ALL),
     item("L4", "policy private: a loopback of the container's own", ERRNO),
     item("L5", "connect to 0.0.0.0 or :: means loopback", ALL),
+    item("L8", "policy private: nothing reaches the host's loopback", ERRNO),
+    item("L9", "a socket bound to loopback reaches no other host", ALL),
     item("G1", "packets leaving from another address", ALL),
     item("G2", "packets for another address", ALL),
     item("G3", "only the programs that a policy needs", ALL),

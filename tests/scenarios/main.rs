@@ -21,6 +21,7 @@ mod frames;
 mod guard;
 mod inherit;
 mod keeps;
+mod kept_in;
 mod list;
 mod localhost;
 mod loopback;
@@ -81,6 +82,7 @@ const TABLES: &[fn() -> Vec<Row>] = &[
     keeps::rows,
     rewritten::rows,
     frames::rows,
+    kept_in::rows,
 ];
 
 fn main() -> ExitCode {

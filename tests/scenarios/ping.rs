@@ -1,17 +1,18 @@
-//! C10 and G1: ping sockets, which have a bind of their own.
+//! C10, G1 and L8: ping sockets, which have a bind of their own.
 
 use std::net::IpAddr;
 use std::sync::OnceLock;
 
 use anyhow::{Result, ensure};
 use oci_bind_hook_tests::hook::Policy;
-use oci_bind_hook_tests::net::{CIP4, CIP6, HOST4, HOST6, PEER4, PEER6};
+use oci_bind_hook_tests::net::{CIP4, CIP6, HOST4, HOST6, LOOP4, PEER4, PEER6};
 use oci_bind_hook_tests::socket::{Kind, Outcome, Socket, UDP4, UDP6};
 use rustix::io::Errno;
 use rustix::net::SocketType;
 
 use crate::guard::{GUARDED4, GUARDED6};
 use crate::observe::done;
+use crate::private::PRIVATE;
 use crate::row::{Row, Site, WITH4, WITH6, row};
 
 /// `IPPROTO_ICMP` and `IPPROTO_ICMPV6`
@@ -31,6 +32,10 @@ const FAMILIES: [Family; 2] = [
 /// All rows of this file.
 pub fn rows() -> Vec<Row> {
     let mut rows = Vec::new();
+    // The kernel itself answers, at any loopback.
+    let what = format!("ping {LOOP4}");
+    let observe = |site: &Site| ping(site, UDP4, None, CIP4, LOOP4);
+    rows.extend(row("L8", &what, PRIVATE, observe, Some(LOOP4), Some(LOOP4)));
     for ([guarded, plain], kind, peer, own, host) in FAMILIES {
         let family = if kind.v6 { 6 } else { 4 };
         let what = format!("IPv{family} ping, unbound");

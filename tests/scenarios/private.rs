@@ -183,7 +183,7 @@ fn unreachable() -> Vec<Row> {
 }
 
 /// Waits for a datagram at the server, or for an error at the client.
-fn received(client: &Socket, server: &Socket) -> Result<Outcome<()>> {
+pub fn received(client: &Socket, server: &Socket) -> Result<Outcome<()>> {
     if first_ready(&[client, server])? == 0 {
         return Ok(client.receive_connected().map(drop));
     }

@@ -84,6 +84,21 @@ pub fn set_option(socket: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> 
     })
 }
 
+/// setsockopt(2) with these bytes.
+pub fn set_bytes(socket: BorrowedFd<'_>, level: i32, name: i32, value: &[u8]) -> Result<()> {
+    let length = libc::socklen_t::try_from(value.len()).map_err(Error::other)?;
+    // SAFETY: the kernel reads `length` bytes at `value`, which outlives the call.
+    check(unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            value.as_ptr().cast(),
+            length,
+        )
+    })
+}
+
 /// getsockopt(2) of an option of this size.
 pub fn option(socket: BorrowedFd<'_>, level: i32, name: i32, value: &mut [u8]) -> Result<()> {
     let mut length = libc::socklen_t::try_from(value.len()).map_err(Error::other)?;
@@ -102,12 +117,7 @@ pub fn option(socket: BorrowedFd<'_>, level: i32, name: i32, value: &mut [u8]) -
 /// bind(2) to 0.0.0.0 and `port` with the family `AF_UNSPEC`, as very old
 /// programs do.
 pub fn bind_unspec(socket: BorrowedFd<'_>, port: u16) -> Result<()> {
-    let address = libc::sockaddr_in {
-        sin_family: 0,
-        sin_port: port.to_be(),
-        sin_addr: libc::in_addr { s_addr: 0 },
-        sin_zero: [0; 8],
-    };
+    let address = without_family(Ipv4Addr::UNSPECIFIED, port);
     // SAFETY: the kernel reads `address`, which outlives the call.
     check(unsafe {
         libc::bind(
@@ -116,6 +126,35 @@ pub fn bind_unspec(socket: BorrowedFd<'_>, port: u16) -> Result<()> {
             size_of_length(&address),
         )
     })
+}
+
+/// sendto(2) with an IPv4 address whose family is `AF_UNSPEC`.
+pub fn send_unspec(socket: BorrowedFd<'_>, to: Ipv4Addr, port: u16, payload: &[u8]) -> Result<()> {
+    let address = without_family(to, port);
+    // SAFETY: the kernel reads the payload and the address, which outlive the
+    // call, for their sizes.
+    let sent = unsafe {
+        libc::sendto(
+            socket.as_raw_fd(),
+            payload.as_ptr().cast(),
+            payload.len(),
+            0,
+            (&raw const address).cast(),
+            size_of_length(&address),
+        )
+    };
+    check(sent.try_into().unwrap_or(-1))
+}
+
+fn without_family(address: Ipv4Addr, port: u16) -> libc::sockaddr_in {
+    libc::sockaddr_in {
+        sin_family: 0,
+        sin_port: port.to_be(),
+        sin_addr: libc::in_addr {
+            s_addr: u32::from(address).to_be(),
+        },
+        sin_zero: [0; 8],
+    }
 }
 
 /// What an `IP_PKTINFO` or `IPV6_PKTINFO` message names as the source.

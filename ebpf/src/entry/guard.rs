@@ -12,7 +12,7 @@ use crate::programs::storage::{count, policy};
 #[cgroup_skb(egress)]
 fn egress(ctx: SkBuffContext) -> i32 {
     let policy = policy();
-    let packet = Packet::new(&ctx);
+    let packet = Packet::new(&ctx, policy);
     let source = packet.source();
     conclude(
         Hook::Egress,
@@ -24,7 +24,7 @@ fn egress(ctx: SkBuffContext) -> i32 {
 #[cgroup_skb(ingress)]
 fn ingress(ctx: SkBuffContext) -> i32 {
     let policy = policy();
-    let packet = Packet::new(&ctx);
+    let packet = Packet::new(&ctx, policy);
     let destination = packet.destination();
     conclude(
         Hook::Ingress,

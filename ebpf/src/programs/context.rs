@@ -15,9 +15,8 @@ use oci_bind_hook_ebpf::connect::Local;
 use oci_bind_hook_ebpf::dual::{SHARES_ADDRESS, SHARES_PORT, Sharing};
 use oci_bind_hook_ebpf::names::Endpoint;
 use oci_bind_hook_ebpf::port::Port;
+use oci_bind_hook_ebpf::sendmsg::is_connected;
 
-/// `AF_UNSPEC`
-const AF_UNSPEC: u32 = 0;
 /// `AF_INET6`
 const AF_INET6: u32 = 10;
 
@@ -66,7 +65,7 @@ impl Call {
     /// connected.
     #[inline(always)]
     pub fn is_connected(&self) -> bool {
-        self.user_family() == AF_UNSPEC
+        is_connected(self.user_family(), self.user_port())
     }
 
     #[inline(always)]
@@ -184,11 +183,7 @@ impl Call {
     pub fn destination4(&self) -> V4 {
         let named = self.user_ip4();
         let peer = field!(self.socket(), dst_ip4);
-        if named == 0 && self.user_family() == AF_UNSPEC {
-            peer
-        } else {
-            named
-        }
+        if self.is_connected() { peer } else { named }
     }
 
     /// Where an IPv6 datagram goes; see [`Self::destination4`].
@@ -202,11 +197,7 @@ impl Call {
             field!(socket, dst_ip6[2]),
             field!(socket, dst_ip6[3]),
         ];
-        if self.user_family() == AF_UNSPEC {
-            peer
-        } else {
-            named
-        }
+        if self.is_connected() { peer } else { named }
     }
 
     /// The socket's local address and port. Only IPv6 sockets have `src_ip6`;

@@ -1,7 +1,7 @@
 //! Finds the socket that would answer at an address and port of this network
 //! namespace.
 
-use aya_ebpf::EbpfContext as _;
+use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::{bpf_sock, bpf_sock_tuple};
 use aya_ebpf::helpers::{bpf_sk_lookup_tcp, bpf_sk_lookup_udp, bpf_sk_release};
 use aya_ebpf::programs::SockAddrContext;
@@ -18,20 +18,35 @@ use super::redirects;
 /// `BPF_F_CURRENT_NETNS`: the namespace of the socket that makes the call.
 const CURRENT_NETNS: u64 = u64::MAX;
 /// `SOCK_STREAM`
-const SOCK_STREAM: u32 = 1;
+pub const SOCK_STREAM: u32 = 1;
+/// `SOCK_DGRAM`
+pub const SOCK_DGRAM: u32 = 2;
 /// `BPF_TCP_LISTEN`
 const LISTEN: u32 = 10;
 
-/// `bpf_sock_tuple.ipv4`: from nobody, so that only servers match.
+/// `bpf_sock_tuple.ipv4`
 #[repr(C)]
-struct Tuple4 {
-    from: V4,
-    to: V4,
-    from_port: u16,
-    to_port: Port,
+pub struct Tuple4 {
+    pub from: V4,
+    pub to: V4,
+    pub from_port: Port,
+    pub to_port: Port,
 }
 
-/// `bpf_sock_tuple.ipv6`
+impl Tuple4 {
+    /// From nobody, so that only servers match.
+    #[inline(always)]
+    pub const fn to(to: V4, to_port: Port) -> Self {
+        Self {
+            from: 0,
+            to,
+            from_port: 0,
+            to_port,
+        }
+    }
+}
+
+/// `bpf_sock_tuple.ipv6`, from nobody.
 #[repr(C)]
 struct Tuple6 {
     from: V6,
@@ -53,7 +68,7 @@ pub fn find(
     port: Port,
 ) -> Found {
     match address {
-        Family::V4(address) => find4(ctx, policy, socket_type, address, port),
+        Family::V4(address) => find4(ctx, policy, socket_type, Tuple4::to(address, port)),
         Family::V6(address) => find6(ctx, policy, socket_type, address, port, |_| false),
     }
 }
@@ -73,20 +88,10 @@ pub fn find_unshared(
     })
 }
 
+/// Who answers at the end of a tuple; otherwise as [`find`].
 #[inline(always)]
-fn find4(
-    ctx: &SockAddrContext,
-    policy: &Policy,
-    socket_type: u32,
-    address: V4,
-    port: Port,
-) -> Found {
-    let tuple = Tuple4 {
-        from: 0,
-        to: address,
-        from_port: 0,
-        to_port: port,
-    };
+pub fn find4(ctx: &impl EbpfContext, policy: &Policy, socket_type: u32, tuple: Tuple4) -> Found {
+    let address = tuple.to;
     let socket = look_up(ctx, socket_type, tuple);
     if socket.is_null() {
         return Found::Nobody;
@@ -130,7 +135,7 @@ fn find6(
 }
 
 #[inline(always)]
-fn look_up<T>(ctx: &SockAddrContext, socket_type: u32, mut tuple: T) -> *mut bpf_sock {
+fn look_up<T>(ctx: &impl EbpfContext, socket_type: u32, mut tuple: T) -> *mut bpf_sock {
     let pointer = (&raw mut tuple).cast::<bpf_sock_tuple>();
     let size = size_of::<T>() as u32;
     if socket_type == SOCK_STREAM {

@@ -5,14 +5,20 @@ use aya_ebpf::bindings::{__sk_buff, bpf_sock};
 use aya_ebpf::helpers::bpf_sk_fullsock;
 use aya_ebpf::programs::SkBuffContext;
 use core::ptr::read_volatile;
-use oci_bind_hook_ebpf::address::{Family, mapped};
+use oci_bind_hook_ebpf::abi::Policy;
+use oci_bind_hook_ebpf::address::{Family, V4, mapped};
 use oci_bind_hook_ebpf::guard::{self, Owner};
-use oci_bind_hook_ebpf::port::Port;
+use oci_bind_hook_ebpf::loopback::Found;
+use oci_bind_hook_ebpf::port::{Port, UDP};
+
+use super::lookup::{SOCK_DGRAM, SOCK_STREAM, Tuple4, find4};
 
 /// `ETH_P_IP`, network byte order.
 const IPV4: u32 = 0x0800_u16.to_be() as u32;
 /// `LOOPBACK_IFINDEX`: the loopback device of every network namespace.
 const LOOPBACK_DEVICE: u32 = 1;
+/// `BPF_TCP_SYN_SENT`
+const SYN_SENT: u32 = 2;
 /// `AF_INET6`
 const AF_INET6: u32 = 10;
 
@@ -53,12 +59,13 @@ macro_rules! field {
 /// A packet that passes a socket of the cgroup.
 pub struct Packet<'a> {
     ctx: &'a SkBuffContext,
+    policy: &'a Policy,
 }
 
 impl<'a> Packet<'a> {
     #[inline(always)]
-    pub const fn new(ctx: &'a SkBuffContext) -> Self {
-        Self { ctx }
+    pub const fn new(ctx: &'a SkBuffContext, policy: &'a Policy) -> Self {
+        Self { ctx, policy }
     }
 
     /// Where it comes from; `None` if it has no whole header.
@@ -85,6 +92,17 @@ impl<'a> Packet<'a> {
         // SAFETY: between these two is the packet, as the verifier makes sure of;
         // the network layer aligns its header.
         (start + offset + size_of::<T>() <= end).then(|| unsafe { *((start + offset) as *const T) })
+    }
+
+    /// The port at the destination, which TCP and UDP have in the same place. The
+    /// kernel calls the program for whole packets, before it makes fragments.
+    #[inline(always)]
+    fn destination_port(&self) -> Option<Port> {
+        const WORD: usize = 4;
+        const OFFSET: usize = 2;
+        let first: u8 = self.ctx.load(0).ok()?;
+        let header = usize::from(first & 0xf) * WORD;
+        self.ctx.load(header + OFFSET).ok()
     }
 
     /// The socket. The kernel asks for packets of full sockets alone, and for what
@@ -147,6 +165,28 @@ impl guard::Packet for Packet<'_> {
             #[expect(clippy::cast_possible_truncation, reason = "a port has 16 bits")]
             port: (field!(socket, src_port) as Port).to_be(),
             peer,
+            is_opening: field!(socket, state) == SYN_SENT,
         })
+    }
+
+    #[inline(always)]
+    fn receiver(&self, owner: &Owner, address: V4) -> Found {
+        let (Some(Family::V4(from)), Some(port)) = (self.source(), self.destination_port()) else {
+            return Found::Other;
+        };
+        let server = Tuple4::to(address, port);
+        // The receiver of a datagram can be connected to its sender.
+        let (socket_type, tuple) = if owner.protocol == UDP {
+            let from_port = owner.port;
+            let tuple = Tuple4 {
+                from,
+                from_port,
+                ..server
+            };
+            (SOCK_DGRAM, tuple)
+        } else {
+            (SOCK_STREAM, server)
+        };
+        find4(self.ctx, self.policy, socket_type, tuple)
     }
 }

@@ -141,7 +141,7 @@ impl Says for Policy {
         let rules = &self.port_rules;
         let rule = rules.iter().find(|rule| asked != 0 && rule.asked == asked);
         let actual = match (rule, number) {
-            (Some(rule), 6 | 262) => rule.tcp,
+            (Some(rule), 6) => rule.tcp,
             (Some(rule), 17 | 136) => rule.udp,
             _ => return Some(asked),
         };

@@ -1,0 +1,283 @@
+//! L8 and L9: what does not leave a container's loopback, and what does not leave
+//! the host from loopback, by whatever call.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsFd as _;
+
+use anyhow::{Context, Result, ensure};
+use libc::{IP_RECVERR, IPPROTO_IP, IPPROTO_IPV6, IPV6_RTHDR};
+use oci_bind_hook_tests::counters::{await_dropped, dropped};
+use oci_bind_hook_tests::far::{FAR4, FAR6, Host};
+use oci_bind_hook_tests::harness::skip;
+use oci_bind_hook_tests::hook::{BOTH, Policy, V4};
+use oci_bind_hook_tests::net::{ANY4, ANY6, CIP4, HOST4, LOOP4, LOOP6, mapped};
+use oci_bind_hook_tests::rules::nft;
+use oci_bind_hook_tests::socket::{Kind, Outcome, Socket, TCP4, TCP6, UDP4, UDP6, at, errno};
+use oci_bind_hook_tests::sys;
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::Errno;
+
+use crate::observe::{PORT, done};
+use crate::private::{DERIVED, PRIVATE, received};
+use crate::row::{Row, Scene, Site, denied, row};
+use crate::told::{open, serve};
+use crate::unhooked::{EXPERIMENT, raw_pair};
+
+const UNGUARDED: &[Policy] = &[V4.loopback("private")];
+const PRIVATE_BOTH: Policy = BOTH.loopback("private").guarded();
+/// Its words add up to the same as those of `::1`, and so does the checksum of a
+/// datagram to it.
+const SAME_SUM: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0xd247));
+/// Dropped on its way out.
+const DROPPED: Outcome<()> = Err(Errno::PERM);
+
+/// All rows of this file.
+pub fn rows() -> Vec<Row> {
+    let mut rows = without_family();
+    rows.extend(late());
+    rows.extend(header());
+    for (what, test) in [
+        (
+            "connections and datagrams of before the policy",
+            early as fn(&Scene) -> Result<()>,
+        ),
+        ("replies to programs of the host", replies),
+    ] {
+        rows.push(Scene::row("L8", what, test));
+    }
+    for loopback in ["host", "auto", "private"] {
+        for (tcp, udp, own, far) in [(TCP4, UDP4, LOOP4, FAR4), (TCP6, UDP6, LOOP6, FAR6)] {
+            if loopback == "private" && own == LOOP6 {
+                // It is at an IPv4 address, from which nothing calls IPv6.
+                continue;
+            }
+            let what = format!("a socket bound to {own} calls another host, {loopback}");
+            rows.push(Scene::row("L9", &what, move |scene| {
+                leave(scene, loopback, [tcp, udp], own, far)
+            }));
+        }
+    }
+    let what = "a port of loopback that the host sends to another host";
+    rows.push(Scene::row("G7", what, node_port));
+    rows
+}
+
+/// A datagram whose address has no family, to the host's servers.
+fn without_family() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (host, by_policy) in [(LOOP4, false), (ANY4, true)] {
+        let what = format!("sendto {LOOP4} with AF_UNSPEC, the host's server at {host}");
+        let observe = move |site: &Site| -> Result<Outcome<()>> {
+            let server = Socket::new(UDP4)?;
+            open(&server, site.at(host, PORT))?;
+            let client = site.socket(UDP4)?;
+            client.set(IPPROTO_IP, IP_RECVERR, 1)?;
+            let sent = sys::send_unspec(client.as_fd(), Ipv4Addr::LOCALHOST, PORT, b"ping");
+            done!(sent.map_err(errno));
+            received(&client, &server)
+        };
+        let refused = if by_policy {
+            denied(Errno::CONNREFUSED)
+        } else {
+            Err(Errno::CONNREFUSED)
+        };
+        for policies in [PRIVATE, UNGUARDED] {
+            rows.extend(row("L8", &what, policies, observe, refused, Ok(())));
+        }
+    }
+    rows
+}
+
+/// A UDP socket that is connected when a server of the host comes.
+fn late() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (kind, to, host) in [
+        (UDP4, LOOP4, ANY4),
+        (UDP6, mapped(LOOP4), ANY4),
+        (UDP6, LOOP6, ANY6),
+    ] {
+        for has_server in [false, true] {
+            let before = if has_server { "its own" } else { "no" };
+            let what = format!("{kind:?} connected to {to} with {before} server, then the host's");
+            let to = SocketAddr::new(to, PORT);
+            let observe = move |site: &Site| -> Result<Outcome<()>> {
+                let own = if has_server {
+                    Some(serve(site, kind, to)?)
+                } else {
+                    None
+                };
+                let client = site.socket(kind)?;
+                done!(client.connect(to));
+                drop(own);
+                let server = Socket::new(Kind::of(false, host))?;
+                open(&server, SocketAddr::new(host, PORT))?;
+                done!(client.send(None, b"ping"));
+                received(&client, &server)
+            };
+            rows.extend(row("L8", &what, PRIVATE, observe, DROPPED, Ok(())));
+        }
+    }
+    rows
+}
+
+/// Packets whose header has another destination than the call.
+fn header() -> Vec<Row> {
+    let what = "sendto with a routing header by the host's loopback";
+    let routed = |site: &Site| -> Result<Outcome<()>> {
+        for device in ["all", "lo"] {
+            let path = format!("/proc/sys/net/ipv6/conf/{device}/seg6_enabled");
+            if std::fs::write(&path, "1").is_err() {
+                return Err(skip("this kernel has no segment routing"));
+            }
+        }
+        let server = Socket::new(UDP6)?;
+        open(&server, site.at(LOOP6, PORT))?;
+        let client = site.socket(UDP6)?;
+        let mut segments = vec![0, 2, 4, 0, 0, 0, 0, 0];
+        segments.extend(Ipv6Addr::LOCALHOST.octets());
+        if sys::set_bytes(client.as_fd(), IPPROTO_IPV6, IPV6_RTHDR, &segments).is_err() {
+            return Err(skip("this kernel has no segment routing header"));
+        }
+        done!(client.send(Some(site.at(SAME_SUM, PORT)), b"ping"));
+        received(&client, &server)
+    };
+    let both = [PRIVATE_BOTH];
+    let mut rows = row("L8", what, &both, routed, DROPPED, Ok(()));
+    let what = format!("RAW socket to {LOOP4}");
+    let raw = |site: &Site| -> Result<Outcome<()>> {
+        let (client, server) = raw_pair(site, UDP4, EXPERIMENT, LOOP4)?;
+        done!(client.send(Some(site.at(LOOP4, 0)), b"ping"));
+        received(&client, &server)
+    };
+    rows.extend(row("L8", &what, PRIVATE, raw, DROPPED, Ok(())));
+    rows
+}
+
+/// Sockets that had called the host's loopback when the policy came.
+fn early(scene: &Scene) -> Result<()> {
+    let servers = [Socket::new(TCP4)?, Socket::new(UDP4)?];
+    let mut clients = Vec::new();
+    for server in &servers {
+        open(server, at(LOOP4, PORT, 0))?;
+        let client = scene.agent.socket(server.kind())?;
+        client.connect(at(LOOP4, PORT, 0))?;
+        clients.push(client);
+    }
+    let accepted = servers[0].accept()?;
+    accepted.reset_on_close()?;
+    scene.attach(PRIVATE_BOTH)?;
+    let sent = clients[1].send(None, b"ping");
+    ensure!(sent == DROPPED, "{sent:?}");
+    clients[0].send(None, b"ping")?;
+    await_dropped(&scene.cgroup, |(egress, _)| egress > 1)?;
+    ensure!(!accepted.has_input()?, "the connection goes on");
+    ensure!(!servers[1].has_input()?, "the datagram arrived");
+    Ok(())
+}
+
+/// A program of the host connects from its loopback, and is answered.
+fn replies(scene: &Scene) -> Result<()> {
+    scene.attach(PRIVATE_BOTH)?;
+    for (asked, called) in [(ANY4, CIP4), (LOOP4, DERIVED)] {
+        let server = serve(&scene.inside(), TCP4, at(asked, PORT, 0))?;
+        let client = Socket::new(TCP4)?;
+        client.bind(at(LOOP4, 0, 0))?;
+        client.connect(at(called, PORT, 0)).context("connect")?;
+        let accepted = server.accept()?;
+        accepted.reset_on_close()?;
+        accepted.send(None, b"pong")?;
+        ensure!(client.receive_connected()? == b"pong", "no pong");
+    }
+    ensure!(dropped(&scene.cgroup)? == (0, 0), "something was dropped");
+    Ok(())
+}
+
+/// Where the host masquerades, and lets loopback addresses leave, as kube-proxy has
+/// it do.
+fn leave(
+    scene: &Scene,
+    loopback: &'static str,
+    [tcp, udp]: [Kind; 2],
+    own: IpAddr,
+    to: IpAddr,
+) -> Result<()> {
+    let hosts = Host::beyond()?;
+    let [_, far] = &hosts;
+    masquerade("")?;
+    let to = at(to, PORT, 0);
+    let server = far.within(|| {
+        let server = Socket::new(udp)?;
+        open(&server, to)?;
+        Ok(server)
+    })?;
+    let send = |payload: &[u8]| -> Result<Outcome<()>> {
+        let client = scene.agent.socket(udp)?;
+        client.bind(at(own, 0, 0))?;
+        Ok(client.send(Some(to), payload))
+    };
+    send(b"before")?.context("without a policy")?;
+    ensure!(server.receive()?.0 == b"before", "it sends otherwise");
+
+    scene.attach(BOTH.loopback(loopback).guarded())?;
+    let sent = send(b"sendto")?;
+    ensure!(sent == DROPPED, "sendto: {sent:?}");
+    let client = scene.agent.socket(udp)?;
+    client.bind(at(own, 0, 0))?;
+    client.connect(to)?;
+    let sent = client.send(None, b"connected");
+    ensure!(sent == DROPPED, "send: {sent:?}");
+    let client = scene.agent.socket(tcp)?;
+    client.bind(at(own, 0, 0))?;
+    fcntl_setfl(&client, fcntl_getfl(&client)? | OFlags::NONBLOCK)?;
+    let connected = client.connect(to);
+    ensure!(connected == Err(Errno::INPROGRESS), "{connected:?}");
+    await_dropped(&scene.cgroup, |(egress, _)| egress > 2)?;
+    let marker = Socket::new(udp)?;
+    marker.send(Some(to), b"marker")?;
+    ensure!(server.receive()?.0 == b"marker", "a datagram has left");
+    Ok(())
+}
+
+/// A NodePort at loopback: the container calls it as any program of the host does.
+fn node_port(scene: &Scene) -> Result<()> {
+    const NODE_PORT: u16 = 30080;
+    let hosts = Host::beyond()?;
+    let [_, far] = &hosts;
+    masquerade(&format!(
+        "chain output {{
+            type nat hook output priority -100;
+            ip daddr {LOOP4} tcp dport {NODE_PORT} dnat ip to {FAR4}:{PORT}
+        }}"
+    ))?;
+    let server = far.within(|| {
+        let server = Socket::new(TCP4)?;
+        open(&server, at(FAR4, PORT, 0))?;
+        Ok(server)
+    })?;
+    scene.attach(BOTH.loopback("auto").guarded())?;
+    let client = scene.agent.socket(TCP4)?;
+    client.connect(at(LOOP4, NODE_PORT, 0)).context("connect")?;
+    let accepted = server.accept()?;
+    ensure!(
+        accepted.peer()?.ip() == HOST4,
+        "the server saw {accepted:?}"
+    );
+    accepted.send(None, b"pong")?;
+    ensure!(client.receive_connected()? == b"pong", "no pong");
+    Ok(())
+}
+
+/// What leaves the host does so from its address, loopback addresses included.
+fn masquerade(chain: &str) -> Result<()> {
+    let path = "/proc/sys/net/ipv4/conf/all/route_localnet";
+    std::fs::write(path, "1").with_context(|| format!("write {path}"))?;
+    nft(&format!(
+        "table inet nat {{
+            {chain}
+            chain postrouting {{
+                type nat hook postrouting priority 100;
+                oifname v0 masquerade
+            }}
+        }}"
+    ))
+}
