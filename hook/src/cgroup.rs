@@ -63,6 +63,17 @@ impl Cgroup {
         choose::names(&self.name, id)
     }
 
+    /// Whether there are processes in it or below it.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel does not say, as when it was removed.
+    pub fn is_populated(&self) -> Result<bool> {
+        let events = read(self, "cgroup.events")
+            .with_context(|| format!("read cgroup.events of cgroup {}", self.name))?;
+        Ok(says_populated(&String::from_utf8_lossy(&events)))
+    }
+
     /// The kernel's id of the cgroup (`cgroup_id`), host byte order: the key of
     /// BPF cgroup storage, and the inode number of the directory.
     #[must_use]
@@ -271,6 +282,11 @@ fn path_of(pid: Pid, ended: &str) -> Result<String> {
         other => other.with_context(|| format!("read {path}"))?,
     };
     parse_proc(&String::from_utf8_lossy(&text)).with_context(|| format!("pid {pid}"))
+}
+
+/// What the text of cgroup.events says, cgroup-v2.rst.
+pub(crate) fn says_populated(events: &str) -> bool {
+    events.lines().any(|line| line == "populated 1")
 }
 
 /// The whole of a file of procfs or cgroupfs, which have no size to ask for.

@@ -8,6 +8,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
+use oci_bind_hook_tests::agent::Agent;
+use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::container::Container;
 use oci_bind_hook_tests::foreign::EGRESS;
 use oci_bind_hook_tests::harness::skip;
@@ -285,6 +287,18 @@ fn policies() -> Vec<Trial> {
             bpf::detach(egress.as_fd(), cgroup.as_fd(), EGRESS)?;
             let said = place.check(&[])?;
             said.has_problem(SUBJECT, &[container.id(), "egress"])
+        }),
+        trial("policies: a cgroup without processes", |place| {
+            let cgroup = Cgroup::new()?;
+            place.hook.attach(&cgroup, V4)?;
+            let name = cgroup.path().file_name().context("its name")?;
+            let name = name.to_str().context("UTF-8")?;
+            let said = place.check(&[])?;
+            said.has_note(SUBJECT, &[name, "no processes"])?;
+            let _process = Agent::new(&cgroup)?;
+            let said = place.check(&[])?;
+            ensure!(!said.text().contains(name), "{}", said.text());
+            Ok(())
         }),
         trial("policies: programs of another version", |place| {
             place.hook.load()?;

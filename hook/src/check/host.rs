@@ -139,13 +139,35 @@ pub fn policies(is_privileged: bool) -> Vec<Finding> {
         Ok((entries, pinned))
     });
     match found {
-        Ok((entries, pinned)) => judge_policies(&entries, &pinned),
+        Ok((entries, pinned)) => {
+            let mut findings = judge_policies(&entries, &pinned);
+            findings.extend(entries.iter().filter(|entry| is_empty(entry)).map(left));
+            findings
+        }
         Err(error) => vec![Finding::problem(
             SUBJECT,
             &format!("{error:#}"),
             "see what is in /sys/fs/bpf/oci-bind-hook; oci-bind-hook unload removes what is unused",
         )],
     }
+}
+
+/// Whether nothing runs under the policy; not of a cgroup that was removed meanwhile.
+fn is_empty(entry: &Entry) -> bool {
+    let cgroup = cgroup::of_path(Path::new(&entry.cgroup));
+    cgroup
+        .and_then(|cgroup| cgroup.is_populated())
+        .is_ok_and(|is_populated| !is_populated)
+}
+
+/// A policy that waits for whoever comes.
+fn left(entry: &Entry) -> Finding {
+    let cgroup = &entry.cgroup;
+    Finding::note(
+        "policies",
+        &format!("cgroup {cgroup} has a policy, but no processes: the next to start in it get it"),
+        &format!("if an ended container left it, oci-bind-hook detach --cgroup {cgroup}"),
+    )
 }
 
 /// Whether UDP servers can be of both families.

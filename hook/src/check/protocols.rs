@@ -18,7 +18,8 @@ pub fn findings() -> Vec<Finding> {
     if Path::new(RDS).exists() {
         findings.push(Finding::note(
             SUBJECT,
-            "the module rds_tcp is loaded: its connections belong to the kernel, and no policy applies to them",
+            "the module rds_tcp is loaded: its connections belong to the kernel, and no policy \
+             applies to them",
             "if nothing needs it, unload it (rmmod rds_tcp), and block it in /etc/modprobe.d",
         ));
     }

@@ -217,7 +217,7 @@ fn is_populated(events: &mut File) -> io::Result<bool> {
         Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(false),
         read => {
             read?;
-            Ok(text.lines().any(|line| line == "populated 1"))
+            Ok(cgroup::says_populated(&text))
         }
     }
 }
