@@ -14,9 +14,6 @@ use crate::verdict::{assigned4, assigned6};
 /// 169.254.0.0/16 (RFC 3927), network byte order.
 const LINK_LOCAL4: [u8; 2] = [169, 254];
 
-/// `IPPROTO_ICMP` and `IPPROTO_ICMPV6`
-const ICMP: [u32; 2] = [1, 58];
-
 /// The socket of a packet.
 #[derive(Clone, Copy, Debug)]
 pub struct Owner {
@@ -34,12 +31,22 @@ pub struct Owner {
 }
 
 /// A packet on its way out. Most packets are judged by their source alone, so
-/// the rest is asked for when it matters.
+/// the rest is asked for when it matters, and the source once more then: to keep
+/// it, the compiler would spill words that an IPv4 address does not have ("R5
+/// !read_ok").
 pub trait Packet {
+    /// Where it comes from; `None` if it has no whole header.
+    fn source(&self) -> Option<Family>;
     /// Where it goes.
     fn destination(&self) -> Option<Family>;
     /// Whether it goes to this very host.
     fn is_local(&self) -> bool;
+    /// Whether its header says ICMP. The socket cannot: its program may write the
+    /// header.
+    fn is_icmp(&self) -> bool;
+    /// Whether its header has neither options nor extensions, which lead elsewhere
+    /// than to where the socket sends.
+    fn is_plain(&self) -> bool;
     /// Its socket.
     fn owner(&self) -> Option<Owner>;
     /// Who receives it at this address of this host.
@@ -50,13 +57,16 @@ pub trait Packet {
 ///
 /// Without a policy nothing may.
 #[inline(always)]
-pub fn may_leave(policy: &Policy, source: Family, packet: &impl Packet) -> bool {
+pub fn may_leave(policy: &Policy, packet: &impl Packet) -> bool {
     if policy.flags & flag::LOOPBACK_PRIVATE != 0
         && let Some(destination) = packet.destination()
         && matches!(destination.kind(), Kind::Loopback)
     {
-        return may_reach(policy, source, destination, packet);
+        return may_reach(policy, destination, packet);
     }
+    let Some(source) = packet.source() else {
+        return false;
+    };
     if is_own(policy, source) {
         return true;
     }
@@ -75,8 +85,9 @@ pub fn may_leave(policy: &Policy, source: Family, packet: &impl Packet) -> bool 
 /// have rewritten it, was the socket's to send.
 ///
 /// A UDP socket without an address of its own sends from where sendmsg has
-/// chosen ([`crate::sendmsg`]), except to link-local addresses, where the kernel
-/// chooses. Of others without an address nothing is known.
+/// chosen ([`crate::sendmsg`]), except to loopback and link-local addresses, where
+/// the kernel chooses; a route in the header can make another host of loopback. Of
+/// others without an address nothing is known.
 ///
 /// A socket on loopback does not reach another host, unless it calls loopback
 /// and the host itself sends that elsewhere.
@@ -94,6 +105,7 @@ fn may_send(policy: &Policy, owner: &Owner, packet: &impl Packet) -> bool {
         // A socket bound to a group sends as one without an address does.
         Kind::Unspecified | Kind::Multicast => {
             owner.protocol == UDP
+                && packet.is_plain()
                 && packet
                     .destination()
                     .is_some_and(|destination| !matches!(destination.kind(), Kind::LinkLocal))
@@ -108,19 +120,21 @@ fn may_send(policy: &Policy, owner: &Owner, packet: &impl Packet) -> bool {
 /// The kernel itself answers ICMP, and what is for a port where nobody is. A
 /// server that was not there yet when the call was made is found here.
 #[inline(always)]
-fn may_reach(policy: &Policy, source: Family, destination: Family, packet: &impl Packet) -> bool {
+fn may_reach(policy: &Policy, destination: Family, packet: &impl Packet) -> bool {
     let Some(owner) = packet.owner() else {
         return false;
     };
     let is_own = |address| matches!(address, Family::V4(address) if address == policy.loopback);
     if owner.protocol == TCP && !owner.is_opening {
-        return !matches!(source.kind(), Kind::Loopback) || is_own(source);
+        return packet
+            .source()
+            .is_some_and(|source| !matches!(source.kind(), Kind::Loopback) || is_own(source));
     }
     if owner.protocol == TCP || owner.protocol == UDP {
         return is_own(destination)
             && !matches!(packet.receiver(&owner, policy.loopback), Found::Other);
     }
-    owner.protocol == ICMP[0] || owner.protocol == ICMP[1]
+    packet.is_icmp()
 }
 
 #[inline(always)]

@@ -6,7 +6,7 @@ use common::{
     OWN4, OWN6, PRIVATE, TCP, UDP, UDP_LITE, both, family, only4, private, v4, with_port,
 };
 use oci_bind_hook_ebpf::abi::{Policy, protocol};
-use oci_bind_hook_ebpf::address::{Family, V4};
+use oci_bind_hook_ebpf::address::{Family, Kind, V4};
 use oci_bind_hook_ebpf::guard::{self, Owner, may_enter};
 use oci_bind_hook_ebpf::loopback::Found;
 
@@ -21,20 +21,35 @@ const HOST6: &str = "2001:db8::11";
 /// A packet on its way out of the host, or to the host itself.
 #[derive(Clone, Copy)]
 struct Packet {
+    source: &'static str,
     destination: &'static str,
     is_local: bool,
+    is_icmp: bool,
+    is_plain: bool,
     owner: Option<Owner>,
     /// Who is at the private loopback, if it may be looked up.
     receiver: Option<Found>,
 }
 
 impl guard::Packet for Packet {
+    fn source(&self) -> Option<Family> {
+        Some(family(self.source))
+    }
+
     fn destination(&self) -> Option<Family> {
         Some(family(self.destination))
     }
 
     fn is_local(&self) -> bool {
         self.is_local
+    }
+
+    fn is_icmp(&self) -> bool {
+        self.is_icmp
+    }
+
+    fn is_plain(&self) -> bool {
+        self.is_plain
     }
 
     fn owner(&self) -> Option<Owner> {
@@ -49,8 +64,11 @@ impl guard::Packet for Packet {
 
 /// A packet of no known socket.
 const UNKNOWN: Packet = Packet {
+    source: OWN4,
     destination: PEER4,
     is_local: false,
+    is_icmp: false,
+    is_plain: true,
     owner: None,
     receiver: None,
 };
@@ -67,8 +85,8 @@ fn owner(protocol: u32, local: &str, peer: &str) -> Owner {
     }
 }
 
-fn may_leave(policy: &Policy, source: &str, packet: Packet) -> bool {
-    guard::may_leave(policy, family(source), &packet)
+fn may_leave(policy: &Policy, source: &'static str, packet: Packet) -> bool {
+    guard::may_leave(policy, &Packet { source, ..packet })
 }
 
 fn enters(policy: &Policy, destination: &str) -> bool {
@@ -135,6 +153,13 @@ fn what_the_host_rewrites_goes_by_the_socket() {
         };
         let leaves = may_leave(&both(), source, packet);
         assert_eq!(leaves, expected, "{row}: {protocol} at {local}");
+        let routed = Packet {
+            is_plain: false,
+            ..packet
+        };
+        let has_address = !matches!(family(local).kind(), Kind::Unspecified | Kind::Multicast);
+        let leaves = may_leave(&both(), source, routed);
+        assert_eq!(leaves, expected && has_address, "G1: {protocol} at {local}");
     }
 }
 
@@ -204,8 +229,11 @@ fn private_loopback_is_all_that_is_reached() {
         let packet = Packet {
             destination,
             is_local: true,
+            // What a program writes into the header of a raw socket counts.
+            is_icmp: protocol == ICMP,
             owner: Some(owner),
             receiver,
+            ..UNKNOWN
         };
         let leaves = may_leave(&policy, source, packet);
         assert_eq!(leaves, expected, "L8: {owner:?} to {destination}");

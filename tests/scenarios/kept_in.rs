@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd as _;
 
 use anyhow::{Context, Result, ensure};
-use libc::{IP_RECVERR, IPPROTO_IP, IPPROTO_IPV6, IPV6_RTHDR};
+use libc::{IP_OPTIONS, IP_RECVERR, IPPROTO_IP, IPPROTO_IPV6, IPV6_RTHDR};
 use oci_bind_hook_tests::counters::{await_dropped, dropped};
 use oci_bind_hook_tests::far::{FAR4, FAR6, Host};
 use oci_bind_hook_tests::harness::skip;
@@ -28,6 +28,8 @@ const PRIVATE_BOTH: Policy = BOTH.loopback("private").guarded();
 /// Its words add up to the same as those of `::1`, and so does the checksum of a
 /// datagram to it.
 const SAME_SUM: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0xd247));
+/// A peer's address.
+const PEER_OCTETS: [u8; 4] = [198, 51, 100, 100];
 /// Dropped on its way out.
 const DROPPED: Outcome<()> = Err(Errno::PERM);
 
@@ -143,6 +145,18 @@ fn header() -> Vec<Row> {
     };
     let both = [PRIVATE_BOTH];
     let mut rows = row("L8", what, &both, routed, DROPPED, Ok(()));
+    // The header says that it goes to the peer first.
+    let what = format!("sendto {LOOP4} with a route by another host");
+    let sourced = |site: &Site| -> Result<Outcome<()>> {
+        let client = site.socket(UDP4)?;
+        let mut route = vec![131, 7, 4];
+        route.extend(PEER_OCTETS);
+        route.push(0);
+        sys::set_bytes(client.as_fd(), IPPROTO_IP, IP_OPTIONS, &route)?;
+        Ok(client.send(Some(site.at(LOOP4, PORT)), b"ping"))
+    };
+    let host = [BOTH.guarded(), BOTH.loopback("auto").guarded()];
+    rows.extend(row("G1", &what, &host, sourced, DROPPED, Ok(())));
     let what = format!("RAW socket to {LOOP4}");
     let raw = |site: &Site| -> Result<Outcome<()>> {
         let (client, server) = raw_pair(site, UDP4, EXPERIMENT, LOOP4)?;

@@ -13,11 +13,7 @@ use crate::programs::storage::{count, policy};
 fn egress(ctx: SkBuffContext) -> i32 {
     let policy = policy();
     let packet = Packet::new(&ctx, policy);
-    let source = packet.source();
-    conclude(
-        Hook::Egress,
-        source.is_some_and(|source| may_leave(policy, source, &packet)),
-    )
+    conclude(Hook::Egress, may_leave(policy, &packet))
 }
 
 /// Packets that a socket receives.

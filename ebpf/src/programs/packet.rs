@@ -15,6 +15,14 @@ use super::lookup::{SOCK_DGRAM, SOCK_STREAM, Tuple4, find4};
 
 /// `ETH_P_IP`, network byte order.
 const IPV4: u32 = 0x0800_u16.to_be() as u32;
+/// `IPPROTO_ICMP` and `IPPROTO_ICMPV6`
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
+/// The first byte of an IPv4 header without options.
+const PLAIN4: u8 = 0x45;
+/// What of IPv6 can have a route in it: `NEXTHDR_HOP`, `NEXTHDR_ROUTING` and
+/// `NEXTHDR_DEST`, which come first.
+const EXTENSIONS: [u8; 3] = [0, 43, 60];
 /// `LOOPBACK_IFINDEX`: the loopback device of every network namespace.
 const LOOPBACK_DEVICE: u32 = 1;
 /// `BPF_TCP_SYN_SENT`
@@ -68,19 +76,33 @@ impl<'a> Packet<'a> {
         Self { ctx, policy }
     }
 
-    /// Where it comes from; `None` if it has no whole header.
-    #[inline(always)]
-    pub fn source(&self) -> Option<Family> {
-        self.address(Side::Source)
-    }
-
     #[inline(always)]
     fn address(&self, side: Side) -> Option<Family> {
-        if field!(self.buffer(), protocol) == IPV4 {
+        if self.is_v4() {
             self.at(side.offset4()).map(Family::V4)
         } else {
             self.at(side.offset6()).map(Family::V6)
         }
+    }
+
+    #[inline(always)]
+    fn is_v4(&self) -> bool {
+        field!(self.buffer(), protocol) == IPV4
+    }
+
+    /// The protocol that the header says comes next.
+    #[inline(always)]
+    fn next(&self) -> u8 {
+        const OFFSET4: usize = 9;
+        const OFFSET6: usize = 6;
+        let offset = if self.is_v4() { OFFSET4 } else { OFFSET6 };
+        self.byte(offset)
+    }
+
+    /// A byte of the header; 0 if there is none.
+    #[inline(always)]
+    fn byte(&self, offset: usize) -> u8 {
+        self.ctx.load(offset).unwrap_or(0)
     }
 
     /// What is at an offset of the header, in bytes. The kernel has the header in
@@ -100,8 +122,7 @@ impl<'a> Packet<'a> {
     fn destination_port(&self) -> Option<Port> {
         const WORD: usize = 4;
         const OFFSET: usize = 2;
-        let first: u8 = self.ctx.load(0).ok()?;
-        let header = usize::from(first & 0xf) * WORD;
+        let header = usize::from(self.byte(0) & 0xf) * WORD;
         self.ctx.load(header + OFFSET).ok()
     }
 
@@ -128,6 +149,11 @@ impl<'a> Packet<'a> {
 
 impl guard::Packet for Packet<'_> {
     #[inline(always)]
+    fn source(&self) -> Option<Family> {
+        self.address(Side::Source)
+    }
+
+    #[inline(always)]
     fn destination(&self) -> Option<Family> {
         self.address(Side::Destination)
     }
@@ -135,6 +161,20 @@ impl guard::Packet for Packet<'_> {
     #[inline(always)]
     fn is_local(&self) -> bool {
         field!(self.buffer(), ifindex) == LOOPBACK_DEVICE
+    }
+
+    #[inline(always)]
+    fn is_icmp(&self) -> bool {
+        self.next() == if self.is_v4() { ICMP } else { ICMPV6 }
+    }
+
+    #[inline(always)]
+    fn is_plain(&self) -> bool {
+        if self.is_v4() {
+            self.byte(0) == PLAIN4
+        } else {
+            !EXTENSIONS.contains(&self.next())
+        }
     }
 
     #[inline(always)]

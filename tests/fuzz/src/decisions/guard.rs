@@ -1,29 +1,45 @@
-//! The guard: no packet of the address of somebody else.
+//! The guard: no packet of the address of somebody else, and none to the host's
+//! loopback when it is hidden.
 
 use arbitrary::{Result, Unstructured};
 use oci_bind_hook_ebpf::abi::Policy;
-use oci_bind_hook_ebpf::address::{Family, Kind, V4};
-use oci_bind_hook_ebpf::guard::{Owner, Packet, may_enter, may_leave};
+use oci_bind_hook_ebpf::address::{Family, Kind, V4, mapped};
+use oci_bind_hook_ebpf::guard::{self, Owner, may_enter, may_leave};
 use oci_bind_hook_ebpf::loopback::Found;
 use oci_bind_hook_ebpf::port::{TCP, UDP, is_exempt};
 
-use super::policy::{Says as _, any_address, any_protocol, near_port};
+use super::policy::{Says as _, any_protocol, any4, any6, near_port};
 
-/// A packet on its way out.
-struct Outgoing {
+#[derive(Clone, Copy, Debug)]
+struct Packet {
+    source: Family,
     destination: Family,
     is_local: bool,
+    is_icmp: bool,
+    is_plain: bool,
     owner: Option<Owner>,
     receiver: Found,
 }
 
-impl Packet for Outgoing {
+impl guard::Packet for Packet {
+    fn source(&self) -> Option<Family> {
+        Some(self.source)
+    }
+
     fn destination(&self) -> Option<Family> {
         Some(self.destination)
     }
 
     fn is_local(&self) -> bool {
         self.is_local
+    }
+
+    fn is_icmp(&self) -> bool {
+        self.is_icmp
+    }
+
+    fn is_plain(&self) -> bool {
+        self.is_plain
     }
 
     fn owner(&self) -> Option<Owner> {
@@ -36,83 +52,83 @@ impl Packet for Outgoing {
 }
 
 pub fn check(policy: &Policy, input: &mut Unstructured<'_>) -> Result<()> {
-    let source = any(policy, input)?;
-    let packet = Outgoing {
-        destination: any(policy, input)?,
-        is_local: input.arbitrary()?,
-        owner: owner(policy, input)?,
-        receiver: *input.choose(&[Found::Nobody, Found::Own, Found::Other])?,
+    let is_v4 = input.arbitrary()?;
+    let address = |input: &mut Unstructured<'_>| {
+        Ok(if is_v4 {
+            Family::V4(any4(policy, input)?)
+        } else {
+            Family::V6(any6(policy, input)?)
+        })
     };
-    leaves(policy, source, &packet);
-    enters(policy, any(policy, input)?, packet.owner);
+    let (source, destination) = (address(input)?, address(input)?);
+    let owner = Owner {
+        protocol: any_protocol(input)?,
+        local: address(input)?.to_v6(),
+        port: near_port(input)?,
+        peer: address(input)?.to_v6(),
+        is_opening: input.arbitrary()?,
+    };
+    let packet = Packet {
+        source,
+        destination,
+        is_local: input.arbitrary()?,
+        is_icmp: input.arbitrary()?,
+        is_plain: input.arbitrary()?,
+        owner: input.arbitrary::<bool>()?.then_some(owner),
+        receiver: *input.choose(&[Found::Own, Found::Other, Found::Nobody])?,
+    };
+    leaves(policy, &packet);
+    enters(policy, destination, packet.owner);
     Ok(())
 }
 
-fn any(policy: &Policy, input: &mut Unstructured<'_>) -> Result<Family> {
-    any_address(policy, input).map(Family::of)
-}
-
-fn owner(policy: &Policy, input: &mut Unstructured<'_>) -> Result<Option<Owner>> {
-    if input.arbitrary()? {
-        return Ok(None);
-    }
-    Ok(Some(Owner {
-        protocol: any_protocol(input)?,
-        local: any_address(policy, input)?,
-        port: near_port(input)?,
-        peer: any_address(policy, input)?,
-        is_opening: input.arbitrary()?,
-    }))
-}
-
-/// What leaves has the cgroup's own source, or comes from a socket that has.
-fn leaves(policy: &Policy, source: Family, packet: &Outgoing) {
-    if !may_leave(policy, source, packet) {
+fn leaves(policy: &Policy, packet: &Packet) {
+    if !may_leave(policy, packet) {
         return;
     }
-    assert!(policy.flags != 0, "without a policy");
-    let goes_to_loopback = packet.destination.kind() == Kind::Loopback;
-    if policy.private().is_some() && goes_to_loopback {
-        let owner = packet.owner.expect("a socket that calls loopback");
-        let is_datagram = owner.protocol == UDP;
-        let opens = owner.protocol == TCP && owner.is_opening;
-        assert!(
-            !(is_datagram || opens) || packet.receiver != Found::Other,
-            "to the host's loopback"
-        );
-    } else if source.kind() == Kind::Loopback {
-        assert!(
-            packet.is_local || goes_to_loopback,
-            "loopback leaves the host"
-        );
-    } else if !is_own(policy, source) {
-        let owner = packet.owner.expect("a socket that may send it");
-        assert!(sends_from_own(policy, &owner), "from {source:?}: {owner:?}");
+    assert_ne!(policy.flags, 0, "without a policy: {packet:?}");
+    let kind = packet.destination.kind();
+    if let (Kind::Loopback, Some(private)) = (kind, policy.private()) {
+        let owner = packet.owner.expect("a packet of nobody to loopback");
+        let is_reply = owner.protocol == TCP && !owner.is_opening;
+        let is_own = packet.destination.to_v6() == mapped(private)
+            && (owner.protocol == TCP || owner.protocol == UDP)
+            && packet.receiver != Found::Other;
+        assert!(is_reply || is_own || packet.is_icmp, "{packet:?}");
+        return;
     }
-}
-
-/// Whether a socket sends from an address of the cgroup, as far as the programs at
-/// its calls govern it; an exempt port may be anywhere.
-fn sends_from_own(policy: &Policy, owner: &Owner) -> bool {
-    let local = Family::of(owner.local).kind();
-    is_exempt(policy, owner.protocol, owner.port)
-        || (owner.protocol == UDP && matches!(local, Kind::Unspecified | Kind::Multicast))
-        || ([TCP, UDP].contains(&owner.protocol)
-            && (policy.owns(owner.local) || local == Kind::Loopback))
+    if is_own(policy, packet.source) {
+        return;
+    }
+    if packet.source.kind() == Kind::Loopback {
+        assert!(packet.is_local || kind == Kind::Loopback, "{packet:?}");
+        return;
+    }
+    let owner = packet.owner.expect("a packet of nobody");
+    let local = Family::of(owner.local);
+    let is_chosen = matches!(local.kind(), Kind::Unspecified | Kind::Multicast)
+        && owner.protocol == UDP
+        && packet.is_plain;
+    let is_called = local.kind() == Kind::Loopback
+        && (packet.is_local || Family::of(owner.peer).kind() == Kind::Loopback);
+    let is_governed = owner.protocol == TCP || owner.protocol == UDP;
+    assert!(
+        is_exempt(policy, owner.protocol, owner.port)
+            || is_governed && (is_chosen || is_called || policy.owns(owner.local)),
+        "{packet:?}"
+    );
 }
 
 fn enters(policy: &Policy, destination: Family, owner: Option<Owner>) {
-    let is_expected = is_own(policy, destination)
-        || matches!(destination.kind(), Kind::Loopback | Kind::Multicast)
-        || owner.is_some_and(|owner| is_exempt(policy, owner.protocol, owner.port));
+    let is_exempt = owner.is_some_and(|owner| is_exempt(policy, owner.protocol, owner.port));
+    let is_for_all = matches!(destination.kind(), Kind::Loopback | Kind::Multicast);
     assert_eq!(
         may_enter(policy, destination, || owner),
-        policy.flags != 0 && is_expected,
+        policy.flags != 0 && (is_own(policy, destination) || is_for_all || is_exempt),
         "{destination:?}"
     );
 }
 
-/// An assigned address, a link-local one, or none yet.
 fn is_own(policy: &Policy, address: Family) -> bool {
     let is_link_local = match address {
         Family::V4(address) => address.to_ne_bytes().starts_with(&[169, 254]),
