@@ -35,7 +35,7 @@ const FULL_ID: usize = 64;
 pub(super) const DELETED: &str = " (deleted)";
 
 /// The cgroup2 path in the text of /proc/PID/cgroup (cgroups(7)): the line that
-/// starts with `0::`. Of a cgroup that is deleted it ends in [`DELETED`], as the
+/// starts with `0::`. Of a cgroup that is deleted it ends in ` (deleted)`, as the
 /// name of one that is there may too: only opening it tells.
 ///
 /// # Errors

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 /// the hook as a whole has before the engine kills it, so that it can say why.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// A file that fails to be read once [`LIMIT`] has passed.
+/// A file that fails to be read once five seconds have passed.
 #[derive(Debug)]
 pub struct Timed<F> {
     file: F,
