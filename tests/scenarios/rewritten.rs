@@ -123,14 +123,21 @@ fn service(scene: &Scene, [_, far]: &[Host; 2], family: Family) -> Result<()> {
     }
     scene.attach(POLICY)?;
     let called: IpAddr = service.parse()?;
-    calls(scene, far, family, [called, to], [CALLED, PORT])
+    calls(
+        scene,
+        far,
+        family,
+        [called, to],
+        [CALLED, PORT],
+        family.host,
+    )
 }
 
 /// SNAT.
 fn source(scene: &Scene, [_, far]: &[Host; 2], family: Family) -> Result<()> {
     rewrite_sources(family)?;
     scene.attach(POLICY)?;
-    calls(scene, far, family, [family.far; 2], [PORT; 2])
+    calls(scene, far, family, [family.far; 2], [PORT; 2], family.host)
 }
 
 /// Has whatever goes to the far host leave from the host's own address.
@@ -148,13 +155,14 @@ fn rewrite_sources(family: Family) -> Result<()> {
     ))
 }
 
-/// Clients of the container call a server afar, which sees the host.
+/// Clients of the container call a server afar, which takes them for `source`.
 fn calls(
     scene: &Scene,
     far: &Host,
     family: Family,
     [called, at_far]: [IpAddr; 2],
     [port, port_at_far]: [u16; 2],
+    source: IpAddr,
 ) -> Result<()> {
     let [tcp, udp] = family.kinds;
     let to = at(called, port, 0);
@@ -169,7 +177,7 @@ fn calls(
     let client = scene.agent.socket(tcp)?;
     client.connect(to).context("connect")?;
     let accepted = listener.accept()?;
-    ensure!(accepted.peer()?.ip() == family.host, "it saw {accepted:?}");
+    ensure!(accepted.peer()?.ip() == source, "it saw {accepted:?}");
     exchange(&client, &accepted)?;
     ensure!(client.local()?.ip() == family.own, "it is at {client:?}");
 
@@ -183,7 +191,7 @@ fn calls(
             client.send(Some(to), b"ping").context("sendto")?;
         }
         let (_, seen) = receiver.receive()?;
-        ensure!(seen.ip() == family.host, "the server saw {seen}");
+        ensure!(seen.ip() == source, "the server saw {seen}");
         receiver.send(Some(seen), b"pong")?;
         let (payload, from) = client.receive()?;
         ensure!(payload == b"pong" && from == to, "{payload:?} from {from}");
@@ -236,7 +244,6 @@ fn published(scene: &Scene, [_, far]: &[Host; 2], family: Family) -> Result<()> 
 /// ESP in tunnel mode between the host and the router.
 fn tunnel(scene: &Scene, [router, far]: &[Host; 2], family: Family) -> Result<()> {
     let (own, other) = (family.own.to_string(), family.far.to_string());
-    // The far end of the link, whatever is called.
     let outer = if family.kinds[0].v6 {
         ["2001:db8::1", "2001:db8::2"]
     } else {
@@ -256,30 +263,7 @@ fn tunnel(scene: &Scene, [router, far]: &[Host; 2], family: Family) -> Result<()
         .set_up()
     })?;
     scene.attach(POLICY)?;
-    let [tcp, udp] = family.kinds;
-    let to = at(family.far, PORT, 0);
-    let server = |kind| {
-        far.within(|| {
-            let server = Socket::new(kind)?;
-            open(&server, to)?;
-            Ok(server)
-        })
-    };
-    let listener = server(tcp)?;
-    let client = scene.agent.socket(tcp)?;
-    client.connect(to).context("connect")?;
-    let accepted = listener.accept()?;
-    ensure!(accepted.peer()?.ip() == family.own, "it saw {accepted:?}");
-    exchange(&client, &accepted)?;
-
-    let receiver = server(udp)?;
-    let client = scene.agent.socket(udp)?;
-    client.send(Some(to), b"ping").context("sendto")?;
-    let (_, seen) = receiver.receive()?;
-    ensure!(seen.ip() == family.own, "the server saw {seen}");
-    receiver.send(Some(seen), b"pong")?;
-    ensure!(client.receive()?.0 == b"pong", "no pong");
-    assert_none_dropped(scene)
+    calls(scene, far, family, [family.far; 2], [PORT; 2], family.own)
 }
 
 /// What was bound to another address before the policy came stays cut off.
