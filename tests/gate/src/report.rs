@@ -46,17 +46,23 @@ pub fn end(outcomes: &[Outcome]) -> String {
     )
 }
 
-/// Writes `tests/RESULTS.md`: date, commit, counts and minutes of each part.
-pub fn keep(outcomes: &[Outcome]) -> Result<()> {
-    let mut text = format!(
-        "# The last run of `make test-all`\n\nWritten by the command itself.\n\n\
-         - date: {}\n- commit: {}\n- on: Linux {}, {} processors\n\n\
-         | part | minutes | passed | failed | skipped |\n\
-         | --- | ---: | ---: | ---: | ---: |\n",
+/// What is about to be tested, as `tests/RESULTS.md` says it.
+pub fn tested() -> Result<String> {
+    Ok(format!(
+        "- date: {}\n- commit: {}\n- on: Linux {}, {} processors\n",
         said("date", &["--utc", "+%Y-%m-%d"])?,
         commit()?,
         said("uname", &["--kernel-release"])?,
         said("nproc", &[])?,
+    ))
+}
+
+/// Writes `tests/RESULTS.md`: what was tested, counts and minutes of each part.
+pub fn keep(tested: &str, outcomes: &[Outcome]) -> Result<()> {
+    let mut text = format!(
+        "# The last run of `make test-all`\n\nWritten by the command itself.\n\n{tested}\n\
+         | part | minutes | passed | failed | skipped |\n\
+         | --- | ---: | ---: | ---: | ---: |\n"
     );
     for outcome in outcomes {
         let [passed, failed, skipped] = numbers(outcome);
@@ -80,7 +86,7 @@ pub fn keep(outcomes: &[Outcome]) -> Result<()> {
     fs::write(RESULTS, text).with_context(|| format!("write {RESULTS}"))
 }
 
-/// The commit that was tested, and whether there was more than that.
+/// The commit, and whether there is more than that.
 fn commit() -> Result<String> {
     let commit = said("git", &["rev-parse", "--short=12", "HEAD"])?;
     let changed = said("git", &["status", "--porcelain", "--untracked-files=no"])?;

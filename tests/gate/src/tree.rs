@@ -7,11 +7,17 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use rustix::io::Errno;
 use rustix::process::{
     Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, set_child_subreaper, wait,
 };
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+/// How often what is to end is killed, and how long each time is waited for it.
+const KILLS: u32 = 10;
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// Makes this process the parent of every descendant that loses its own.
 pub fn adopt_orphans() -> Result<()> {
@@ -63,22 +69,29 @@ impl Tree {
         if self.is_empty(Instant::now() + grace) {
             return Ok(Vec::new());
         }
-        let stayed = descendants()?.into_iter().map(|(_, name)| name).collect();
+        let stayed = names()?;
         self.end(grace)?;
         Ok(stayed)
     }
 
     /// Ends every process: those that clean up have so long for that.
+    ///
+    /// # Errors
+    ///
+    /// If one does not end even when it is killed: the kernel does not let it.
     pub fn end(&self, grace: Duration) -> Result<()> {
-        const ROUND: Duration = Duration::from_secs(1);
         signal(Signal::TERM)?;
-        let mut patience = grace;
-        // One that is killed cannot start another, but one not yet killed can.
-        while !self.is_empty(Instant::now() + patience) {
-            signal(Signal::KILL)?;
-            patience = ROUND;
+        if self.is_empty(Instant::now() + grace) {
+            return Ok(());
         }
-        Ok(())
+        // One that is killed cannot start another, but one not yet killed can.
+        for _ in 0..KILLS {
+            signal(Signal::KILL)?;
+            if self.is_empty(Instant::now() + MOMENT) {
+                return Ok(());
+            }
+        }
+        bail!("processes do not end: {}", names()?.join(", "))
     }
 
     /// Whether every process has ended by `deadline`.
@@ -101,6 +114,29 @@ impl Tree {
             Err(RecvTimeoutError::Disconnected) => Some(Event::Empty),
         }
     }
+}
+
+/// Has a signal that asks this process to end end every descendant first, which has
+/// so long to clean up.
+pub fn end_when_asked(grace: Duration) -> Result<()> {
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).context("catch signals")?;
+    thread::spawn(move || {
+        if let Some(number) = signals.forever().next() {
+            let deadline = Instant::now() + grace;
+            let _ = signal(Signal::TERM);
+            // Another thread takes their status.
+            while Instant::now() < deadline && names().is_ok_and(|names| !names.is_empty()) {
+                thread::sleep(MOMENT / 10);
+            }
+            let _ = signal(Signal::KILL);
+            std::process::exit(128 + number);
+        }
+    });
+    Ok(())
+}
+
+fn names() -> Result<Vec<String>> {
+    Ok(descendants()?.into_iter().map(|(_, name)| name).collect())
 }
 
 fn signal(signal: Signal) -> Result<()> {
