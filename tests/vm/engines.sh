@@ -81,11 +81,14 @@ run_on() {
 "$ROOT/tests/setup.sh" vm
 rm -rf "$out"
 make_payload "$@"
+declare -A kernels images
 for system in "${systems[@]}"; do
   mkdir -p "$out/$system"
-  kernel=$("$VM/fetch.sh" "$(kernel_of "$system")")
-  image=$("$VM/image.sh" "$system")
-  run_on "$system" "$kernel" "$image" &
+  kernels[$system]=$("$VM/fetch.sh" "$(kernel_of "$system")")
+  images[$system]=$("$VM/image.sh" "$system")
+done
+for system in "${systems[@]}"; do
+  run_on "$system" "${kernels[$system]}" "${images[$system]}" &
 done
 wait
 

@@ -1,12 +1,13 @@
 #!/bin/bash
-# The scenario tests on Debian's kernels, each in a virtual machine.
+# The tests that a kernel makes a difference to, on Debian's kernels, each in a
+# virtual machine.
 # Usage: tests/vm/kernels.sh [FILTER]        or  make test-kernels
 #   FILTER           only the trials whose names have this in them
 #   KERNELS          which: "5.10 6.1 6.12 newest" if nothing is said
 #   TESTS            which suites: those that the kernel makes a difference to if
 #                    nothing is said
-#   SMOKE            `yes`: of the scenarios, one trial of each row and file, which
-#                    together must have run every program
+#   SMOKE            `yes`: of the scenarios, the first and the last trial of each row
+#                    and file, which together must have run every program
 #   JOBS             how many machines at once, 2
 #   MISSING_KERNELS  `skip`: a kernel that the archive lacks is no failure
 # Ends with a table and `N passed, N failed, N skipped`.
@@ -26,12 +27,13 @@ trap 'rm -rf "$payload"' EXIT
 # What `make test` builds too. A machine needs nothing but the programs and
 # their libraries.
 build() {
-  local binary name target
+  local binary name target programs=(socket-agent named-client raw-listener at-pin)
   target=$(target_directory)
-  make --silent -C "$ROOT" build build-tests 2>&1 | tee "$payload/log"
+  CARGO_TERM_COLOR=never CARGO_TERM_QUIET=false make --silent -C "$ROOT" build build-tests 2>&1 |
+    tee "$payload/log"
   mkdir -p "$payload/target/deps"
   cp "$target/release/oci-bind-hook" "$payload/target/"
-  for name in socket-agent named-client raw-listener; do cp "$target/debug/$name" "$payload/target/"; done
+  for name in "${programs[@]}"; do cp "$target/debug/$name" "$payload/target/"; done
   #   Executable tests/scenarios/main.rs (target/.../deps/scenarios-0123456789abcdef)
   for name in $tests; do
     binary=$(sed -n "s/^ *Executable .*(\(.*\/$name-[0-9a-f]*\))$/\1/p" "$payload/log")
@@ -39,7 +41,7 @@ build() {
     (cd "$ROOT" && cp "$binary" "$payload/target/deps/$name")
   done
   rm "$payload/log"
-  add_libraries "$payload/files" "$payload"/target/{deps/*,socket-agent,named-client,raw-listener}
+  add_libraries "$payload/files" "$payload"/target/deps/* "${programs[@]/#/$payload/target/}"
 }
 
 # The trials compare SEMANTICS.md, at the path where it was when they were
