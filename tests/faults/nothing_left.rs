@@ -9,7 +9,7 @@ use oci_bind_hook_tests::{bpf, harness};
 
 /// What others on this machine have made meanwhile, such as another run of the tests,
 /// cannot be told from what is ours, but is gone by then.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What there was at some time, and a cgroup for everything made since.
 pub struct Before {
