@@ -51,7 +51,7 @@ gate = tests/setup.sh build && $(CARGO) run --quiet --locked --package oci-bind-
 test: ## run every test on this kernel (root)
 	$(gate) test
 
-test-all: ## run everything, for two hours: all kernels, all engines, packages, long runs (root)
+test-all: ## run everything: all kernels, all engines, packages, long runs (root)
 	$(gate) all
 
 build-echo: # the server and the client in containers, linked statically
