@@ -81,9 +81,9 @@ pub fn choose(path: &str, id: &str) -> Result<String> {
     let mut levels = upwards(path).skip_while(|level| !names(level, id));
     if let Some(innermost) = levels.next() {
         // A sub-cgroup of the runtime's scope may be called as the container is.
-        let scope = levels
-            .next()
-            .filter(|above| last(innermost) == id && above.ends_with(SCOPE) && names(above, id));
+        let scope = levels.next().filter(|above| {
+            !innermost.ends_with(SCOPE) && above.ends_with(SCOPE) && names(above, id)
+        });
         return Ok(scope.unwrap_or(innermost).to_owned());
     }
     refuse_root(path)?;

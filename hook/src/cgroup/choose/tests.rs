@@ -153,6 +153,11 @@ fn the_innermost_cgroup_with_the_id_is_chosen() {
             "container",
             "/system.slice/crun-container.scope",
         ),
+        (
+            "/system.slice/crun-web.scope/crun-web",
+            "web",
+            "/system.slice/crun-web.scope",
+        ),
         ("/container/container", "container", "/container/container"),
     ] {
         assert_eq!(choose(path, id).unwrap(), wanted);
