@@ -141,7 +141,7 @@ install_cargo_mutants
 trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 # Side by side, since neither keeps two processors busy.
 start oci-bind-hook-ebpf --test=all "${ebpf[@]}" --
-start oci-bind-hook --lib "${hook[@]}" -- "${HOOK_TESTS[@]}"
+start oci-bind-hook --lib "${hook[@]}" -- -- "${HOOK_TESTS[@]}"
 judge oci-bind-hook-ebpf "${ebpf[@]}"
 judge oci-bind-hook "${hook[@]}"
 counts
