@@ -17,7 +17,8 @@ const LINK_LOCAL4: [u8; 2] = [169, 254];
 /// The socket of a packet.
 #[derive(Clone, Copy, Debug)]
 pub struct Owner {
-    /// Its protocol, an `IPPROTO` number.
+    /// Its protocol, an `IPPROTO` number; 0 for a raw socket, which can be one of any
+    /// number and is governed by no program at its calls.
     pub protocol: u32,
     /// The address that it receives at, an IPv4 one IPv4-mapped; unspecified if
     /// it has none.
@@ -84,13 +85,14 @@ pub fn may_leave(policy: &Policy, packet: &impl Packet) -> bool {
 /// Whether a packet whose source is a foreign address, to which the host may
 /// have rewritten it, was the socket's to send.
 ///
-/// A UDP socket without an address of its own sends from where sendmsg has
-/// chosen ([`crate::sendmsg`]), except to loopback and link-local addresses, where
-/// the kernel chooses; a route in the header can make another host of loopback. Of
+/// A UDP socket without an address of its own, and without a peer, sends from where
+/// sendmsg has chosen ([`crate::sendmsg`]), except to link-local addresses, where the
+/// kernel chooses; a route in the header leads elsewhere than sendmsg was told. Of
 /// others without an address nothing is known.
 ///
-/// A socket on loopback does not reach another host, unless it calls loopback
-/// and the host itself sends that elsewhere.
+/// A socket on loopback does not reach another host, unless it calls loopback and
+/// the host itself sends that elsewhere. One that is connected to loopback may not
+/// name another destination, as sendmsg sees to.
 #[inline(always)]
 fn may_send(policy: &Policy, owner: &Owner, packet: &impl Packet) -> bool {
     let local = Family::of(owner.local);
@@ -105,10 +107,15 @@ fn may_send(policy: &Policy, owner: &Owner, packet: &impl Packet) -> bool {
         // A socket bound to a group sends as one without an address does.
         Kind::Unspecified | Kind::Multicast => {
             owner.protocol == UDP
+                && matches!(Family::of(owner.peer).kind(), Kind::Unspecified)
                 && packet.is_plain()
                 && packet
                     .destination()
-                    .is_some_and(|destination| !matches!(destination.kind(), Kind::LinkLocal))
+                    .is_some_and(|destination| match destination.kind() {
+                        Kind::LinkLocal => false,
+                        Kind::Loopback => packet.is_local(),
+                        _ => true,
+                    })
         }
         _ => is_governed && is_assigned(policy, local),
     }

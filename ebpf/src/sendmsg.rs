@@ -2,7 +2,7 @@
 //! datagram leaves from, and where one to loopback goes.
 
 use crate::abi::{Cause, Policy};
-use crate::address::{Family, Kind, V4, V6, kind4, kind6, same6};
+use crate::address::{ANY4, ANY6, Family, Kind, LOOPBACK4, LOOPBACK6, V4, V6, kind4, kind6, same6};
 use crate::connect::{Bound, Local};
 use crate::hide;
 use crate::loopback::{self, Found, Loopback, Route, Way, route};
@@ -20,6 +20,8 @@ pub struct Datagram {
     pub port: Port,
     /// Whether the socket is connected, so that its destination is fixed.
     pub is_connected: bool,
+    /// Whether the peer of the socket is on loopback.
+    pub is_peer_on_loopback: bool,
 }
 
 /// `AF_UNSPEC`
@@ -40,9 +42,12 @@ pub const fn is_connected(family: u32, port: Port) -> bool {
 /// `source` is what the kernel would send from so far: the bound address, the
 /// one that the program named by `IP_PKTINFO`, or 0.0.0.0.
 ///
-/// A datagram to the host's loopback is left alone, and so is a socket bound
-/// to it: a reply from the assigned address would not be recognised there. Even
-/// then the program may not name the address of somebody else.
+/// A datagram to the host's loopback comes from loopback: a reply to the assigned
+/// address would not be recognised there, and the kernel would take the host's own
+/// address if the program names a device. A socket bound to loopback is left alone,
+/// but one that is connected to loopback calls nobody else: what the host makes of its
+/// packets could not be told from that. Even then the program may not name the address of
+/// somebody else.
 #[inline(always)]
 pub fn sendmsg4(
     policy: &Policy,
@@ -72,6 +77,12 @@ pub fn sendmsg4(
                 });
             }
         }
+    }
+    if is_loopback && hide::truth(policy, source == ANY4) {
+        return Verdict::rewrite(Path::from(LOOPBACK4));
+    }
+    if !is_loopback && is_tied(datagram) {
+        return Verdict::deny(Cause::Immovable);
     }
     if (is_loopback || is_on_loopback(datagram.local)) && !is_named {
         return Verdict::pass();
@@ -121,6 +132,12 @@ pub fn sendmsg6(
             }
         }
     }
+    if is_loopback && hide::truth(policy, same6(&source, &ANY6)) {
+        return Verdict::rewrite(Path::from(LOOPBACK6));
+    }
+    if !is_loopback && is_tied(datagram) {
+        return Verdict::deny(Cause::Immovable);
+    }
     if (is_loopback || is_on_loopback(datagram.local)) && !is_named {
         return Verdict::pass();
     }
@@ -169,6 +186,12 @@ const fn unassigned(is_loopback: bool) -> Cause {
     } else {
         Cause::Unreachable
     }
+}
+
+/// Whether the socket is on loopback, and connected to it.
+#[inline(always)]
+fn is_tied(datagram: Datagram) -> bool {
+    datagram.is_peer_on_loopback && is_on_loopback(datagram.local)
 }
 
 #[inline(always)]

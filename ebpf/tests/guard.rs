@@ -10,8 +10,8 @@ use oci_bind_hook_ebpf::address::{Family, Kind, V4};
 use oci_bind_hook_ebpf::guard::{self, Owner, may_enter};
 use oci_bind_hook_ebpf::loopback::Found;
 
-/// `IPPROTO_RAW`
-const RAW: u32 = 255;
+/// Of a raw socket, whatever its number.
+const RAW: u32 = 0;
 const PEER4: &str = "198.51.100.7";
 const PEER6: &str = "2001:db8:1::7";
 /// An address of the host, to which it rewrites packets.
@@ -126,19 +126,27 @@ fn what_the_host_rewrites_goes_by_the_socket() {
         ("G7", udp, "::", "::", PEER6, true),
         ("G7", udp, "224.0.0.251", "0.0.0.0", PEER4, true),
         ("G1", udp, "::", "::", "fe80::1", false),
+        // A device leads there.
+        ("G1", udp, "::", "::", "::1", false),
         ("G1", tcp, "0.0.0.0", "0.0.0.0", PEER4, false),
         ("G1", tcp, "::", "::", PEER6, false),
         // Bound before the policy came.
         ("G1", tcp, HOST4, PEER4, PEER4, false),
         ("G1", udp, HOST6, PEER6, PEER6, false),
+        // One that receives for a group, likewise connected.
+        ("G1", udp, "224.0.0.251", PEER4, PEER4, false),
+        ("G1", udp, "ff02::fb", PEER6, PEER6, false),
         ("G1", UDP_LITE, OWN4, PEER4, PEER4, false),
         ("G1", UDP_LITE, "0.0.0.0", "0.0.0.0", PEER4, false),
         ("G1", RAW, OWN4, PEER4, PEER4, false),
+        ("G1", RAW, "0.0.0.0", "0.0.0.0", PEER4, false),
+        ("G1", RAW, "::", "::", PEER6, false),
         ("L9", udp, "127.0.0.1", PEER4, PEER4, false),
         ("L9", udp, "127.0.0.1", "0.0.0.0", PEER4, false),
         ("L9", tcp, "::1", PEER6, PEER6, false),
         // A NodePort, called at loopback.
         ("G7", tcp, "127.0.0.1", "127.0.0.1", PEER4, true),
+        ("G7", udp, "127.0.0.1", "127.0.0.1", PEER4, true),
     ];
     for (row, protocol, local, peer, destination, expected) in rows {
         let packet = Packet {
@@ -220,6 +228,8 @@ fn private_loopback_is_all_that_is_reached() {
         (open(UDP_LITE), host, host, None, false),
         (open(UDP_LITE), PRIVATE, PRIVATE, None, false),
         (open(RAW), OWN4, host, None, false),
+        (open(RAW), OWN4, host, None, false),
+        (open(RAW), OWN6, "::1", None, false),
     ];
     for ((protocol, is_opening), source, destination, receiver, expected) in rows {
         let owner = Owner {

@@ -29,6 +29,7 @@ fn datagram(local: Local) -> Datagram {
         protocol: UDP,
         port: 53_u16.to_be(),
         is_connected: false,
+        is_peer_on_loopback: false,
     }
 }
 
@@ -45,9 +46,10 @@ fn ipv4_destinations() {
         ("U2", only6(), "127.0.0.1", any, other, NOT_AVAILABLE),
         ("U6", both(), "224.0.0.251", any, any, Rewrite(OWN4)),
         ("U7", both(), "127.0.0.1", "127.0.0.1", "127.0.0.1", Pass),
-        ("U7", both(), "127.0.0.1", any, any, Pass),
+        ("U7", both(), "127.0.0.1", any, any, Rewrite("127.0.0.1")),
+        ("U7", both(), "127.0.0.1", any, "127.0.0.9", Pass),
         ("U7", both(), peer, "127.0.0.1", "127.0.0.1", Pass),
-        ("L5", both(), any, any, any, Pass),
+        ("L5", both(), any, any, any, Rewrite("127.0.0.1")),
         ("C8", only6(), peer, any, any, UNREACHABLE),
     ];
     for (row, policy, destination, local, source, expected) in rows {
@@ -74,7 +76,8 @@ fn ipv6_destinations() {
         ("B7", both(), "fe80::1", "::", "::", Pass),
         ("B7", both(), "fe80::1", "::", "fe80::2", Pass),
         ("U7", both(), "::1", "::1", "::1", Pass),
-        ("L5", both(), "::", "::", "::", Pass),
+        ("U7", both(), "::1", "::", "::", Rewrite("::1")),
+        ("L5", both(), "::", "::", "::", Rewrite("::1")),
         ("C8", only4(), peer, "::", "::", UNREACHABLE),
     ];
     for (row, policy, destination, local, source, expected) in rows {
@@ -86,6 +89,28 @@ fn ipv6_destinations() {
             "{row}: to {destination}, {source}"
         );
     }
+}
+
+#[test]
+fn a_socket_that_calls_loopback_calls_nobody_else() {
+    let denied = Cause::Immovable;
+    let connected = |local| Datagram {
+        is_peer_on_loopback: true,
+        ..datagram(local)
+    };
+    let local = v4("127.0.0.1");
+    let from4 = connected(Local::of4(local, PORT));
+    let (peer, loopback) = (v4("198.51.100.7"), v4("127.0.0.9"));
+    assert_eq!(sendmsg4(&both(), peer, local, from4), Deny(denied), "L9");
+    assert_eq!(sendmsg4(&both(), loopback, local, from4), Pass, "U7");
+    let from6 = connected(Local::of6(v6("::1"), PORT));
+    let peer = v6("2001:db8:1::7");
+    assert_eq!(
+        sendmsg6(&both(), peer, v6("::1"), from6),
+        Deny(denied),
+        "L9"
+    );
+    assert_eq!(sendmsg6(&both(), v6("::1"), v6("::1"), from6), Pass, "U7");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use oci_bind_hook_tests::hook::{BOTH, Policy, V4, V6};
 use oci_bind_hook_tests::net::{
     CIP4, CIP6, HOST4, HOST6, LOOP4, LOOP6, OTHER4, OTHER6, PEER4, PEER6, has_dual,
 };
-use oci_bind_hook_tests::socket::{Socket, TCP4, UDP4, UDP6};
+use oci_bind_hook_tests::socket::{Kind, Socket, TCP4, UDP4, UDP6};
 use rustix::io::Errno;
 use rustix::net::sockopt;
 
@@ -28,6 +28,12 @@ pub const GUARDED6: &[Policy] = &[V6.guarded(), BOTH.guarded()];
 pub fn rows() -> Vec<Row> {
     let mut rows = wildcard();
     rows.push(Scene::row("G1", "udp4 connected before attach", early));
+    for (kind, group, peer) in [(UDP4, GROUP4, PEER4), (UDP6, GROUP6, PEER6)] {
+        let what = format!("{kind:?} bound to {group} and connected before attach");
+        rows.push(Scene::row("G1", &what, move |scene| {
+            early_member(scene, kind, group, peer)
+        }));
+    }
     rows.push(Scene::row("G1", "tcp4 connected before attach", cut));
     rows.push(Scene::row("G1", "drops are counted", counted));
     rows.push(Scene::row("G3", "programs are attached as needed", needed));
@@ -107,6 +113,34 @@ fn early(scene: &Scene) -> Result<()> {
     // Nor does anything come in: the last one here is for a socket that may.
     peer.send(old)?;
     await_dropped(&scene.cgroup, |counts| counts == (1, 1))?;
+    scene.hook.detach(&scene.cgroup)?;
+    client.send(None, b"ping")?;
+    ensure!(peer.receive()? == old, "another socket sent");
+    Ok(())
+}
+
+/// A socket that receives for a group is connected when the policy comes, and the
+/// kernel has chosen where it sends from; or it is connected only then.
+fn early_member(scene: &Scene, kind: Kind, group: IpAddr, peer: IpAddr) -> Result<()> {
+    let peer = Peer::new(false, peer)?;
+    let member = || -> Result<Socket> {
+        let client = scene.agent.socket(kind)?;
+        sockopt::set_socket_reuseaddr(&client, true)?;
+        client.bind(scene.inside().at(group, PORT))?;
+        client.connect(peer.address())?;
+        Ok(client)
+    };
+    let client = member()?;
+    client.send(None, b"ping")?;
+    let old = peer.receive()?;
+    let own = if kind.v6 { CIP6 } else { CIP4 };
+    ensure!(old.ip() != own, "the peer saw {old}");
+    scene.attach(BOTH.guarded())?;
+    let sent = client.send(None, b"ping");
+    ensure!(sent == Err(Errno::PERM), "{sent:?}");
+    ensure!(dropped(&scene.cgroup)? == (1, 0), "not counted");
+    let later = member().and_then(|client| Ok(client.send(None, b"ping")?));
+    ensure!(later.is_err(), "one that connects later has sent");
     scene.hook.detach(&scene.cgroup)?;
     client.send(None, b"ping")?;
     ensure!(peer.receive()? == old, "another socket sent");

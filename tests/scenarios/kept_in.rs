@@ -1,20 +1,16 @@
-//! L8 and L9: what does not leave a container's loopback, and what does not leave
-//! the host from loopback, by whatever call.
+//! L8: what does not leave a container's loopback, by whatever call.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd as _;
 
 use anyhow::{Context, Result, ensure};
-use libc::{IP_OPTIONS, IP_RECVERR, IPPROTO_IP, IPPROTO_IPV6, IPV6_RTHDR};
+use libc::{IP_RECVERR, IPPROTO_IP, IPPROTO_IPV6, IPV6_RTHDR};
 use oci_bind_hook_tests::counters::{await_dropped, dropped};
-use oci_bind_hook_tests::far::{FAR4, FAR6, Host};
 use oci_bind_hook_tests::harness::skip;
 use oci_bind_hook_tests::hook::{BOTH, Policy, V4};
-use oci_bind_hook_tests::net::{ANY4, ANY6, CIP4, HOST4, LOOP4, LOOP6, mapped};
-use oci_bind_hook_tests::rules::nft;
-use oci_bind_hook_tests::socket::{Kind, Outcome, Socket, TCP4, TCP6, UDP4, UDP6, at, errno};
+use oci_bind_hook_tests::net::{ANY4, ANY6, CIP4, LOOP4, LOOP6, mapped};
+use oci_bind_hook_tests::socket::{Kind, Outcome, Socket, TCP4, UDP4, UDP6, at, errno};
 use oci_bind_hook_tests::sys;
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 
 use crate::observe::{PORT, done};
@@ -28,8 +24,6 @@ const PRIVATE_BOTH: Policy = BOTH.loopback("private").guarded();
 /// Its words add up to the same as those of `::1`, and so does the checksum of a
 /// datagram to it.
 const SAME_SUM: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0xd247));
-/// A peer's address.
-const PEER_OCTETS: [u8; 4] = [198, 51, 100, 100];
 /// Dropped on its way out.
 const DROPPED: Outcome<()> = Err(Errno::PERM);
 
@@ -47,20 +41,6 @@ pub fn rows() -> Vec<Row> {
     ] {
         rows.push(Scene::row("L8", what, test));
     }
-    for loopback in ["host", "auto", "private"] {
-        for (tcp, udp, own, far) in [(TCP4, UDP4, LOOP4, FAR4), (TCP6, UDP6, LOOP6, FAR6)] {
-            if loopback == "private" && own == LOOP6 {
-                // It is at an IPv4 address, from which nothing calls IPv6.
-                continue;
-            }
-            let what = format!("a socket bound to {own} calls another host, {loopback}");
-            rows.push(Scene::row("L9", &what, move |scene| {
-                leave(scene, loopback, [tcp, udp], own, far)
-            }));
-        }
-    }
-    let what = "a port of loopback that the host sends to another host";
-    rows.push(Scene::row("G7", what, node_port));
     rows
 }
 
@@ -145,18 +125,6 @@ fn header() -> Vec<Row> {
     };
     let both = [PRIVATE_BOTH];
     let mut rows = row("L8", what, &both, routed, DROPPED, Ok(()));
-    // The header says that it goes to the peer first.
-    let what = format!("sendto {LOOP4} with a route by another host");
-    let sourced = |site: &Site| -> Result<Outcome<()>> {
-        let client = site.socket(UDP4)?;
-        let mut route = vec![131, 7, 4];
-        route.extend(PEER_OCTETS);
-        route.push(0);
-        sys::set_bytes(client.as_fd(), IPPROTO_IP, IP_OPTIONS, &route)?;
-        Ok(client.send(Some(site.at(LOOP4, PORT)), b"ping"))
-    };
-    let host = [BOTH.guarded(), BOTH.loopback("auto").guarded()];
-    rows.extend(row("G1", &what, &host, sourced, DROPPED, Ok(())));
     let what = format!("RAW socket to {LOOP4}");
     let raw = |site: &Site| -> Result<Outcome<()>> {
         let (client, server) = raw_pair(site, UDP4, EXPERIMENT, LOOP4)?;
@@ -204,94 +172,4 @@ fn replies(scene: &Scene) -> Result<()> {
     }
     ensure!(dropped(&scene.cgroup)? == (0, 0), "something was dropped");
     Ok(())
-}
-
-/// Where the host masquerades, and lets loopback addresses leave, as kube-proxy has
-/// it do.
-fn leave(
-    scene: &Scene,
-    loopback: &'static str,
-    [tcp, udp]: [Kind; 2],
-    own: IpAddr,
-    to: IpAddr,
-) -> Result<()> {
-    let hosts = Host::beyond()?;
-    let [_, far] = &hosts;
-    masquerade("")?;
-    let to = at(to, PORT, 0);
-    let server = far.within(|| {
-        let server = Socket::new(udp)?;
-        open(&server, to)?;
-        Ok(server)
-    })?;
-    let send = |payload: &[u8]| -> Result<Outcome<()>> {
-        let client = scene.agent.socket(udp)?;
-        client.bind(at(own, 0, 0))?;
-        Ok(client.send(Some(to), payload))
-    };
-    send(b"before")?.context("without a policy")?;
-    ensure!(server.receive()?.0 == b"before", "it sends otherwise");
-
-    scene.attach(BOTH.loopback(loopback).guarded())?;
-    let sent = send(b"sendto")?;
-    ensure!(sent == DROPPED, "sendto: {sent:?}");
-    let client = scene.agent.socket(udp)?;
-    client.bind(at(own, 0, 0))?;
-    client.connect(to)?;
-    let sent = client.send(None, b"connected");
-    ensure!(sent == DROPPED, "send: {sent:?}");
-    let client = scene.agent.socket(tcp)?;
-    client.bind(at(own, 0, 0))?;
-    fcntl_setfl(&client, fcntl_getfl(&client)? | OFlags::NONBLOCK)?;
-    let connected = client.connect(to);
-    ensure!(connected == Err(Errno::INPROGRESS), "{connected:?}");
-    await_dropped(&scene.cgroup, |(egress, _)| egress > 2)?;
-    let marker = Socket::new(udp)?;
-    marker.send(Some(to), b"marker")?;
-    ensure!(server.receive()?.0 == b"marker", "a datagram has left");
-    Ok(())
-}
-
-/// A NodePort at loopback: the container calls it as any program of the host does.
-fn node_port(scene: &Scene) -> Result<()> {
-    const NODE_PORT: u16 = 30080;
-    let hosts = Host::beyond()?;
-    let [_, far] = &hosts;
-    masquerade(&format!(
-        "chain output {{
-            type nat hook output priority -100;
-            ip daddr {LOOP4} tcp dport {NODE_PORT} dnat ip to {FAR4}:{PORT}
-        }}"
-    ))?;
-    let server = far.within(|| {
-        let server = Socket::new(TCP4)?;
-        open(&server, at(FAR4, PORT, 0))?;
-        Ok(server)
-    })?;
-    scene.attach(BOTH.loopback("auto").guarded())?;
-    let client = scene.agent.socket(TCP4)?;
-    client.connect(at(LOOP4, NODE_PORT, 0)).context("connect")?;
-    let accepted = server.accept()?;
-    ensure!(
-        accepted.peer()?.ip() == HOST4,
-        "the server saw {accepted:?}"
-    );
-    accepted.send(None, b"pong")?;
-    ensure!(client.receive_connected()? == b"pong", "no pong");
-    Ok(())
-}
-
-/// What leaves the host does so from its address, loopback addresses included.
-fn masquerade(chain: &str) -> Result<()> {
-    let path = "/proc/sys/net/ipv4/conf/all/route_localnet";
-    std::fs::write(path, "1").with_context(|| format!("write {path}"))?;
-    nft(&format!(
-        "table inet nat {{
-            {chain}
-            chain postrouting {{
-                type nat hook postrouting priority 100;
-                oifname v0 masquerade
-            }}
-        }}"
-    ))
 }

@@ -10,6 +10,7 @@ mod connect;
 mod connect_again;
 mod connect_ways;
 mod counted;
+mod devices;
 mod dual;
 mod dual_changes;
 mod dual_datagrams;
@@ -18,6 +19,7 @@ mod dual_first;
 mod dual_servers;
 mod foreign;
 mod frames;
+mod from_loopback;
 mod guard;
 mod inherit;
 mod keeps;
@@ -33,6 +35,7 @@ mod ping;
 mod ports;
 mod private;
 mod private_again;
+mod raw;
 mod rewritten;
 mod row;
 mod sctp;
@@ -70,6 +73,7 @@ const TABLES: &[fn() -> Vec<Row>] = &[
     private_again::rows,
     guard::rows,
     unhooked::rows,
+    raw::rows,
     sctp::rows,
     multipath::rows,
     connect_ways::rows,
@@ -83,6 +87,8 @@ const TABLES: &[fn() -> Vec<Row>] = &[
     rewritten::rows,
     frames::rows,
     kept_in::rows,
+    from_loopback::rows,
+    devices::rows,
 ];
 
 fn main() -> ExitCode {

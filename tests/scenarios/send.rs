@@ -90,8 +90,8 @@ fn with_info() -> Vec<Row> {
 
 fn info(source: IpAddr) -> PacketInfo {
     match source {
-        IpAddr::V4(source) => PacketInfo::V4(source),
-        IpAddr::V6(source) => PacketInfo::V6(source),
+        IpAddr::V4(source) => PacketInfo::V4(source, 0),
+        IpAddr::V6(source) => PacketInfo::V6(source, 0),
     }
 }
 

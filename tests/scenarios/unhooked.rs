@@ -63,7 +63,7 @@ fn raw() -> Vec<Row> {
             let what = format!("RAW socket of IPv{family}, header with source {source}");
             let observe = move |site: &Site| -> Result<Outcome> {
                 let (client, server) = raw_pair(site, udp, HEADER_INCLUDED, peer)?;
-                done!(client.send(Some(site.at(peer, 0)), &packet(source, peer)));
+                done!(client.send(Some(site.at(peer, 0)), &packet(EXPERIMENT, source, peer)));
                 Ok(Ok(server.receive()?.1.ip()))
             };
             rows.extend(row("G1", &what, policies, observe, inside, Ok(source)));
@@ -84,12 +84,12 @@ pub fn raw_pair(site: &Site, kind: Kind, protocol: u32, peer: IpAddr) -> Result<
 }
 
 /// An IP packet without contents (RFC 791, RFC 8200).
-fn packet(source: IpAddr, destination: IpAddr) -> Vec<u8> {
+pub fn packet(protocol: u32, source: IpAddr, destination: IpAddr) -> Vec<u8> {
     const HOPS: u8 = 64;
-    const PROTOCOL: u8 = EXPERIMENT.to_le_bytes()[0];
+    let [protocol, ..] = protocol.to_le_bytes();
     match (source, destination) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
-            let mut packet = vec![0x45, 0, 0, 20, 0, 0, 0, 0, HOPS, PROTOCOL, 0, 0];
+            let mut packet = vec![0x45, 0, 0, 20, 0, 0, 0, 0, HOPS, protocol, 0, 0];
             packet.extend(source.octets());
             packet.extend(destination.octets());
             packet
@@ -99,7 +99,7 @@ fn packet(source: IpAddr, destination: IpAddr) -> Vec<u8> {
                 IpAddr::V4(v4) => Ipv4Addr::to_ipv6_mapped(&v4).octets(),
                 IpAddr::V6(v6) => Ipv6Addr::octets(&v6),
             };
-            let mut packet = vec![0x60, 0, 0, 0, 0, 0, PROTOCOL, HOPS];
+            let mut packet = vec![0x60, 0, 0, 0, 0, 0, protocol, HOPS];
             packet.extend(octets(source));
             packet.extend(octets(destination));
             packet

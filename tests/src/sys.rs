@@ -5,7 +5,7 @@
 )]
 
 use std::io::{Error, IoSlice, Result};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::net::SocketAddrAny;
@@ -157,17 +157,18 @@ fn without_family(address: Ipv4Addr, port: u16) -> libc::sockaddr_in {
     }
 }
 
-/// What an `IP_PKTINFO` or `IPV6_PKTINFO` message names as the source.
+/// What an `IP_PKTINFO` or `IPV6_PKTINFO` message names: the source, and the index
+/// of the interface, 0 for any.
 #[derive(Clone, Copy, Debug)]
 pub enum PacketInfo {
     /// `IP_PKTINFO`
-    V4(Ipv4Addr),
+    V4(Ipv4Addr, u32),
     /// `IPV6_PKTINFO`
-    V6(std::net::Ipv6Addr),
+    V6(Ipv6Addr, u32),
 }
 
-/// sendmsg(2) with the source address in a control message, to `to` or, on a
-/// connected socket, to its peer.
+/// sendmsg(2) with the source address or the interface in a control message, to
+/// `to` or, on a connected socket, to its peer.
 pub fn send_with_info(
     socket: BorrowedFd<'_>,
     to: Option<SocketAddr>,
@@ -175,9 +176,9 @@ pub fn send_with_info(
     payload: &[u8],
 ) -> Result<()> {
     match source {
-        PacketInfo::V4(source) => {
+        PacketInfo::V4(source, link) => {
             let info = libc::in_pktinfo {
-                ipi_ifindex: 0,
+                ipi_ifindex: link.try_into().map_err(Error::other)?,
                 ipi_spec_dst: libc::in_addr {
                     s_addr: u32::from(source).to_be(),
                 },
@@ -192,12 +193,12 @@ pub fn send_with_info(
                 payload,
             )
         }
-        PacketInfo::V6(source) => {
+        PacketInfo::V6(source, link) => {
             let info = libc::in6_pktinfo {
                 ipi6_addr: libc::in6_addr {
                     s6_addr: source.octets(),
                 },
-                ipi6_ifindex: 0,
+                ipi6_ifindex: link,
             };
             send_with(
                 socket,

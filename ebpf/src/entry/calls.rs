@@ -4,10 +4,11 @@
 use aya_ebpf::macros::{cgroup_sock, cgroup_sock_addr};
 use aya_ebpf::programs::{SockAddrContext, SockContext};
 use oci_bind_hook_ebpf::abi::{Cause, Hook, Policy};
-use oci_bind_hook_ebpf::address::{Family, V6, mapped};
+use oci_bind_hook_ebpf::address::{Family, Kind, V6, mapped};
 use oci_bind_hook_ebpf::bind::{self, Asked};
 use oci_bind_hook_ebpf::connect::{self, Client};
 use oci_bind_hook_ebpf::dual::is_dual_bind;
+use oci_bind_hook_ebpf::hide;
 use oci_bind_hook_ebpf::loopback::{Found, redirects_calls};
 use oci_bind_hook_ebpf::names::{Endpoint, Redirect, known_as};
 use oci_bind_hook_ebpf::port::{Port, UDP};
@@ -289,10 +290,13 @@ fn client(call: &Call, policy: &Policy, can_be_mapped: bool) -> Client {
 #[inline(always)]
 fn datagram(call: &Call, policy: &Policy, destination: V6) -> Datagram {
     let port = call.user_port();
+    let peer = call.peer();
+    let is_peer_on_loopback = matches!(Family::of(peer.address).kind(), Kind::Loopback);
     Datagram {
         local: call.local().hidden(policy),
         protocol: call.protocol(),
         port,
-        is_connected: call.is_connected() || call.peer().is(&Endpoint::new(destination, port)),
+        is_connected: call.is_connected() || peer.is(&Endpoint::new(destination, port)),
+        is_peer_on_loopback: hide::truth(policy, is_peer_on_loopback),
     }
 }

@@ -25,6 +25,8 @@ const PLAIN4: u8 = 0x45;
 const EXTENSIONS: [u8; 3] = [0, 43, 60];
 /// `LOOPBACK_IFINDEX`: the loopback device of every network namespace.
 const LOOPBACK_DEVICE: u32 = 1;
+/// `SOCK_RAW`
+const SOCK_RAW: u32 = 3;
 /// `BPF_TCP_SYN_SENT`
 const SYN_SENT: u32 = 2;
 /// `AF_INET6`
@@ -199,8 +201,10 @@ impl guard::Packet for Packet<'_> {
         } else {
             (mapped(local4), mapped(peer4))
         };
+        let is_raw = field!(socket, type_) == SOCK_RAW;
+        let protocol = field!(socket, protocol);
         Some(Owner {
-            protocol: field!(socket, protocol),
+            protocol: if is_raw { 0 } else { protocol },
             local,
             #[expect(clippy::cast_possible_truncation, reason = "a port has 16 bits")]
             port: (field!(socket, src_port) as Port).to_be(),

@@ -66,9 +66,10 @@ impl Socket {
     /// Enters the socket into the map if it was bound as a dual-stack server.
     #[inline(always)]
     pub fn enter(&self) {
-        // It was not said to listen no more, since nobody asked for that.
-        self.leave();
         let Some(bind) = self.bind() else { return };
+        // It was not said to listen no more, as this program was not attached. The
+        // kernel has taken it out of the map, and another may have its slot.
+        uncount(bind);
         let local = [
             field!(self.ops, local_ip6[0]),
             field!(self.ops, local_ip6[1]),
@@ -95,17 +96,12 @@ impl Socket {
     /// is closed: it may listen once more.
     #[inline(always)]
     pub fn leave(&self) {
-        if let Some(bind) = self.bind()
-            && bind.is_counted != 0
-            && let Some(count) = count(&bind.place)
-        {
-            if bind.is_closed == 0 {
-                let place = bind.place;
-                delete(&place);
-            }
-            bind.is_counted = 0;
-            add(count, -one(bind.place.slot).cast_signed());
+        let Some(bind) = self.bind() else { return };
+        if bind.is_counted != 0 && bind.is_closed == 0 {
+            let place = bind.place;
+            delete(&place);
         }
+        uncount(bind);
     }
 
     #[inline(always)]
@@ -135,6 +131,17 @@ impl Socket {
         let flags = field!(self.ops, bpf_sock_ops_cb_flags) | BPF_SOCK_OPS_STATE_CB_FLAG;
         // SAFETY: the helper takes flags that the kernel defines.
         let _ = unsafe { bpf_sock_ops_cb_flags_set(self.ops, flags.cast_signed()) };
+    }
+}
+
+/// Counts the socket no longer at its place.
+#[inline(always)]
+fn uncount(bind: &mut DualBind) {
+    if bind.is_counted != 0
+        && let Some(count) = count(&bind.place)
+    {
+        bind.is_counted = 0;
+        add(count, -one(bind.place.slot).cast_signed());
     }
 }
 

@@ -106,11 +106,13 @@ fn leaves(policy: &Policy, packet: &Packet) {
     }
     let owner = packet.owner.expect("a packet of nobody");
     let local = Family::of(owner.local);
+    let peer = Family::of(owner.peer).kind();
     let is_chosen = matches!(local.kind(), Kind::Unspecified | Kind::Multicast)
         && owner.protocol == UDP
-        && packet.is_plain;
-    let is_called = local.kind() == Kind::Loopback
-        && (packet.is_local || Family::of(owner.peer).kind() == Kind::Loopback);
+        && peer == Kind::Unspecified
+        && packet.is_plain
+        && (packet.is_local || kind != Kind::Loopback);
+    let is_called = local.kind() == Kind::Loopback && (packet.is_local || peer == Kind::Loopback);
     let is_governed = owner.protocol == TCP || owner.protocol == UDP;
     assert!(
         is_exempt(policy, owner.protocol, owner.port)

@@ -25,6 +25,7 @@ pub fn check(policy: &Policy, input: &mut Unstructured<'_>) -> Result<()> {
         protocol: any_protocol(input)?,
         port: near_port(input)?,
         is_connected: input.arbitrary()?,
+        is_peer_on_loopback: input.arbitrary()?,
     };
     let network = Network::any(policy, input)?;
     let (to, from) = (any4(policy, input)?, any4(policy, input)?);
@@ -79,12 +80,16 @@ fn hold(policy: &Policy, sent: Sent, network: &Network<'_>, verdict: &Verdict<Pa
     let local = Family::of(sent.datagram.local.address).kind();
     let is_named = Family::of(sent.source).kind() == Kind::Unicast;
     let to_link = matches!(destination, Family::V6(_)) && destination.kind() == Kind::LinkLocal;
+    let is_tied = local == Kind::Loopback && sent.datagram.is_peer_on_loopback && !to_loopback;
     let path = verdict.rewrite;
     let holds = match verdict.action {
+        _ if is_tied => verdict.action == Action::Deny,
         Action::Pass => {
             let is_fixed = sent.datagram.is_connected || policy.private().is_none();
             let is_kept = to_loopback || local == Kind::Loopback || to_link && own.is_some();
-            (!to_loopback || is_fixed) && (own == Some(sent.source) || !is_named && is_kept)
+            let is_chosen = Family::of(sent.source).kind() != Kind::Unspecified;
+            (!to_loopback || is_fixed && is_chosen)
+                && (own == Some(sent.source) || !is_named && is_kept)
         }
         Action::Deny => match verdict.cause {
             Cause::Refused => to_loopback && policy.private().is_some(),
@@ -97,7 +102,11 @@ fn hold(policy: &Policy, sent: Sent, network: &Network<'_>, verdict: &Verdict<Pa
                 && (path.is_moved || !is_named || own == Some(sent.source))
                 && (is_loopback || path.source == path.destination)
         }
-        Action::Rewrite => path.is_moved && own == Some(path.source),
+        // Where the kernel would choose a source on loopback, loopback is.
+        Action::Rewrite => {
+            let is_loopback = Family::of(path.source).kind() == Kind::Loopback;
+            path.is_moved && (own == Some(path.source) || to_loopback && is_loopback)
+        }
     };
     assert!(holds, "{sent:?}: {verdict:?} under {policy:?}");
 }
