@@ -81,7 +81,7 @@ const PLANS: &[Plan] = &[
                 part(
                     "long fuzz",
                     30,
-                    &["FUZZ_SECONDS=600", "make", "--silent", "fuzz"],
+                    &["FUZZ_SECONDS=300", "make", "--silent", "fuzz"],
                 ),
                 part("mutants", 60, &["make", "--silent", "mutants"]),
             ],
