@@ -69,23 +69,23 @@ fn run(plan: &Plan, parts: &[&Part]) -> Result<bool> {
     tree::adopt_orphans()?;
     tree::end_when_asked(GRACE)?;
     let deadline = Instant::now() + plan.limit;
-    let is_whole = parts.len() == plan.parts().count();
     // What is tested is what is there now.
-    let tested = match plan.is_kept && is_whole {
+    let tested = match plan.is_kept {
         true => Some(report::tested()?),
         false => None,
     };
-    let outcomes: Vec<Outcome> = parts
-        .iter()
-        .map(|part| part.run(deadline, GRACE))
-        .collect::<Result<_>>()?;
-    let text = report::end(&outcomes);
-    let kept = match tested {
-        Some(tested) => report::keep(&tested, &outcomes),
-        None => Ok(()),
-    };
-    print!("{text}");
-    kept?;
+    let mut outcomes = Vec::new();
+    for part in parts {
+        let outcome = part.run(deadline, GRACE)?;
+        // A result that cannot be kept is no reason to run no more parts.
+        if let Some(tested) = &tested
+            && let Err(error) = report::keep(plan, tested, &outcome)
+        {
+            eprintln!("gate: {error:#}");
+        }
+        outcomes.push(outcome);
+    }
+    print!("{}", report::end(&outcomes));
     let failed = |outcome: &Outcome| outcome.output.counts.failed > 0;
     Ok(!outcomes.iter().any(failed))
 }

@@ -9,7 +9,7 @@ pub struct Plan {
     name: &'static str,
     /// How long all parts may take together; what is not done then has failed.
     pub limit: Duration,
-    /// Whether the result of a whole run is kept in the tree.
+    /// Whether the results are kept in the tree.
     pub is_kept: bool,
     parts: &'static [&'static [Part]],
 }

@@ -2,14 +2,16 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::io::ErrorKind;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
 use crate::output::Counts;
 use crate::part::Outcome;
+use crate::plan::Plan;
 
-/// Where the last run of everything is kept.
+/// Where the last result of each part is kept.
 const RESULTS: &str = "tests/RESULTS.md";
 
 /// The table, the failures, what was skipped, and the counts as the last line.
@@ -46,44 +48,44 @@ pub fn end(outcomes: &[Outcome]) -> String {
     )
 }
 
-/// What is about to be tested, as `tests/RESULTS.md` says it.
+/// What is about to be tested, as a row of `tests/RESULTS.md` says it: the date and
+/// the commit.
 pub fn tested() -> Result<String> {
-    Ok(format!(
-        "- date: {}\n- commit: {}\n- on: Linux {}, {} processors\n",
-        said("date", &["--utc", "+%Y-%m-%d"])?,
-        commit()?,
-        said("uname", &["--kernel-release"])?,
-        said("nproc", &[])?,
-    ))
+    let date = said("date", &["--utc", "+%Y-%m-%d"])?;
+    Ok(format!("{date} | {}", commit()?))
 }
 
-/// Writes `tests/RESULTS.md`: what was tested, counts and minutes of each part.
-pub fn keep(tested: &str, outcomes: &[Outcome]) -> Result<()> {
-    let mut text = format!(
-        "# The last run of `make test-all`\n\nWritten by the command itself.\n\n{tested}\n\
-         | part | minutes | passed | failed | skipped |\n\
-         | --- | ---: | ---: | ---: | ---: |\n"
+/// Puts the result of a part into `tests/RESULTS.md`, which has the last one of each
+/// part of `plan`.
+pub fn keep(plan: &Plan, tested: &str, outcome: &Outcome) -> Result<()> {
+    let before = match fs::read_to_string(RESULTS) {
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        read => read.with_context(|| format!("read {RESULTS}"))?,
+    };
+    fs::write(RESULTS, with_result(&before, plan, tested, outcome))
+        .with_context(|| format!("write {RESULTS}"))
+}
+
+fn with_result(before: &str, plan: &Plan, tested: &str, outcome: &Outcome) -> String {
+    let mut text = String::from(
+        "# Results of `make test-all`\n\nWritten by the command itself: the last run of each part.\n\n\
+         | part | date | commit | minutes | passed | failed | skipped |\n\
+         | --- | --- | --- | ---: | ---: | ---: | ---: |\n",
     );
-    for outcome in outcomes {
-        let [passed, failed, skipped] = numbers(outcome);
-        let minutes = minutes(outcome);
-        let _ = writeln!(
-            text,
-            "| {} | {minutes} | {passed} | {failed} | {skipped} |",
-            outcome.name
-        );
+    for part in plan.parts() {
+        let start = format!("| {} | ", part.name);
+        if part.name == outcome.name {
+            let [passed, failed, skipped] = numbers(outcome);
+            let minutes = minutes(outcome);
+            let _ = writeln!(
+                text,
+                "{start}{tested} | {minutes} | {passed} | {failed} | {skipped} |"
+            );
+        } else if let Some(row) = before.lines().find(|line| line.starts_with(&start)) {
+            let _ = writeln!(text, "{row}");
+        }
     }
-    let counts = sum(outcomes);
-    let seconds = outcomes.iter().map(|outcome| outcome.took.as_secs()).sum();
-    let _ = writeln!(
-        text,
-        "| all | {} | {} | {} | {} |",
-        in_minutes(seconds),
-        counts.passed,
-        counts.failed,
-        counts.skipped
-    );
-    fs::write(RESULTS, text).with_context(|| format!("write {RESULTS}"))
+    text
 }
 
 /// The commit, and whether there is more than that.
@@ -158,4 +160,39 @@ fn sum(outcomes: &[Outcome]) -> Counts {
         sum.add(outcome.output.counts);
     }
     sum
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::output::Output;
+    use crate::plan;
+
+    fn outcome(name: &'static str, passed: u64) -> Outcome {
+        let mut output = Output::default();
+        output.counts.passed = passed;
+        Outcome {
+            name,
+            took: Duration::from_secs(90),
+            output,
+        }
+    }
+
+    #[test]
+    fn a_result_replaces_the_one_of_its_part() {
+        let plan = plan::named("all").unwrap();
+        let mut text = with_result("", plan, "2026-01-01 | 1", &outcome("kernels", 7));
+        text = with_result(&text, plan, "2026-01-02 | 2", &outcome("format", 0));
+        text = with_result(&text, plan, "2026-01-03 | 3", &outcome("kernels", 8));
+        let rows: Vec<_> = text.lines().skip(6).collect();
+        assert_eq!(
+            rows,
+            [
+                "| format | 2026-01-02 | 2 | 1.5 | - | - | - |",
+                "| kernels | 2026-01-03 | 3 | 1.5 | 8 | 0 | 0 |",
+            ]
+        );
+    }
 }
