@@ -76,6 +76,7 @@ fn run(plan: &Plan, parts: &[&Part]) -> Result<bool> {
     };
     let mut outcomes = Vec::new();
     for part in parts {
+        tree::go_on();
         let outcome = part.run(deadline, GRACE)?;
         // A result that cannot be kept is no reason to run no more parts.
         if let Some(tested) = &tested

@@ -3,6 +3,7 @@
 //! can leave its tree, and takes their status, so that none stays as a zombie.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,6 +19,9 @@ use signal_hook::iterator::Signals;
 /// How often what is to end is killed, and how long each time is waited for it.
 const KILLS: u32 = 10;
 const MOMENT: Duration = Duration::from_secs(1);
+
+/// Whether a signal has asked this process to end.
+static IS_ASKED: AtomicBool = AtomicBool::new(false);
 
 /// Makes this process the parent of every descendant that loses its own.
 pub fn adopt_orphans() -> Result<()> {
@@ -122,6 +126,7 @@ pub fn end_when_asked(grace: Duration) -> Result<()> {
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).context("catch signals")?;
     thread::spawn(move || {
         if let Some(number) = signals.forever().next() {
+            IS_ASKED.store(true, Ordering::Relaxed);
             let deadline = Instant::now() + grace;
             let _ = signal(Signal::TERM);
             // Another thread takes their status.
@@ -133,6 +138,13 @@ pub fn end_when_asked(grace: Duration) -> Result<()> {
         }
     });
     Ok(())
+}
+
+/// Returns unless this process has been asked to end, and is about to.
+pub fn go_on() {
+    while IS_ASKED.load(Ordering::Relaxed) {
+        thread::park();
+    }
 }
 
 fn names() -> Result<Vec<String>> {
