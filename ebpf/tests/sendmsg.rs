@@ -3,7 +3,7 @@
 mod common;
 
 use common::Said::{self, Deny, Pass, Rewrite};
-use common::{OWN4, OWN6, UDP, both, no_lookup, only4, only6, said, v4, v6};
+use common::{OWN4, OWN6, both, datagram, no_lookup, only4, only6, said, v4, v6};
 use oci_bind_hook_ebpf::abi::{Cause, Policy};
 use oci_bind_hook_ebpf::address::{V4, V6};
 use oci_bind_hook_ebpf::connect::Local;
@@ -20,17 +20,6 @@ fn sendmsg4(policy: &Policy, to: V4, source: V4, datagram: Datagram) -> Said<Pat
 
 fn sendmsg6(policy: &Policy, to: V6, source: V6, datagram: Datagram) -> Said<Path<V6>> {
     said(sendmsg::sendmsg6(policy, to, source, datagram, no_lookup))
-}
-
-/// A datagram to port 53.
-fn datagram(local: Local) -> Datagram {
-    Datagram {
-        local,
-        protocol: UDP,
-        port: 53_u16.to_be(),
-        is_connected: false,
-        is_peer_on_loopback: false,
-    }
 }
 
 #[test]

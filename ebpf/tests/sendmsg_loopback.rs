@@ -3,7 +3,7 @@
 mod common;
 
 use common::Said::{self, Deny, Pass, Rewrite};
-use common::{OWN4, OWN6, PRIVATE, UDP, auto, both, no_lookup, only4, only6, private, said};
+use common::{OWN4, OWN6, PRIVATE, auto, both, datagram, no_lookup, only4, only6, private, said};
 use common::{server, v4, v6, with_port};
 use oci_bind_hook_ebpf::abi::{Cause, Policy, protocol};
 use oci_bind_hook_ebpf::address::Family;
@@ -17,17 +17,6 @@ const PORT: u32 = 40_000;
 /// Addresses of somebody else.
 const OTHER4: &str = "192.0.2.20";
 const OTHER6: &str = "2001:db8::20";
-
-/// A datagram to port 53, from a socket at `local`.
-fn datagram(local: Local) -> Datagram {
-    Datagram {
-        local,
-        protocol: UDP,
-        port: 53_u16.to_be(),
-        is_connected: false,
-        is_peer_on_loopback: false,
-    }
-}
 
 /// What becomes of a datagram to `to` of a socket bound to `local`, with
 /// `source` as the kernel has it.

@@ -3,8 +3,10 @@
 
 use oci_bind_hook_ebpf::abi::{Cause, Policy, flag};
 use oci_bind_hook_ebpf::address::{Family, V4, V6};
+use oci_bind_hook_ebpf::connect::Local;
 use oci_bind_hook_ebpf::loopback::Found;
 use oci_bind_hook_ebpf::port::Port;
+use oci_bind_hook_ebpf::sendmsg::Datagram;
 use oci_bind_hook_ebpf::verdict::{Action, Verdict};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -21,6 +23,17 @@ pub const TCP: u32 = 6;
 pub const UDP: u32 = 17;
 /// `IPPROTO_UDPLITE`
 pub const UDP_LITE: u32 = 136;
+
+/// A datagram to port 53, from a socket at `local`.
+pub fn datagram(local: Local) -> Datagram {
+    Datagram {
+        local,
+        protocol: UDP,
+        port: 53_u16.to_be(),
+        is_connected: false,
+        is_peer_on_loopback: false,
+    }
+}
 
 /// A verdict, with what belongs to its action alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
