@@ -13,6 +13,9 @@ use oci_bind_hook_tests::process::{PATIENCE, Running, Signal};
 
 use crate::tool;
 
+/// How long a server may take to heed SIGTERM.
+const HEEDS: Duration = Duration::from_secs(15);
+
 /// A server in a scratch cgroup. Nothing of it outlives this.
 #[derive(Debug)]
 pub struct Server {
@@ -102,9 +105,19 @@ impl Server {
         Ok(())
     }
 
-    /// Ends it as a service manager would.
+    /// Ends it as a service manager would: what does not heed SIGTERM, as socat does
+    /// not at times while it forks, is killed.
     pub fn end(mut self) -> Result<()> {
         self.running.signal(Signal::TERM)?;
+        if self.running.ends(HEEDS)? {
+            return Ok(());
+        }
+        let cgroup = if self.is_contained {
+            self.container()?
+        } else {
+            self.cgroup.path().to_owned()
+        };
+        fs::write(cgroup.join("cgroup.kill"), "1").context("kill the server")?;
         self.running.wait(PATIENCE).context("end the server")?;
         Ok(())
     }
