@@ -15,6 +15,7 @@ bashdir = $(PREFIX)/share/bash-completion/completions
 zshdir = $(PREFIX)/share/zsh/site-functions
 fishdir = $(PREFIX)/share/fish/vendor_completions.d
 unitdir = $(PREFIX)/lib/systemd/system
+udevdir = $(PREFIX)/lib/udev/rules.d
 docdir = $(PREFIX)/share/doc/oci-bind-hook
 # Where the binary looks, whatever the prefix.
 sysconfdir = /etc/oci-bind-hook
@@ -91,7 +92,7 @@ test-packages: ## build, compare, install, upgrade and remove the packages (root
 
 ##@ Develop
 
-# BENCH is one of them: calls, hook, packets, scale, steer. Tables on standard
+# BENCH is one of them: calls, deliver, hook, packets, scale, steer. Tables on standard
 # output; JSON and pictures in target/bench.
 bench: build ## measure what starts, calls and packets cost, in minutes (root)
 	OCI_BIND_HOOK=$(OCI_BIND_HOOK) $(CARGO) bench --locked --package oci-bind-hook-tests --bench '$(or $(BENCH),*)'
@@ -157,9 +158,9 @@ install: ## install below $(DESTDIR)$(PREFIX); run make first
 	$(INSTALL) -D -m 0644 packaging/completions/oci-bind-hook.bash $(DESTDIR)$(bashdir)/oci-bind-hook
 	$(INSTALL) -D -m 0644 packaging/completions/_oci-bind-hook $(DESTDIR)$(zshdir)/_oci-bind-hook
 	$(INSTALL) -D -m 0644 packaging/completions/oci-bind-hook.fish $(DESTDIR)$(fishdir)/oci-bind-hook.fish
-	$(INSTALL) -d -m 0755 $(DESTDIR)$(unitdir) $(DESTDIR)$(docdir)/examples
+	$(INSTALL) -d -m 0755 $(DESTDIR)$(unitdir) $(DESTDIR)$(udevdir) $(DESTDIR)$(docdir)/examples
 	$(call install-with-path,oci-bind-hook.service,$(unitdir)/oci-bind-hook.service)
-	$(call install-with-path,oci-bind-hook-udp.service,$(unitdir)/oci-bind-hook-udp.service)
+	$(call install-with-path,80-oci-bind-hook.rules,$(udevdir)/80-oci-bind-hook.rules)
 	$(call install-with-path,oci-bind-hook.cdi.json,$(docdir)/examples/oci-bind-hook.cdi.json)
 	$(INSTALL) -m 0644 config/kubernetes-pod.yaml $(DESTDIR)$(docdir)/examples
 	$(INSTALL) -d -m 0755 $(DESTDIR)$(hooksdir)
@@ -173,7 +174,7 @@ uninstall: ## remove it again, except for a changed configuration
 	rm -f $(addprefix $(DESTDIR)$(mandir)/,$(notdir $(wildcard packaging/man/*.8)))
 	rm -f $(DESTDIR)$(bashdir)/oci-bind-hook $(DESTDIR)$(zshdir)/_oci-bind-hook
 	rm -f $(DESTDIR)$(fishdir)/oci-bind-hook.fish
-	rm -f $(DESTDIR)$(unitdir)/oci-bind-hook.service $(DESTDIR)$(unitdir)/oci-bind-hook-udp.service
+	rm -f $(DESTDIR)$(unitdir)/oci-bind-hook.service $(DESTDIR)$(udevdir)/80-oci-bind-hook.rules
 	rm -rf $(DESTDIR)$(docdir)
 	! cmp -s config/config.toml $(DESTDIR)$(sysconfdir)/config.toml || \
 		rm -f $(DESTDIR)$(sysconfdir)/config.toml

@@ -23,8 +23,8 @@ named_binary() {
 puts_files_in_place() {
   quiet_make install
   is files "$(files)" "etc/oci-bind-hook/config.toml 644
-usr/lib/systemd/system/oci-bind-hook-udp.service 644
 usr/lib/systemd/system/oci-bind-hook.service 644
+usr/lib/udev/rules.d/80-oci-bind-hook.rules 644
 usr/libexec/oci/hooks.d/oci-bind-hook 755
 usr/sbin/oci-bind-hook 777
 usr/share/bash-completion/completions/oci-bind-hook 644
@@ -39,7 +39,6 @@ usr/share/man/man8/oci-bind-hook-create-runtime.8 644
 usr/share/man/man8/oci-bind-hook-detach.8 644
 usr/share/man/man8/oci-bind-hook-load.8 644
 usr/share/man/man8/oci-bind-hook-run.8 644
-usr/share/man/man8/oci-bind-hook-serve.8 644
 usr/share/man/man8/oci-bind-hook-status.8 644
 usr/share/man/man8/oci-bind-hook-unload.8 644
 usr/share/man/man8/oci-bind-hook.8 644
@@ -70,8 +69,8 @@ honours_prefix() {
   cdi_example $prefix
   has_line "$(cat "$ROOT$prefix/lib/systemd/system/oci-bind-hook.service")" \
     "ExecStart=$prefix/libexec/oci/hooks.d/oci-bind-hook load"
-  has_line "$(cat "$ROOT$prefix/lib/systemd/system/oci-bind-hook-udp.service")" \
-    "ExecStart=$prefix/libexec/oci/hooks.d/oci-bind-hook serve"
+  mentions "$(cat "$ROOT$prefix/lib/udev/rules.d/80-oci-bind-hook.rules")" \
+    "RUN+=\"$prefix/libexec/oci/hooks.d/oci-bind-hook load "
   is 'the binary named' "$(named_binary $prefix)" $prefix/libexec/oci/hooks.d/oci-bind-hook
   [ -x "$ROOT$(named_binary $prefix)" ] || fail "the hooks.d file names a binary that is not there"
   [ ! -e "$ROOT/usr" ] || fail "something is in /usr: $(files)"

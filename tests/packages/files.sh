@@ -77,18 +77,18 @@ depends() {
   is 'rpm enhances' "$found" 'buildah cri-o podman '
 }
 
-# Of debhelper's and of RPM's macros.
+# Of debhelper's and of RPM's macros; and that of 0.1.0, to stop it.
 know_the_units() {
   local said script unit
   for script in postinst postrm; do
     said=$(dpkg-deb --info "$(package deb)" $script)
     mentions "$said" 'deb-systemd-helper'
-    for unit in $NAME $NAME-udp; do mentions "$said" "$unit.service"; done
+    mentions "$said" "$NAME.service"
   done
+  mentions "$(dpkg-deb --info "$(package deb)" postinst)" "deb-systemd-invoke stop $NAME-udp.service"
   said=$(rpm --query --package --scripts "$(package rpm)")
-  mentions "$said" "systemctl --no-reload preset $NAME.service $NAME-udp.service"
-  mentions "$said" "systemctl --no-reload disable --now $NAME.service $NAME-udp.service"
-  mentions "$said" "systemctl try-restart $NAME-udp.service"
+  mentions "$said" "systemctl --no-reload preset $NAME.service"
+  for unit in $NAME $NAME-udp; do mentions "$said" "systemctl --no-reload disable --now $unit.service"; done
 }
 
 # The crates that are linked into the binary and into the object, as cargo says.

@@ -74,17 +74,32 @@ installs() {
 
 in_systemd() { find "$R/etc/systemd" -name "*$NAME*"; }
 
-# As `systemctl enable` does, where there is none.
+# enable_unit NAME: as `systemctl enable` does, where there is none.
 enable_unit() {
   local wants=/etc/systemd/system/multi-user.target.wants
   if [ -e "$R/usr/bin/systemctl" ]; then
-    in_root systemctl enable $NAME.service
+    in_root systemctl enable "$1.service"
   else
     mkdir -p "$R$wants"
-    ln -s /usr/lib/systemd/system/$NAME.service "$R$wants/"
+    ln -s "/usr/lib/systemd/system/$1.service" "$R$wants/"
   fi
-  [ -L "$R$wants/$NAME.service" ] || fail 'the unit is not enabled'
+  [ -L "$R$wants/$1.service" ] || fail 'the unit is not enabled'
 }
+
+# What 0.1.0 had besides, enabled: dpkg knows its file, and its postinst had
+# deb-systemd-helper know the unit.
+add_unit_of_0_1() {
+  local file=/usr/lib/systemd/system/$NAME-udp.service
+  sed 's/ load$/ serve/' "$R/usr/lib/systemd/system/$NAME.service" >"$R$file"
+  enable_unit $NAME-udp
+  if [ $kind = deb ]; then
+    echo "$file" >>"$R/var/lib/dpkg/info/$NAME.list"
+    in_root env DPKG_MAINTSCRIPT_PACKAGE=$NAME deb-systemd-helper update-state $NAME-udp.service
+    [ -n "$(unit_of_0_1 var/lib)" ] || fail 'there is no state'
+  fi
+}
+
+unit_of_0_1() { (cd "$R" && find "$@" -name "*$NAME-udp*"); }
 
 follows_presets() {
   local said
@@ -105,8 +120,10 @@ check_passes() {
 }
 
 upgrades() {
+  local left
   with "$@"
   local -n beside=${kind}_beside
+  add_unit_of_0_1
   start_container "$FIRST" $CIP
   echo '# changed' >>"$R$CONFIG"
   watch "$R" "$WORK/log"
@@ -115,6 +132,8 @@ upgrades() {
   never_gone
   has_line "$(cat "$R$CONFIG")" '# changed'
   has_line "$(cat "$R$CONFIG.$beside")" '# next'
+  left=$(unit_of_0_1 etc var/lib)
+  is 'what is left of the unit of 0.1.0' "$left" ''
   is_at "$FIRST" $CIP
   start_container "$SECOND" $OTHER
   is_at "$SECOND" $OTHER
@@ -144,7 +163,7 @@ removes() {
 purges_and_installs_again() {
   local said
   with "$@"
-  enable_unit
+  enable_unit $NAME
   start_container "$FIRST" $CIP
   "${kind}_remove"
   "${kind}_purge"

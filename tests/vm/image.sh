@@ -9,7 +9,7 @@ set -euo pipefail
 
 # systemd-sysv brings no mount(8) on every suite. catatonit is what podman's
 # pods wait in, libcriu2 what crun checkpoints with.
-PACKAGES='systemd systemd-sysv dbus mount procps iproute2 jq bpftool busybox-static
+PACKAGES='systemd systemd-sysv udev dbus mount procps iproute2 jq bpftool busybox-static
   podman crun runc netavark aardvark-dns catatonit containers-storage uidmap passt
   buildah docker.io docker-cli containerd criu libcriu2'
 
