@@ -18,6 +18,7 @@
 //!         0,
 //!         u32::from_ne_bytes([0, 0, 0, 0x10]),
 //!     ],
+//!     loopback: u32::from_ne_bytes([127, 128, 2, 10]),
 //!     ..Policy::default()
 //! };
 //! assert!(policy.set_port(protocol::TCP, 80_u16.to_be(), 8080_u16.to_be()));
@@ -40,15 +41,17 @@ pub struct Policy {
     /// The assigned IPv6 address as four words, each in network byte order;
     /// meaningful with [`flag::IPV6`].
     pub ipv6: [u32; 4],
-    /// The container's own address in 127.0.0.0/8, network byte order;
-    /// meaningful with [`flag::LOOPBACK_PRIVATE`].
+    /// The container's own address in 127.0.0.0/8, network byte order; meaningful with
+    /// [`flag::LOOPBACK_PRIVATE`] or [`flag::LOOPBACK_UDP`].
     pub loopback: u32,
     /// How many of `port_rules` are in use, host byte order.
     pub rules: u32,
-    /// The network namespace whose calls are steered to dual-stack servers, by
-    /// its cookie (`SO_NETNS_COOKIE`), host byte order; meaningful with
-    /// [`flag::DUAL`].
+    /// The network namespace that the policy is for, by its inode number, host byte
+    /// order: the one whose packets find dual-stack servers.
     pub namespace: u64,
+    /// The same by its cookie (`SO_NETNS_COOKIE`), host byte order; meaningful with
+    /// [`flag::LOOPBACK_UDP`].
+    pub cookie: u64,
     /// Ports that are moved or exempt, in the order of `asked` as it is stored;
     /// unused ones, all zero, come first.
     pub port_rules: [PortRule; PORT_RULES],
@@ -95,14 +98,19 @@ pub mod flag {
     pub const LOOPBACK_PRIVATE: u32 = 1 << 4;
     /// Packets of other addresses are dropped.
     pub const GUARD: u32 = 1 << 5;
-    /// A `::` server answers at both assigned addresses.
+    /// A TCP server at `::` answers at both assigned addresses.
     pub const DUAL: u32 = 1 << 6;
+    /// A UDP socket at `::` does.
+    pub const DUAL_UDP: u32 = 1 << 7;
+    /// UDP sockets at the assigned IPv4 address call loopback from
+    /// [`super::Policy::loopback`], and hear what is sent back to it.
+    pub const LOOPBACK_UDP: u32 = 1 << 8;
     /// Which bits hold the number of the struct's layout, so that a later
     /// version can tell whether it may read what an earlier one wrote.
     pub const LAYOUT_MASK: u32 = 0xff << 24;
     /// The layout of this version: to be raised when a field of
     /// [`super::Policy`] or [`super::Counters`] changes its place or meaning.
-    pub const LAYOUT: u32 = 3 << 24;
+    pub const LAYOUT: u32 = 4 << 24;
 }
 
 /// How many ports one policy can move or exempt: a power of two.
@@ -264,6 +272,14 @@ pub const REUSE_BIT: &str = "REUSE_BIT";
 pub const REUSE_PORT_BIT: &str = "REUSE_PORT_BIT";
 /// The same of `sock.sk_uid`.
 pub const UID_BIT: &str = "UID_BIT";
+/// The same of `sock_common.skc_net`, the pointer to a socket's network namespace.
+pub const NET_BIT: &str = "NET_BIT";
+/// Name of the global that says where its inode number is in a network namespace
+/// (`net.ns.inum`), in the same form.
+pub const INODE_BIT: &str = "INODE_BIT";
+/// Name of the global that says whether the kernel delivers datagrams to members of
+/// an `SO_REUSEPORT` group (`bpf_sk_assign`, Linux 6.6): a `u8`, 0 or 1.
+pub const HAS_GROUPS: &str = "HAS_GROUPS";
 /// The value of such a global where the kernel has no type information, or no
 /// such member.
 pub const UNKNOWN_BIT: u32 = u32::MAX;
@@ -275,21 +291,15 @@ pub const DUAL_MAP: &str = "DUAL";
 /// [`crate::dual::bucket`]: a `u64` each, host byte order, as
 /// [`crate::dual::one`] has it.
 pub const DUAL_COUNTS_MAP: &str = "DUAL_COUNTS";
-/// Name of the `BPF_MAP_TYPE_ARRAY` map that says where UDP servers have been, by
-/// [`crate::dual::bucket`] as far as it has room, in the same form.
-pub const DUAL_SEEN_MAP: &str = "DUAL_SEEN";
-/// How many there are: a power of two.
-pub const DUAL_SEEN: u32 = 1 << 14;
-/// Name of the map of the reports of UDP binds that await a process which enters
-/// the sockets into [`DUAL_MAP`].
-pub const DUAL_REPORTS_MAP: &str = "DUAL_REPORTS";
-/// Name of the map with a socket of that process.
-pub const DUAL_KEEPER_MAP: &str = "DUAL_KEEPER";
 /// How many counts there are: a power of two.
 pub const DUAL_COUNTS: u32 = 1 << 16;
 /// Name of the global that says which network namespace a copy of the program
 /// that steers is for: a `u64`, as [`Policy::namespace`].
 pub const NAMESPACE: &str = "NAMESPACE";
+/// Name of the `BPF_MAP_TYPE_HASH` map that says where the sockets are that datagrams
+/// are delivered to: an IPv4 address, network byte order, by
+/// [`crate::deliver::Destination`].
+pub const DESTINATIONS_MAP: &str = "DESTINATIONS";
 
-const _: () = assert!(size_of::<Policy>() == 40 + PORT_RULES * 8);
+const _: () = assert!(size_of::<Policy>() == 48 + PORT_RULES * 8);
 const _: () = assert!(size_of::<Counters>() == HOOKS * 24 + CAUSES * 8);

@@ -2,7 +2,7 @@
 
 use crate::abi::{Cause, Policy};
 use crate::address::{ANY4, ANY6, Family, Kind, V4, V6, kind4, kind6, mapped, same6};
-use crate::dual::{can_be_dual, is_dual};
+use crate::dual::is_dual;
 use crate::loopback::Found;
 use crate::port::{Port, PortUse, port};
 use crate::verdict::{Verdict, assigned4, assigned6, is_active, private_loopback};
@@ -29,8 +29,8 @@ pub trait Server {
     /// Its `IPV6_V6ONLY`.
     fn v6only(&self) -> bool;
     /// Whether calls to it can be steered: it is in the network namespace of
-    /// the policy, is not bound to a device, and if it is a UDP socket, somebody
-    /// is there who enters it into the map.
+    /// the policy, is not bound to a device, and is no UDP socket of a group that
+    /// this kernel delivers nothing to.
     fn can_be_dual(&self) -> bool;
     /// Who listens at an IPv6 address and port.
     fn find(&self, address: V6, port: Port) -> Found;
@@ -59,9 +59,8 @@ pub fn bind4(policy: &Policy, asked: Asked, address: V4) -> Verdict<(V4, Port)> 
 ///
 /// A wildcard socket that is open to both families, both assigned, becomes a
 /// dual-stack server (see [`crate::dual`]): it gets the IPv4 address. Others
-/// can have only one address, the IPv6 one if there is one: so it is without a
-/// port, as clients bind that then call IPv6. There is but one IPv6 loopback
-/// address, so a private `::1` is the IPv4-mapped private address.
+/// can have only one address, the IPv6 one if there is one. There is but one IPv6
+/// loopback address, so a private `::1` is the IPv4-mapped private address.
 #[inline(always)]
 pub fn bind6(
     policy: &Policy,
@@ -81,11 +80,7 @@ pub fn bind6(
             to_mapped(local4(policy, asked, ANY4))
         }
         Family::V6(ANY6)
-            if is_dual(policy)
-                && can_be_dual(asked.protocol)
-                && asked.port != 0
-                && !server.v6only()
-                && server.can_be_dual() =>
+            if is_dual(policy, asked.protocol) && !server.v6only() && server.can_be_dual() =>
         {
             dual(policy, asked, server)
         }
@@ -98,7 +93,7 @@ fn to_mapped(verdict: Verdict<(V4, Port)>) -> Verdict<(V6, Port)> {
     verdict.map(|(address, port)| (mapped(address), port))
 }
 
-/// A bind to `::` and a port that makes a dual-stack server. To the kernel it has
+/// A bind to `::` that makes a dual-stack server. To the kernel it has
 /// nothing in common with a server at the IPv6 address, or at `::` for IPv6 alone,
 /// which excludes it: the calls to the address would be taken from that one.
 #[inline(always)]
@@ -106,10 +101,16 @@ fn dual(policy: &Policy, asked: Asked, server: &impl Server) -> Verdict<(V6, Por
     let PortUse::Is(actual) = port(policy, asked.protocol, asked.port) else {
         return Verdict::pass();
     };
-    match server.find_unshared(policy.ipv6, actual) {
-        Found::Own | Found::Other | Found::Steered => Verdict::deny(Cause::InUse),
-        Found::Dual | Found::Nobody => Verdict::rewrite((mapped(policy.ipv4), actual)),
+    // A port of the kernel's choice is free at the IPv4 address.
+    if actual != 0
+        && matches!(
+            server.find_unshared(policy.ipv6, actual),
+            Found::Own | Found::Other | Found::Steered
+        )
+    {
+        return Verdict::deny(Cause::InUse);
     }
+    Verdict::rewrite((mapped(policy.ipv4), actual))
 }
 
 #[inline(always)]
@@ -149,8 +150,7 @@ fn local6(policy: &Policy, asked: Asked, address: V6, server: &impl Server) -> V
         None => Verdict::deny(Cause::NotAssigned),
         Some(_) if matches!(kind, Kind::Multicast | Kind::LinkLocal) => Verdict::pass(),
         Some(own)
-            if is_dual(policy)
-                && can_be_dual(asked.protocol)
+            if is_dual(policy, asked.protocol)
                 && actual != 0
                 && matches!(server.find(own, actual), Found::Dual | Found::Steered) =>
         {

@@ -1,12 +1,10 @@
 //! Dual-stack servers: one `::` socket that answers at both assigned addresses.
 //!
 //! Such a socket is bound to the IPv4 address, IPv4-mapped, since the kernel
-//! makes a socket with an IPv6 address IPv6-only. It is entered into a map, and a
-//! program that the kernel asks for the receiver of a packet (`BPF_SK_LOOKUP`)
-//! finds it there by the IPv6 address. A TCP socket is entered when it listens.
-//! No program that runs at a call may enter a UDP socket (`may_update_sockmap`):
-//! an iterator does, which a process has to start, so without that process there
-//! are no such UDP servers.
+//! makes a socket with an IPv6 address IPv6-only. A TCP socket is entered into a map
+//! when it listens, and a program that the kernel asks for the receiver of a packet
+//! (`BPF_SK_LOOKUP`) finds it there by the IPv6 address. Datagrams to the IPv6 address
+//! are delivered to a UDP socket where they enter the host ([`crate::deliver`]).
 
 use crate::abi::{DUAL_COUNTS, Policy, flag};
 use crate::address::{ANY4, ANY6, Family, V6, mapped, same6};
@@ -17,7 +15,7 @@ use crate::port::{Port, TCP, UDP};
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place {
-    /// The network namespace, by its cookie (`SO_NETNS_COOKIE`).
+    /// The network namespace, by its inode number.
     pub namespace: u64,
     /// The IPv6 address, network byte order.
     pub address: V6,
@@ -71,36 +69,36 @@ pub struct DualBind {
     pub bound: V6,
     /// 1 while a TCP socket is counted as a server.
     pub is_counted: u32,
-    /// 1 when a UDP socket has been bound, until it is entered into the map.
-    pub is_waiting: u32,
+    /// 1 if the program asked for the port, so that the bind has looked for others who
+    /// have it; 0 if the kernel chose it.
+    pub is_asked: u32,
     /// Not 0 when the socket is being closed.
     pub is_closed: u64,
 }
 
-/// Whether a policy has what a dual-stack server needs.
+/// Whether a policy has what dual-stack servers of this protocol need.
 #[inline(always)]
-pub const fn is_dual(policy: &Policy) -> bool {
-    let needed = flag::DUAL | flag::IPV4 | flag::IPV6;
+pub const fn is_dual(policy: &Policy, protocol: u32) -> bool {
+    let servers = match protocol {
+        TCP => flag::DUAL,
+        UDP => flag::DUAL_UDP,
+        _ => return false,
+    };
+    let needed = servers | flag::IPV4 | flag::IPV6;
     policy.flags & needed == needed
 }
 
 /// Whether a bind of `asked` that was rewritten to `actual` makes a dual-stack
 /// server.
 #[inline(always)]
-pub const fn is_dual_bind(policy: &Policy, asked: &V6, actual: &V6) -> bool {
-    is_dual(policy) && same6(asked, &ANY6) && same6(actual, &mapped(policy.ipv4))
-}
-
-/// Whether sockets of this protocol can be dual-stack servers.
-#[inline(always)]
-pub const fn can_be_dual(protocol: u32) -> bool {
-    protocol == TCP || protocol == UDP
+pub const fn is_dual_bind(policy: &Policy, protocol: u32, asked: &V6, actual: &V6) -> bool {
+    is_dual(policy, protocol) && same6(asked, &ANY6) && same6(actual, &mapped(policy.ipv4))
 }
 
 /// What a socket of this policy and protocol keeps.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "one of two small numbers")]
-pub const fn dual_bind(policy: &Policy, protocol: u32) -> DualBind {
+pub const fn dual_bind(policy: &Policy, protocol: u32, port: Port) -> DualBind {
     DualBind {
         place: Place {
             namespace: policy.namespace,
@@ -111,7 +109,7 @@ pub const fn dual_bind(policy: &Policy, protocol: u32) -> DualBind {
         },
         bound: mapped(policy.ipv4),
         is_counted: 0,
-        is_waiting: 0,
+        is_asked: (port != 0) as u32,
         is_closed: 0,
     }
 }
@@ -144,7 +142,7 @@ pub const fn can_share(protocol: u32, one: Sharing, other: Sharing) -> bool {
 #[inline(always)]
 pub const fn found(policy: &Policy, address: V6, local: V6) -> Found {
     match Family::of(local) {
-        Family::V4(own) if is_dual(policy) && own == policy.ipv4 => Found::Dual,
+        Family::V4(own) if is_dual(policy, TCP) && own == policy.ipv4 => Found::Dual,
         Family::V4(own) if own != ANY4 => Found::Steered,
         _ if same6(&local, &address) => Found::Own,
         _ => Found::Other,

@@ -10,6 +10,7 @@ pub mod abi;
 pub mod address;
 pub mod bind;
 pub mod connect;
+pub mod deliver;
 pub mod dual;
 pub mod guard;
 pub mod hide;

@@ -169,8 +169,17 @@ pub fn source(policy: &Policy, destination: V6) -> V6 {
     }
 }
 
-/// Whether `address` is the cgroup's private loopback, which programs know as
-/// 127.0.0.1 or `::1`. An IPv4 address comes IPv4-mapped.
+/// Whether `address` is the cgroup's own loopback address, which programs know as
+/// 127.0.0.1 or `::1`: its private loopback, or the one that sockets at the assigned
+/// address call from. An IPv4 address comes IPv4-mapped.
+#[inline(always)]
+pub fn is_own(policy: &Policy, address: V6) -> bool {
+    let has_own = policy.flags & (flag::LOOPBACK_PRIVATE | flag::LOOPBACK_UDP) != 0;
+    has_own && matches!(Family::of(address), Family::V4(address) if address == policy.loopback)
+}
+
+/// Whether `address` is the cgroup's private loopback. An IPv4 address comes
+/// IPv4-mapped.
 #[inline(always)]
 pub fn is_private(policy: &Policy, address: V6) -> bool {
     match (private_loopback(policy), Family::of(address)) {

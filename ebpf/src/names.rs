@@ -2,9 +2,9 @@
 //! program whose call to loopback went elsewhere is told the addresses that it
 //! used.
 
-use crate::abi::Policy;
-use crate::address::{ANY4, ANY6, Family, LOOPBACK4, LOOPBACK6, V4, V6, mapped, same6};
-use crate::loopback::is_private;
+use crate::abi::{Policy, flag};
+use crate::address::{ANY4, ANY6, Family, Kind, LOOPBACK4, LOOPBACK6, V4, V6, kind4, mapped};
+use crate::loopback::{is_own, is_private};
 use crate::port::Port;
 
 /// What a program that asked for `address` is told: the unspecified address
@@ -44,10 +44,13 @@ impl Endpoint {
         }
     }
 
-    /// Whether both are the same.
+    /// Whether both are the same. In one comparison: the verifier follows each of several
+    /// through all that comes after.
     #[inline(always)]
     pub const fn is(&self, other: &Self) -> bool {
-        self.port == other.port && same6(&self.address, &other.address)
+        let [one, two] = [&self.address, &other.address];
+        let difference = one[0] ^ two[0] | one[1] ^ two[1] | one[2] ^ two[2] | one[3] ^ two[3];
+        difference | (self.port ^ other.port) as u32 == 0
     }
 }
 
@@ -75,8 +78,8 @@ pub struct Redirects {
     /// 1 if connect moved the socket to the address of its peer, so that it
     /// knows itself to be on loopback.
     pub is_moved: u32,
-    /// No implicit padding.
-    pub reserved: u32,
+    /// 1 if somebody on loopback has called the socket whom it had not called.
+    pub is_called: u32,
 }
 
 impl Redirects {
@@ -94,15 +97,22 @@ impl Redirects {
         self.next = self.next.wrapping_add(1);
     }
 
-    /// Forgets a peer, which the program has now called by its real address.
+    /// Forgets a redirected peer, which the program has now called by its real address.
     #[inline(always)]
     pub fn forget(&mut self, actual: &Endpoint) {
         for peer in &mut self.peers {
-            if peer.actual.is(actual) {
+            if peer.actual.is(actual) && !peer.asked.is(actual) {
                 peer.actual.port = 0;
                 return;
             }
         }
+    }
+
+    /// Whether a datagram to a loopback address is an answer: the socket is one that is
+    /// called, and has not called this peer.
+    #[inline(always)]
+    pub fn is_answer(&self, peer: &Endpoint) -> bool {
+        self.is_called != 0 && self.asked(peer).is_none()
     }
 
     /// What the program knows a peer as.
@@ -118,8 +128,8 @@ impl Redirects {
     }
 }
 
-/// The name of a peer, IPv4 addresses IPv4-mapped; `None` if it stays. An
-/// address on the private loopback is `::1` if `is_v6`, else 127.0.0.1.
+/// The name of a peer, IPv4 addresses IPv4-mapped; `None` if it stays. The
+/// cgroup's own loopback address is `::1` if `is_v6`, else 127.0.0.1.
 #[inline(always)]
 pub fn peer_name(
     policy: &Policy,
@@ -130,7 +140,17 @@ pub fn peer_name(
     if let Some(asked) = redirects.and_then(|redirects| redirects.asked(&actual)) {
         return Some(asked);
     }
-    is_private(policy, actual.address).then(|| Endpoint::new(loopback(is_v6), actual.port))
+    is_own(policy, actual.address).then(|| Endpoint::new(loopback(is_v6), actual.port))
+}
+
+/// Whether a datagram from this peer is a call from loopback to a socket that has not
+/// called the peer, and may have to answer it from the assigned address.
+#[inline(always)]
+pub fn is_call(policy: &Policy, redirects: Option<&Redirects>, peer: &Endpoint) -> bool {
+    policy.flags & flag::LOOPBACK_UDP != 0
+        && matches!(Family::of(peer.address), Family::V4(address) if matches!(kind4(address), Kind::Loopback))
+        && redirects
+            .is_none_or(|redirects| redirects.is_called == 0 && redirects.asked(peer).is_none())
 }
 
 /// The local name of a socket whose peer is `peer`, IPv4 addresses

@@ -1,7 +1,7 @@
 //! sendto(2), sendmsg(2) and sendmmsg(2) on datagram sockets: which address a
 //! datagram leaves from, and where one to loopback goes.
 
-use crate::abi::{Cause, Policy};
+use crate::abi::{Cause, Policy, flag};
 use crate::address::{ANY4, ANY6, Family, Kind, LOOPBACK4, LOOPBACK6, V4, V6, kind4, kind6, same6};
 use crate::connect::{Bound, Local};
 use crate::hide;
@@ -22,6 +22,11 @@ pub struct Datagram {
     pub is_connected: bool,
     /// Whether the peer of the socket is on loopback.
     pub is_peer_on_loopback: bool,
+    /// Whether it answers a call from loopback.
+    pub is_answer: bool,
+    /// Whether the socket is in the network namespace that the policy is for; told of a
+    /// datagram to loopback alone.
+    pub is_at_home: bool,
 }
 
 /// `AF_UNSPEC`
@@ -42,9 +47,13 @@ pub const fn is_connected(family: u32, port: Port) -> bool {
 /// `source` is what the kernel would send from so far: the bound address, the
 /// one that the program named by `IP_PKTINFO`, or 0.0.0.0.
 ///
-/// A datagram to the host's loopback comes from loopback: a reply to the assigned
-/// address would not be recognised there, and the kernel would take the host's own
-/// address if the program names a device. A socket bound to loopback is left alone,
+/// A datagram to loopback comes from loopback: a reply to the assigned address would
+/// not be recognised there, many servers answer nobody else, and the kernel would take
+/// the host's own address if the program names a device. A socket at the assigned
+/// address sends from the loopback address of its own, whose datagrams are delivered
+/// to it ([`crate::deliver`]) if it remembers whom it called: so the destination is
+/// one to remember, even if it stays the same. A socket that is called from loopback
+/// answers from the assigned address, where it was called. A socket bound to loopback is left alone,
 /// but one that is connected to loopback calls nobody else: what the host makes of its
 /// packets could not be told from that. Even then the program may not name the address of
 /// somebody else.
@@ -62,20 +71,34 @@ pub fn sendmsg4(
     let is_loopback = matches!(kind4(destination), Kind::Loopback | Kind::Unspecified);
     let is_named = hide::truth(policy, matches!(kind4(source), Kind::Unicast));
     if is_loopback && !datagram.is_connected {
+        let has_loopback = has_loopback(policy, datagram, destination);
         let route = to_loopback(policy, datagram, true, false, find);
-        match route.way {
-            Way::Host => {}
-            Way::Nowhere => return Verdict::deny(route.cause),
-            Way::To => {
-                let is_foreign = is_named && assigned4(policy) != Some(source);
-                return Verdict::rewrite(Path {
-                    is_moved: is_free(datagram.local) || is_foreign,
-                    source: loopback::source(policy, route.address)[3],
-                    is_redirected: true,
-                    destination: route.address[3],
-                    port: route.port,
-                });
-            }
+        if matches!(route.way, Way::Nowhere) {
+            return Verdict::deny(route.cause);
+        }
+        let is_elsewhere = hide::truth(policy, matches!(route.way, Way::To));
+        if has_loopback || is_elsewhere {
+            let is_foreign = is_named && assigned4(policy) != Some(source);
+            let is_moved = has_loopback || is_free(datagram.local) || is_foreign;
+            return Verdict::rewrite(Path {
+                is_moved: hide::truth(policy, is_moved),
+                source: if has_loopback {
+                    policy.loopback
+                } else {
+                    loopback::source(policy, route.address)[3]
+                },
+                is_redirected: true,
+                destination: if is_elsewhere {
+                    route.address[3]
+                } else {
+                    loopback4(destination)
+                },
+                port: if is_elsewhere {
+                    route.port
+                } else {
+                    datagram.port
+                },
+            });
         }
     }
     if is_loopback && hide::truth(policy, source == ANY4) {
@@ -169,6 +192,30 @@ fn to_loopback(
 #[inline(always)]
 fn is_own6(policy: &Policy, address: &V6) -> bool {
     assigned6(policy).is_some_and(|own| same6(&own, address))
+}
+
+/// Whether the socket is at the assigned address, and has a loopback address besides
+/// which it can send from to `destination`.
+#[inline(always)]
+fn has_loopback(policy: &Policy, datagram: Datagram, destination: V4) -> bool {
+    let is_at_own = match Family::of(datagram.local.address) {
+        Family::V4(address) => assigned4(policy) == Some(address),
+        Family::V6(_) => false,
+    };
+    let has_loopback = policy.flags & flag::LOOPBACK_UDP != 0
+        && datagram.is_at_home
+        && policy.loopback != destination;
+    hide::truth(policy, is_at_own && has_loopback && !datagram.is_answer)
+}
+
+/// 0.0.0.0 means loopback.
+#[inline(always)]
+const fn loopback4(destination: V4) -> V4 {
+    if destination == ANY4 {
+        LOOPBACK4
+    } else {
+        destination
+    }
 }
 
 /// Whether the socket has no address yet. One that has keeps it as the source.

@@ -151,7 +151,7 @@ fn a_dual_stack_server() {
         let wanted = v6(wanted);
         let verdict = said(bind::bind6(&policy, call, wanted, &server));
         let is_dual = match verdict {
-            Rewrite((actual, _)) => is_dual_bind(&policy, &wanted, &actual),
+            Rewrite((actual, _)) => is_dual_bind(&policy, call.protocol, &wanted, &actual),
             _ => false,
         };
         (verdict.map(|(address, _)| address), is_dual)
@@ -162,7 +162,8 @@ fn a_dual_stack_server() {
     let nobody = Found::Nobody;
     for (wanted, policy, call, v6only, can_be_dual, there, expected) in [
         ("::", policy, tcp, false, true, nobody, (own4, true)),
-        ("::", policy, any_port, false, true, nobody, (own6, false)),
+        ("::", policy, any_port, false, true, nobody, (own4, true)),
+        ("::", policy, any_port, true, true, nobody, (own6, false)),
         (
             "::",
             policy,

@@ -4,8 +4,8 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use common::{OWN4, OWN6, TCP, UDP, both, dual, only4, only6, v4, v6};
-use oci_bind_hook_ebpf::abi::{DUAL_COUNTS, Policy};
+use common::{OWN4, OWN6, TCP, UDP, UDP_LITE, both, dual, only4, only6, v4, v6};
+use oci_bind_hook_ebpf::abi::{DUAL_COUNTS, Policy, flag};
 use oci_bind_hook_ebpf::address::mapped;
 use oci_bind_hook_ebpf::dual::{
     DualBind, GROUPS, Place, SHARES_ADDRESS, SHARES_PORT, SLOTS, Sharing, asked, bucket, can_share,
@@ -16,17 +16,26 @@ use proptest::prelude::*;
 
 #[test]
 fn takes_both_families_and_steering() {
-    assert!(is_dual(&dual(both())));
-    for policy in [both(), dual(only4()), dual(only6())] {
-        assert!(!is_dual(&policy), "{policy:?}");
+    for (flag, own, other) in [(flag::DUAL, TCP, UDP), (flag::DUAL_UDP, UDP, TCP)] {
+        let with = |policy: Policy| Policy {
+            flags: policy.flags | flag,
+            ..policy
+        };
+        assert!(is_dual(&with(both()), own));
+        assert!(!is_dual(&with(both()), other));
+        for policy in [both(), with(only4()), with(only6())] {
+            assert!(!is_dual(&policy, own), "{policy:?}");
+        }
     }
+    assert!(!is_dual(&dual(both()), UDP_LITE));
 }
 
 #[test]
 fn only_the_wildcard_makes_one() {
     let (policy, own4) = (dual(both()), mapped(v4(OWN4)));
-    assert!(is_dual_bind(&policy, &v6("::"), &own4));
-    assert!(!is_dual_bind(&both(), &v6("::"), &own4));
+    assert!(is_dual_bind(&policy, TCP, &v6("::"), &own4));
+    assert!(is_dual_bind(&policy, UDP, &v6("::"), &own4));
+    assert!(!is_dual_bind(&both(), TCP, &v6("::"), &own4));
     for (asked, actual) in [
         ("::ffff:0.0.0.0", "::ffff:192.0.2.10"),
         ("::ffff:192.0.2.10", "::ffff:192.0.2.10"),
@@ -34,7 +43,7 @@ fn only_the_wildcard_makes_one() {
         (OWN6, OWN6),
     ] {
         assert!(
-            !is_dual_bind(&policy, &v6(asked), &v6(actual)),
+            !is_dual_bind(&policy, UDP, &v6(asked), &v6(actual)),
             "{asked} at {actual}"
         );
     }
@@ -43,12 +52,14 @@ fn only_the_wildcard_makes_one() {
 #[test]
 fn is_called_at_the_address_of_its_policy() {
     let policy = dual(both());
-    let bind = dual_bind(&policy, UDP);
+    let bind = dual_bind(&policy, UDP, 80);
     assert_eq!(u32::from(bind.place.protocol), UDP);
     assert_eq!(bind.place.namespace, policy.namespace);
     assert_eq!(bind.place.address, v6(OWN6));
     assert_eq!(bind.bound, mapped(v4(OWN4)));
-    assert_eq!((bind.is_counted, bind.is_waiting), (0, 0));
+    assert_eq!((bind.is_counted, bind.is_closed), (0, 0));
+    assert_eq!(bind.is_asked, 1);
+    assert_eq!(dual_bind(&policy, UDP, 0).is_asked, 0);
 }
 
 #[test]
@@ -74,12 +85,12 @@ fn a_policy_further_in_has_bound_first() {
         ..outer
     };
     let bound = v6("::ffff:192.0.2.20");
-    assert_eq!(asked(&outer, &dual_bind(&inner, TCP), bound), v6("::"));
+    assert_eq!(asked(&outer, &dual_bind(&inner, TCP, 80), bound), v6("::"));
     for (bind, address) in [
         // Of the same policy, an earlier bind that failed.
-        (dual_bind(&outer, TCP), mapped(v4(OWN4))),
-        (dual_bind(&inner, TCP), v6("::ffff:192.0.2.30")),
-        (dual_bind(&inner, TCP), v6(OWN6)),
+        (dual_bind(&outer, TCP, 80), mapped(v4(OWN4))),
+        (dual_bind(&inner, TCP, 80), v6("::ffff:192.0.2.30")),
+        (dual_bind(&inner, TCP, 80), v6(OWN6)),
         (DualBind::default(), bound),
         (DualBind::default(), v6("::")),
     ] {

@@ -2,9 +2,10 @@
 
 mod common;
 
-use common::{auto, both, private, v6};
-use oci_bind_hook_ebpf::names::peer_name;
-use oci_bind_hook_ebpf::names::{Endpoint, PEERS, Redirect, Redirects, known_as, local_name};
+use common::{auto, both, delivered, private, v6};
+use oci_bind_hook_ebpf::names::{
+    Endpoint, PEERS, Redirect, Redirects, is_call, known_as, local_name, peer_name,
+};
 
 fn endpoint(address: &str, port: u16) -> Endpoint {
     Endpoint::new(v6(address), port.to_be())
@@ -90,4 +91,50 @@ fn private_loopback_has_its_usual_name() {
         let local = local_name(&policy, None, actual.address, actual, is_v6);
         assert_eq!(local, Some(v6(name)), "L4");
     }
+}
+
+/// The container's own sockets call from there, and are called so.
+#[test]
+fn a_loopback_address_of_its_own_has_its_usual_name() {
+    let actual = endpoint("::ffff:127.128.2.10", 80);
+    let name = endpoint("::ffff:127.0.0.1", 80);
+    let policy = delivered(auto(both()));
+    assert_eq!(peer_name(&policy, None, actual, false), Some(name), "L6");
+    assert_eq!(peer_name(&auto(both()), None, actual, false), None);
+    let other = endpoint("::ffff:127.128.2.20", 80);
+    assert_eq!(peer_name(&policy, None, other, false), None);
+    // A socket that is bound there knows it by what it asked for.
+    let local = local_name(&policy, None, actual.address, actual, false);
+    assert_eq!(local, None);
+}
+
+/// Whom a socket has called is no caller.
+#[test]
+fn a_call_from_loopback_is_noted() {
+    let resolver = endpoint("::ffff:127.0.0.53", 53);
+    let policy = delivered(auto(both()));
+    let mut redirects = Redirects::default();
+    assert!(is_call(&policy, None, &resolver));
+    assert!(is_call(&policy, Some(&redirects), &resolver));
+    assert!(
+        !is_call(&auto(both()), None, &resolver),
+        "nothing is delivered"
+    );
+    for other in ["::ffff:192.0.2.1", "::1", "2001:db8::1"] {
+        assert!(!is_call(&policy, None, &endpoint(other, 53)), "{other}");
+    }
+    assert!(!redirects.is_answer(&resolver), "nobody has called");
+    redirects.is_called = 1;
+    assert!(
+        !is_call(&policy, Some(&redirects), &resolver),
+        "it is known"
+    );
+    assert!(redirects.is_answer(&resolver));
+    redirects.remember(Redirect {
+        asked: resolver,
+        actual: resolver,
+    });
+    assert!(!redirects.is_answer(&resolver), "it was called");
+    redirects.is_called = 0;
+    assert!(!is_call(&policy, Some(&redirects), &resolver), "it answers");
 }

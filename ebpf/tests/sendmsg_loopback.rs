@@ -3,9 +3,9 @@
 mod common;
 
 use common::Said::{self, Deny, Pass, Rewrite};
-use common::{OWN4, OWN6, PRIVATE, auto, both, datagram, no_lookup, only4, only6, private, said};
-use common::{server, v4, v6, with_port};
-use oci_bind_hook_ebpf::abi::{Cause, Policy, protocol};
+use common::{OWN4, OWN6, PRIVATE, auto, both, datagram, delivered, no_lookup, only4, only6};
+use common::{private, said, server, v4, v6, with_port};
+use oci_bind_hook_ebpf::abi::{Cause, Policy, flag, protocol};
 use oci_bind_hook_ebpf::address::Family;
 use oci_bind_hook_ebpf::connect::Local;
 use oci_bind_hook_ebpf::loopback::Found::{self, Nobody, Other, Own};
@@ -148,6 +148,68 @@ fn without_a_moved_server_it_goes_to_the_hosts() {
     assert_eq!(verdict, Rewrite(Path::from(v4(OWN4))), "U2");
     let verdict = sendmsg6(&policy, "::1", ("::", OTHER6), server(OWN6, 53, Other));
     assert_eq!(verdict, Rewrite(Path::from(v6(OWN6))), "U2");
+}
+
+/// A socket at the assigned address calls loopback from a loopback address of its own,
+/// and remembers whom it called.
+#[test]
+fn a_bound_socket_calls_from_its_own_loopback_address() {
+    let bound = (OWN4, OWN4);
+    let own = v4(PRIVATE);
+    for policy in [delivered(auto(both())), delivered(private(both()))] {
+        let is_auto = policy.flags & flag::LOOPBACK_AUTO != 0;
+        for (to, called) in [("127.0.0.53", "127.0.0.53"), ("0.0.0.0", "127.0.0.1")] {
+            let called = if is_auto { v4(called) } else { own };
+            let verdict = sendmsg4(&policy, to, bound, server(OWN6, 53, Own));
+            let expected = path(true, own, called, 53);
+            assert_eq!(verdict, Rewrite(expected), "L6: to {to}");
+        }
+        // The container's own server sees loopback too.
+        let verdict = sendmsg4(&policy, "127.0.0.1", bound, server(OWN4, 53, Own));
+        let expected = path(true, own, v4(OWN4), 53);
+        assert_eq!(verdict, Rewrite(expected), "L6");
+        // It answers from where it was called.
+        let verdict = sendmsg4(&policy, PRIVATE, bound, server(OWN4, 53, Own));
+        assert!(!is_moved(verdict), "L6: to {PRIVATE}");
+        let answer = Datagram {
+            is_answer: true,
+            ..datagram(Local::of4(v4(OWN4), PORT))
+        };
+        let find = server(OWN4, 53, Own);
+        let verdict = sendmsg::sendmsg4(&policy, v4("127.0.0.1"), v4(OWN4), answer, find);
+        assert!(!is_moved(said(verdict)), "L6: an answer");
+    }
+    let (policy, find) = (delivered(auto(both())), server(OWN6, 53, Own));
+    // Others send as they do without.
+    for (local, source, expected) in [
+        ("0.0.0.0", "0.0.0.0", Rewrite(Path::from(v4("127.0.0.1")))),
+        ("127.0.0.1", "127.0.0.1", Pass),
+    ] {
+        let verdict = sendmsg4(&policy, "127.0.0.1", (local, source), &find);
+        assert_eq!(verdict, expected, "from {local}");
+    }
+    let mut connected = datagram(Local::of4(v4(OWN4), PORT));
+    connected.is_connected = true;
+    let verdict = sendmsg::sendmsg4(&policy, v4("127.0.0.1"), v4(OWN4), connected, &find);
+    assert_eq!(said(verdict), Pass);
+    // In another network namespace, or where nothing is delivered, from the assigned
+    // address.
+    let elsewhere = Datagram {
+        is_at_home: false,
+        ..datagram(Local::of4(v4(OWN4), PORT))
+    };
+    let verdict = sendmsg::sendmsg4(&policy, v4("127.0.0.1"), v4(OWN4), elsewhere, &find);
+    assert_eq!(said(verdict), Pass);
+    let verdict = sendmsg4(&auto(both()), "127.0.0.1", bound, &find);
+    assert_eq!(verdict, Pass);
+}
+
+/// Whether a datagram that is redirected leaves from elsewhere than its socket is.
+fn is_moved(verdict: Said<Path<u32>>) -> bool {
+    match verdict {
+        Rewrite(path) => path.is_moved,
+        other => panic!("{other:?}"),
+    }
 }
 
 /// What is not loopback is not looked up.

@@ -8,9 +8,10 @@ use std::os::fd::BorrowedFd;
 use crate::bpf;
 use crate::bpffs;
 use crate::cgroup::Cgroup;
+use crate::deliver;
 use crate::dual;
 use crate::memory::LockedMemory;
-use crate::namespace::Namespace;
+use crate::namespace::{self, Namespace};
 use crate::programs::{self, PROGRAMS, Program, Programs};
 
 /// Puts `policy` on `cgroup`, whose processes are in `namespace`.
@@ -23,14 +24,43 @@ use crate::programs::{self, PROGRAMS, Program, Programs};
 /// # Errors
 ///
 /// If the kernel refuses an attachment.
-pub fn attach(cgroup: &Cgroup, mut policy: Policy, namespace: Namespace) -> Result<()> {
+pub fn attach(cgroup: &Cgroup, policy: Policy, namespace: Namespace) -> Result<()> {
+    let put = put(cgroup, policy, namespace);
+    // What went before, or came to nothing, may have needed more of the devices.
+    if !matches!(put, Ok(Before::Nothing)) {
+        refresh(&[namespace]);
+    }
+    put.map(drop)
+}
+
+/// Takes programs off network devices that no policy needs any more. What is left for
+/// an error does no harm, and goes the next time.
+fn refresh(namespaces: &[Namespace]) {
+    if let Err(error) = deliver::refresh(namespaces, None) {
+        log::warn!("programs that no policy needs may be left at network devices: {error:#}");
+    }
+}
+
+/// What was on a cgroup before.
+enum Before {
+    Nothing,
+    Policy,
+}
+
+/// The caller does not hold the lock.
+fn put(cgroup: &Cgroup, mut policy: Policy, namespace: Namespace) -> Result<Before> {
     let programs = Programs::open_or_load()?;
     let _limit = LockedMemory::unlimited();
-    let theirs = dual::decide(&mut policy, namespace)?;
+    let pins = programs::directory();
+    let theirs = namespace.open()?;
+    policy.namespace = namespace::inode(&theirs)?;
+    dual::decide(&mut policy);
+    deliver::prepare(&mut policy, &pins, namespace)
+        .context("have datagrams delivered where the kernel would not find the socket")?;
     let others = programs.other_versions_attached(cgroup.fd())?;
     let previous = current_policy(cgroup, &programs)?;
-    if let Some(theirs) = theirs {
-        dual::steer(policy.namespace, &theirs, &programs::directory())
+    if policy.flags & flag::DUAL != 0 {
+        dual::steer(policy.namespace, &theirs, &pins)
             .context("steer calls to servers of both families")?;
     }
     let mut change = Change {
@@ -60,6 +90,7 @@ pub fn attach(cgroup: &Cgroup, mut policy: Policy, namespace: Namespace) -> Resu
     if first != policy {
         write_policy(&programs, cgroup, &policy)?;
     }
+    let is_first = previous.is_none() && others.is_empty();
     for other in others {
         detach_version(cgroup, &other)?;
     }
@@ -69,7 +100,11 @@ pub fn attach(cgroup: &Cgroup, mut policy: Policy, namespace: Namespace) -> Resu
         }
     }
     change.is_kept = true;
-    Ok(())
+    Ok(if is_first {
+        Before::Nothing
+    } else {
+        Before::Policy
+    })
 }
 
 /// Takes every version's programs off `cgroup`. Answers whether there were any.
@@ -78,12 +113,16 @@ pub fn attach(cgroup: &Cgroup, mut policy: Policy, namespace: Namespace) -> Resu
 ///
 /// If the kernel refuses to detach a program.
 pub fn detach(cgroup: &Cgroup) -> Result<bool> {
-    let Some(_lock) = bpffs::lock_shared()? else {
+    let Some(lock) = bpffs::lock_shared()? else {
         return Ok(false);
     };
     let mut found = false;
     for (_, programs) in Programs::all_pinned()? {
         found |= detach_version(cgroup, &programs)?;
+    }
+    drop(lock);
+    if found {
+        refresh(&deliver::namespaces(cgroup.first_process()));
     }
     Ok(found)
 }

@@ -9,6 +9,9 @@
     reason = "the bpf system call takes a union of raw pointers"
 )]
 
+pub mod device;
+pub mod map;
+
 use aya_obj::generated::{
     BPF_F_ALLOW_MULTI, bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info, bpf_map_info,
     bpf_prog_info,
@@ -167,35 +170,6 @@ pub fn read_counters(map: BorrowedFd<'_>, cgroup: u64, cpus: usize) -> io::Resul
     let mut sum = Counters::default();
     copies.iter().for_each(|copy| sum.add(copy));
     Ok(sum)
-}
-
-/// Puts a socket into a map of one socket, unless there is one
-/// (`BPF_MAP_UPDATE_ELEM`): EEXIST then. It leaves the map when it is closed.
-pub fn insert_socket(map: BorrowedFd<'_>, socket: BorrowedFd<'_>) -> io::Result<()> {
-    let socket = number(socket);
-    let mut attr = element(map, &0, (&raw const socket) as u64);
-    attr.__bindgen_anon_2.flags = u64::from(aya_obj::generated::BPF_NOEXIST);
-    call(bpf_cmd::BPF_MAP_UPDATE_ELEM, &mut attr)?;
-    Ok(())
-}
-
-/// Whether a map has any element (`BPF_MAP_GET_NEXT_KEY`).
-pub fn has_elements(map: BorrowedFd<'_>) -> io::Result<bool> {
-    let size = usize::try_from(map_info(map)?.key_size).map_err(io::Error::other)?;
-    let mut key = vec![0_u8; size];
-    let mut attr = zeroed();
-    attr.__bindgen_anon_2.map_fd = number(map);
-    attr.__bindgen_anon_2.__bindgen_anon_1.next_key = key.as_mut_ptr() as u64;
-    match call(bpf_cmd::BPF_MAP_GET_NEXT_KEY, &mut attr) {
-        Ok(_) => Ok(true),
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-/// The id of a map.
-pub fn map_id(map: BorrowedFd<'_>) -> io::Result<u32> {
-    Ok(map_info(map)?.id)
 }
 
 /// The size of a map's values in bytes.

@@ -8,6 +8,7 @@
 
 mod choose;
 mod hierarchy;
+mod ids;
 mod members;
 mod mount;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use hierarchy::Hierarchy;
 use members::Kin;
 
 pub use choose::{choose, container, parse_proc};
+pub use ids::Ids;
 pub use mount::{Mount, parse as parse_mountinfo};
 
 /// A directory of the cgroup2 hierarchy, opened; never the root.
@@ -72,6 +74,13 @@ impl Cgroup {
         let events = read(self, "cgroup.events")
             .with_context(|| format!("read cgroup.events of cgroup {}", self.name))?;
         Ok(says_populated(&String::from_utf8_lossy(&events)))
+    }
+
+    /// One of its own processes, if it has any, and can be asked.
+    pub fn first_process(&self) -> Option<Pid> {
+        let members = read(self, "cgroup.procs").ok()?;
+        let first = members.split(|&byte| byte == b'\n').next()?;
+        Pid::from_raw(str::from_utf8(first).ok()?.parse().ok()?)
     }
 
     /// The kernel's id of the cgroup (`cgroup_id`), host byte order: the key of

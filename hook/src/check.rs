@@ -83,7 +83,7 @@ pub fn findings(config: &Result<Config>) -> Vec<Finding> {
     let mut all = vec![privileges, host::cgroup2(), host::bpffs()];
     all.extend(kernel::findings(is_privileged));
     all.extend(host::policies(is_privileged));
-    all.push(host::serve());
+    all.extend(host::devices(is_privileged));
     all.extend(host::config(config.as_ref()));
     all.extend(host::addresses(config.as_ref().ok()));
     all.extend(protocols::findings());

@@ -86,15 +86,16 @@ pub enum Command {
         watch: bool,
     },
     /// Load and pin the programs ahead of the first container
-    Load,
+    ///
+    /// And attach them to network devices that a policy needs and that have come since
+    /// a container started, as udev does for each new device of the host.
+    Load {
+        /// Look at this network device alone; do nothing if no programs are pinned
+        #[arg(long, value_name = "NAME")]
+        device: Option<String>,
+    },
     /// Remove the pinned programs that no cgroup uses
     Unload,
-    /// Let UDP servers at :: answer at both addresses, for as long as it runs
-    ///
-    /// Those of containers with an IPv4 and an IPv6 address. TCP servers do without.
-    /// It is what oci-bind-hook-udp.service runs. It ends with status 1 if another
-    /// one runs.
-    Serve,
     /// Print a CDI specification that injects the hook, for Docker and containerd
     ///
     /// Write it to /etc/cdi/oci-bind-hook.json, and start containers with the

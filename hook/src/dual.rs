@@ -1,4 +1,4 @@
-//! Calls to dual-stack servers: in each network namespace that has some, one
+//! Calls to dual-stack servers of TCP: in each network namespace that has some, one
 //! program finds them. The pin of its link holds it there; when the namespace
 //! goes, the kernel takes it off, and the next such container removes the pin.
 
@@ -13,64 +13,45 @@ use oci_bind_hook_ebpf::abi::{Policy, flag};
 use crate::bpf;
 use crate::btf;
 use crate::loader;
-use crate::namespace::{Namespace, cookie, open_own};
 
 /// What a kernel needs for dual-stack servers.
-pub const NEEDS: &str = "both need Linux 5.14 or later, with /sys/kernel/btf/vmlinux";
+pub const NEEDS: &str = "both need a kernel with /sys/kernel/btf/vmlinux";
 
-/// What the name of such a pin starts with; then comes the namespace's cookie.
+/// What the name of such a pin starts with; then comes the namespace's inode number.
 const PREFIX: &str = "steer-";
 
-/// Has a policy of both families make dual-stack servers in the namespace, if
-/// this kernel can. Answers the namespace whose calls are to be steered then.
-///
-/// # Errors
-///
-/// If the namespace cannot be entered.
-pub fn decide(policy: &mut Policy, namespace: Namespace) -> Result<Option<OwnedFd>> {
+/// Whether this kernel can have dual-stack servers. Without type information the
+/// programs tell neither an IPv6-only server nor its network namespace.
+pub fn is_possible() -> bool {
+    Path::new(btf::VMLINUX).exists()
+}
+
+/// Has a policy of both families make dual-stack servers, if this kernel can.
+pub fn decide(policy: &mut Policy) {
     let both = flag::IPV4 | flag::IPV6;
     if policy.flags & both != both {
-        return Ok(None);
+        return;
     }
-    let Some((cookie, theirs)) = namespace.enter(identify)? else {
+    if is_possible() {
+        policy.flags |= flag::DUAL;
+    } else {
         log::info!("a server at :: answers at the IPv6 address alone: {NEEDS}");
-        return Ok(None);
-    };
-    policy.flags |= flag::DUAL;
-    policy.namespace = cookie;
-    Ok(Some(theirs))
-}
-
-/// The cookie of the calling thread's namespace, and the namespace; none if
-/// this kernel cannot steer calls, for lack of what is in [`NEEDS`].
-///
-/// # Errors
-///
-/// If there is no /proc, or the kernel cannot be asked.
-pub fn identify() -> Result<Option<(u64, OwnedFd)>> {
-    // Without type information the programs cannot tell an IPv6-only server.
-    if !Path::new(btf::VMLINUX).exists() {
-        return Ok(None);
-    }
-    match cookie()? {
-        None => Ok(None),
-        Some(cookie) => Ok(Some((cookie, open_own()?))),
     }
 }
 
-/// Has a program find the servers of a namespace, by its cookie, unless one
+/// Has a program find the servers of a namespace, by its inode number, unless one
 /// does. `pins` is where the programs are pinned, and the caller holds the lock.
 ///
 /// # Errors
 ///
 /// If the kernel refuses the program, or it cannot be pinned.
-pub fn steer(cookie: u64, namespace: &OwnedFd, pins: &Path) -> Result<()> {
-    let pin = pins.join(format!("{PREFIX}{cookie:x}"));
+pub fn steer(number: u64, namespace: &OwnedFd, pins: &Path) -> Result<()> {
+    let pin = pins.join(format!("{PREFIX}{number:x}"));
     if inode(&pin).is_ok_and(|inode| inode != 0) {
         return Ok(());
     }
     sweep(pins)?;
-    let program = loader::load_steer(pins, cookie)?;
+    let program = loader::load_steer(pins, number)?;
     let link = bpf::link_to_namespace(program.as_fd(), namespace.as_fd()).context(
         "attach program steer to the network namespace: needs CAP_NET_ADMIN, CAP_BPF, and that it \
          has fewer than 64 such programs (bpftool net shows them)",
@@ -80,7 +61,7 @@ pub fn steer(cookie: u64, namespace: &OwnedFd, pins: &Path) -> Result<()> {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         pinned => pinned.with_context(|| format!("pin the link at {}", pin.display())),
     }?;
-    log::debug!("steers calls in network namespace {cookie:x}");
+    log::debug!("steers calls in network namespace {number}");
     Ok(())
 }
 

@@ -4,10 +4,10 @@
 use anyhow::{Context as _, Result, bail, ensure};
 use aya::programs::{Program, ProgramType};
 use aya::sys::{BpfHelper, is_helper_supported};
-use aya::{Btf, Ebpf, EbpfLoader, Endianness, include_bytes_aligned};
+use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use oci_bind_hook_ebpf::abi::{
-    COUNTERS_MAP, DUAL_COUNTS_MAP, DUAL_KEEPER_MAP, DUAL_MAP, DUAL_REPORTS_MAP, DUAL_SEEN_MAP,
-    HAS_SET_RETVAL, NAMESPACE, POLICY_MAP, REUSE_BIT, REUSE_PORT_BIT, UID_BIT, UNKNOWN_BIT,
+    COUNTERS_MAP, DESTINATIONS_MAP, DUAL_COUNTS_MAP, DUAL_MAP, HAS_GROUPS, HAS_SET_RETVAL,
+    INODE_BIT, NAMESPACE, NET_BIT, POLICY_MAP, REUSE_BIT, REUSE_PORT_BIT, UID_BIT, UNKNOWN_BIT,
     V6ONLY_BIT,
 };
 use std::fs::{self, DirBuilder};
@@ -16,31 +16,30 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
+use crate::bpf;
 use crate::btf;
 use crate::memory::LockedMemory;
 use crate::privileges::REMEDY;
 use crate::programs::{
-    COLLECT, COUNTERS_PIN, DUAL_PIN, KEEPER_PIN, POLICY_PIN, PROGRAMS, REPORTS_PIN, VERSION,
+    COUNTERS_PIN, DELIVER, DESTINATIONS_PIN, DUAL_PIN, POLICY_PIN, PROGRAMS, VERSION, no_pin,
 };
 use crate::threads::side_by_side;
 use crate::verify::{STEER, verify, verify_all};
 
 /// The maps of dual-stack servers, each with the name of its pin.
-const DUAL_PINS: [(&str, &str); 3] = [
-    (DUAL_MAP, DUAL_PIN),
-    (DUAL_COUNTS_MAP, "dual-counts"),
-    (DUAL_SEEN_MAP, "dual-seen"),
-];
+const DUAL_PINS: [(&str, &str); 2] = [(DUAL_MAP, DUAL_PIN), (DUAL_COUNTS_MAP, "dual-counts")];
 
 /// The globals that say where a member of a kernel's struct is. Without type
 /// information the programs do without: then a v6only wildcard bind in a cgroup
 /// with an IPv4 address alone fails with EINVAL instead of EADDRNOTAVAIL, and no
 /// server answers at both addresses.
-const MEMBERS: [(&str, &str, &str); 4] = [
-    (V6ONLY_BIT, "sock_common", "skc_ipv6only"),
-    (REUSE_BIT, "sock_common", "skc_reuse"),
-    (REUSE_PORT_BIT, "sock_common", "skc_reuseport"),
-    (UID_BIT, "sock", "sk_uid"),
+const MEMBERS: [(&str, &[(&str, &str)]); 6] = [
+    (V6ONLY_BIT, &[("sock_common", "skc_ipv6only")]),
+    (REUSE_BIT, &[("sock_common", "skc_reuse")]),
+    (REUSE_PORT_BIT, &[("sock_common", "skc_reuseport")]),
+    (UID_BIT, &[("sock", "sk_uid")]),
+    (NET_BIT, &[("sock_common", "skc_net")]),
+    (INODE_BIT, &[("net", "ns"), ("ns_common", "inum")]),
 ];
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/oci-bind-hook.bpf.o"));
@@ -53,12 +52,12 @@ static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/oci-bin
 /// If the kernel refuses a map or a program, or the pins cannot be made.
 pub fn load(directory: &Path) -> Result<()> {
     let _limit = LockedMemory::unlimited();
-    let (mut ebpf, types) = open()?;
+    let mut ebpf = open()?;
 
     // A dot in a name is reserved on bpffs.
     let unfinished = directory.with_file_name(format!("{VERSION}-new"));
     remove(&unfinished)?;
-    let pinned = pin_all(&mut ebpf, types.as_ref(), &unfinished).and_then(|()| {
+    let pinned = pin_all(&mut ebpf, &unfinished).and_then(|()| {
         // What is there now lacks a pin, or it would have been opened.
         remove(directory)?;
         fs::rename(&unfinished, directory)
@@ -79,22 +78,25 @@ pub fn load(directory: &Path) -> Result<()> {
 /// If the kernel refuses a map.
 pub fn load_each() -> Result<Vec<(&'static str, Result<()>)>> {
     let _limit = LockedMemory::unlimited();
-    let (mut ebpf, types) = open()?;
-    let mut loaded = verify_all(&mut ebpf, types.as_ref());
-    Ok(PROGRAMS
-        .iter()
-        .map(|program| {
-            let result = loaded.remove(program.name);
-            (
-                program.name,
-                result.unwrap_or_else(|| missing(program.name)),
-            )
-        })
-        .collect())
+    let mut loaded = verify_all(&mut open()?);
+    let mut result = |name| {
+        let result = loaded.remove(name);
+        (name, result.unwrap_or_else(|| missing(name)))
+    };
+    Ok(names().map(&mut result).collect())
+}
+
+/// Loads one program, and keeps nothing else.
+#[cfg(test)]
+pub(crate) fn load_one(name: &str) -> Result<OwnedFd> {
+    let mut ebpf = open()?;
+    let program = program(&mut ebpf, name)?;
+    verify(name, program)?;
+    Ok(program.fd()?.as_fd().try_clone_to_owned()?)
 }
 
 /// Loads the program that finds the dual-stack servers of one network
-/// namespace, by its cookie, with the maps pinned in `pins`.
+/// namespace, by its inode number, with the maps pinned in `pins`.
 ///
 /// # Errors
 ///
@@ -104,11 +106,7 @@ pub fn load_steer(pins: &Path, namespace: u64) -> Result<OwnedFd> {
     for (map, pin) in DUAL_PINS {
         let pin = pins.join(pin);
         // aya would make another map.
-        ensure!(
-            pin.exists(),
-            "open {}: no such pin: remove what is beside it, and load makes all anew",
-            pin.display()
-        );
+        ensure!(pin.exists(), no_pin(&pin));
         loader.map_pin_path(map, pin);
     }
     let mut ebpf = loader
@@ -116,33 +114,35 @@ pub fn load_steer(pins: &Path, namespace: u64) -> Result<OwnedFd> {
         .load(OBJECT)
         .context("load the eBPF object")?;
     let steer = program(&mut ebpf, STEER)?;
-    verify(STEER, steer, None)?;
+    verify(STEER, steer)?;
     let fd = steer.fd().context("load program steer")?;
     Ok(fd.as_fd().try_clone_to_owned()?)
 }
 
-/// The object with its maps made, and its globals set for this kernel; and the
-/// kernel's type information, if it has any.
-fn open() -> Result<(Ebpf, Option<Btf>)> {
+/// The object with its maps made, and its globals set for this kernel.
+fn open() -> Result<Ebpf> {
     let has_set_retval = u8::from(has_set_retval()?);
     // aya's loader reads all type information too, and keeps it to itself.
-    let ((bits, types), mut loader) = side_by_side(read_types, EbpfLoader::new);
-    for ((global, ..), bit) in MEMBERS.into_iter().zip(&bits) {
+    let (bits, mut loader) = side_by_side(read_types, EbpfLoader::new);
+    // `bpf_sk_assign` takes members of groups since Linux 6.6, which has brought tcx.
+    let has_groups = u8::from(bpf::device::has_tcx());
+    for ((global, _), bit) in MEMBERS.into_iter().zip(&bits) {
         loader.override_global(global, bit, true);
     }
     let ebpf = loader
+        .override_global(HAS_GROUPS, &has_groups, true)
         .override_global(HAS_SET_RETVAL, &has_set_retval, true)
         .load(OBJECT)
         .context("load the eBPF object: needs Linux 5.10 or later, CAP_BPF and CAP_NET_ADMIN")?;
-    Ok((ebpf, types))
+    Ok(ebpf)
 }
 
-/// What the kernel's type information says of [`MEMBERS`], and all of it.
-fn read_types() -> ([u32; MEMBERS.len()], Option<Btf>) {
+/// What the kernel's type information says of [`MEMBERS`].
+fn read_types() -> [u32; MEMBERS.len()] {
     let types = fs::read(btf::VMLINUX).unwrap_or_default();
-    let bits =
-        MEMBERS.map(|(_, of, member)| btf::member_bit(&types, of, member).unwrap_or(UNKNOWN_BIT));
-    (bits, Btf::parse(&types, Endianness::default()).ok())
+    let bit = |(of, member): &(&str, &str)| btf::member_bit(&types, of, member);
+    let bits = MEMBERS.map(|(_, path)| path.iter().map(bit).sum::<Result<u32>>());
+    bits.map(|bit| bit.unwrap_or(UNKNOWN_BIT))
 }
 
 fn missing<T>(name: &str) -> Result<T> {
@@ -154,27 +154,24 @@ fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program> {
 }
 
 /// Loads each program and pins it, and the maps, in a new directory.
-fn pin_all(ebpf: &mut Ebpf, types: Option<&Btf>, directory: &Path) -> Result<()> {
+fn pin_all(ebpf: &mut Ebpf, directory: &Path) -> Result<()> {
     // Whatever the engine's umask.
     DirBuilder::new()
         .mode(0o700)
         .create(directory)
         .with_context(|| format!("make {}", directory.display()))?;
-    let mut loaded = verify_all(ebpf, types);
-    for name in PROGRAMS.map(|program| program.name) {
+    let mut loaded = verify_all(ebpf);
+    for name in names() {
         loaded.remove(name).unwrap_or_else(|| missing(name))?;
-        pin_program(ebpf, name, directory)?;
-    }
-    // What enters UDP servers into the map: not every kernel has it.
-    match loaded.remove(COLLECT).unwrap_or_else(|| missing(COLLECT)) {
-        Ok(()) => pin_program(ebpf, COLLECT, directory)?,
-        Err(error) => log::debug!("no UDP server can answer at both addresses: {error:#}"),
+        let pin = directory.join(name);
+        program(ebpf, name)?
+            .pin(&pin)
+            .with_context(|| format!("pin program {name} at {}", pin.display()))?;
     }
     let maps = [
         (POLICY_MAP, POLICY_PIN),
         (COUNTERS_MAP, COUNTERS_PIN),
-        (DUAL_REPORTS_MAP, REPORTS_PIN),
-        (DUAL_KEEPER_MAP, KEEPER_PIN),
+        (DESTINATIONS_MAP, DESTINATIONS_PIN),
     ];
     for (name, pin) in maps.into_iter().chain(DUAL_PINS) {
         let map = ebpf
@@ -187,11 +184,10 @@ fn pin_all(ebpf: &mut Ebpf, types: Option<&Btf>, directory: &Path) -> Result<()>
     Ok(())
 }
 
-fn pin_program(ebpf: &mut Ebpf, name: &str, directory: &Path) -> Result<()> {
-    let pin = directory.join(name);
-    program(ebpf, name)?
-        .pin(&pin)
-        .with_context(|| format!("pin program {name} at {}", pin.display()))
+/// The programs that are loaded once and pinned.
+fn names() -> impl Iterator<Item = &'static str> {
+    let attached = PROGRAMS.iter().map(|program| program.name);
+    attached.chain([DELIVER])
 }
 
 /// Removes one directory of pins; that there is none is no error.

@@ -1,5 +1,7 @@
 //! Network namespaces: those of others are entered on a thread that ends there.
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 
@@ -37,17 +39,31 @@ impl Namespace {
             Self::Own => act(),
         }
     }
-}
 
-/// The namespace of the calling thread.
-///
-/// # Errors
-///
-/// If there is no /proc.
-pub fn open_own() -> Result<OwnedFd> {
-    let own = own();
-    open(own, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .with_context(|| format!("open {own}: is proc mounted at /proc?"))
+    /// Opens the namespace.
+    ///
+    /// # Errors
+    ///
+    /// If there is no /proc, or the process has ended.
+    pub fn open(self) -> Result<OwnedFd> {
+        if let Self::OfProcess(pid) = self
+            && let Some(theirs) = foreign(pid)?
+        {
+            return Ok(theirs);
+        }
+        let own = own();
+        open(own, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .with_context(|| format!("open {own}: is proc mounted at /proc?"))
+    }
+
+    /// The inode number of the namespace, which no other has as long as it is there.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::open`].
+    pub fn inode(self) -> Result<u64> {
+        inode(&self.open()?)
+    }
 }
 
 /// The cookie of the calling thread's namespace, which no other gets until the
@@ -79,6 +95,53 @@ pub fn cookie() -> Result<Option<u64>> {
         error if error.raw_os_error() == Some(libc::ENOPROTOOPT) => Ok(None),
         error => Err(error).context("ask for the network namespace's cookie"),
     }
+}
+
+/// The namespaces of all processes that can be looked at, each by one of them.
+///
+/// # Errors
+///
+/// If there is no /proc.
+pub fn all() -> Result<Vec<Namespace>> {
+    let mut known = BTreeSet::new();
+    let mut all = Vec::new();
+    for entry in fs::read_dir("/proc").context("read /proc")? {
+        let name = entry.context("read /proc")?.file_name();
+        let pid = name.to_str().and_then(|name| name.parse().ok());
+        let Some(pid) = pid.and_then(Pid::from_raw) else {
+            continue;
+        };
+        // It may have ended.
+        if let Ok(found) = stat(format!("/proc/{pid}/ns/net"))
+            && known.insert((found.st_dev, found.st_ino))
+        {
+            all.push(Namespace::OfProcess(pid));
+        }
+    }
+    Ok(all)
+}
+
+/// Does something in an open namespace; without a thread if it is our own.
+///
+/// # Errors
+///
+/// If it may not be entered; and those of `act`.
+pub fn visit<T: Send>(namespace: &OwnedFd, act: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    if inode(namespace)? == Namespace::Own.inode()? {
+        act()
+    } else {
+        within(namespace, act)
+    }
+}
+
+/// The inode number of an open namespace.
+///
+/// # Errors
+///
+/// If the kernel cannot be asked.
+pub fn inode(namespace: &OwnedFd) -> Result<u64> {
+    let found = fstat(namespace).context("look at the network namespace")?;
+    Ok(found.st_ino)
 }
 
 /// The network namespace of a process; none when it is our own.

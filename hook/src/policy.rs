@@ -148,7 +148,10 @@ impl From<&Plan> for abi::Policy {
         }
         match plan.loopback {
             Loopback::Host => {}
-            Loopback::Auto => policy.flags |= flag::LOOPBACK_AUTO,
+            Loopback::Auto => {
+                policy.flags |= flag::LOOPBACK_AUTO;
+                policy.loopback = derived_loopback(plan).to_bits().to_be();
+            }
             Loopback::Private(address) => {
                 policy.flags |= flag::LOOPBACK_PRIVATE;
                 let address = address.unwrap_or_else(|| derived_loopback(plan));
@@ -184,7 +187,7 @@ const fn protocols(protocol: Protocol) -> u32 {
     }
 }
 
-/// The private loopback address of a container: the low 23 bits of its IPv4
+/// The loopback address of a container's own: the low 23 bits of its IPv4
 /// address in 127.128.0.0/9, which programs leave alone. So it is the same at
 /// every start, easy to recognise, and another one for any two addresses of a
 /// host that differ in those bits. Without an IPv4 address the words of the

@@ -49,12 +49,12 @@ const CALLS: u32 = flag::ACTIVE;
 const NAMES: u32 = flag::LOOPBACK_AUTO | flag::LOOPBACK_PRIVATE;
 /// Programs that see every packet.
 const PACKETS: u32 = flag::GUARD;
-/// The programs that enter dual-stack servers into the map, or have them entered.
+/// Programs that enter dual-stack servers into the map.
 const SERVERS: u32 = flag::DUAL;
 
 /// All programs, in the order of attachment; first those that count, in the
 /// order of [`oci_bind_hook_ebpf::abi::Hook`].
-pub const PROGRAMS: [Program; 19] = [
+pub const PROGRAMS: [Program; 17] = [
     program("bind4", bpf_attach_type::BPF_CGROUP_INET4_BIND, CALLS),
     program("bind6", bpf_attach_type::BPF_CGROUP_INET6_BIND, CALLS),
     program("connect4", bpf_attach_type::BPF_CGROUP_INET4_CONNECT, CALLS),
@@ -92,16 +92,16 @@ pub const PROGRAMS: [Program; 19] = [
     ),
     program("listen", bpf_attach_type::BPF_CGROUP_SOCK_OPS, SERVERS),
     program(
-        "bound6",
-        bpf_attach_type::BPF_CGROUP_INET6_POST_BIND,
-        SERVERS,
-    ),
-    program("options", bpf_attach_type::BPF_CGROUP_SETSOCKOPT, SERVERS),
-    program(
         "release",
         bpf_attach_type::BPF_CGROUP_INET_SOCK_RELEASE,
         SERVERS,
     ),
+];
+
+/// Programs of earlier versions, which are taken off with theirs.
+const FORMER: [Program; 2] = [
+    program("bound6", bpf_attach_type::BPF_CGROUP_INET6_POST_BIND, 0),
+    program("options", bpf_attach_type::BPF_CGROUP_SETSOCKOPT, 0),
 ];
 
 /// Name of the pinned policy map.
@@ -110,13 +110,10 @@ pub(crate) const POLICY_PIN: &str = "policy";
 pub(crate) const COUNTERS_PIN: &str = "counters";
 /// Name of the pinned map of servers of both families.
 pub(crate) const DUAL_PIN: &str = "dual";
-/// Name of the pinned map of reports of UDP binds.
-pub(crate) const REPORTS_PIN: &str = "dual-reports";
-/// Name of the pinned map with the socket of who waits for them.
-pub(crate) const KEEPER_PIN: &str = "dual-keeper";
-/// Name of the iterator that enters the sockets, and of its pin, which is there
-/// where the kernel has such iterators.
-pub(crate) const COLLECT: &str = "collect";
+/// Name of the program that delivers datagrams at network devices, and of its pin.
+pub(crate) const DELIVER: &str = "deliver";
+/// Name of the pinned map of destinations of datagrams.
+pub(crate) const DESTINATIONS_PIN: &str = "destinations";
 
 const fn program(name: &'static str, attach_type: bpf_attach_type, needed_by: u32) -> Program {
     Program {
@@ -172,14 +169,14 @@ impl Programs {
     }
 
     /// The programs pinned in `directory`, or `None` if there are none. Another
-    /// version may lack some of ours; what it has besides is not known here.
+    /// version may lack some of ours, or have more: those of earlier ones are known.
     fn open(directory: &Path) -> Result<Option<Self>> {
         bpffs::check(directory)?;
         let Some(policy) = open_pin(&directory.join(POLICY_PIN))? else {
             return Ok(None);
         };
         let mut programs = Vec::with_capacity(PROGRAMS.len());
-        for program in PROGRAMS {
+        for program in PROGRAMS.into_iter().chain(FORMER) {
             if let Some(fd) = open_pin(&directory.join(program.name))? {
                 programs.push((program, fd));
             }
@@ -226,12 +223,7 @@ impl Programs {
     /// If there is no such pin, or it cannot be opened.
     pub fn counters(&self) -> Result<OwnedFd> {
         let path = self.directory.join(COUNTERS_PIN);
-        open_pin(&path)?.with_context(|| {
-            format!(
-                "open {}: no such pin: remove what is beside it, and load makes all anew",
-                path.display()
-            )
-        })
+        open_pin(&path)?.with_context(|| no_pin(&path))
     }
 
     /// Whether servers of both families listen that these programs have bound: they
@@ -244,7 +236,7 @@ impl Programs {
         let path = self.directory.join(DUAL_PIN);
         match open_pin(&path)? {
             None => Ok(false),
-            Some(map) => bpf::has_elements(map.as_fd())
+            Some(map) => bpf::map::has_elements(map.as_fd())
                 .with_context(|| format!("look for servers in {}", path.display())),
         }
     }
@@ -331,7 +323,15 @@ pub fn pinned_directories() -> Result<Vec<PathBuf>> {
         .with_context(|| format!("read {DIRECTORY}"))
 }
 
-fn open_pin(path: &Path) -> Result<Option<OwnedFd>> {
+/// What to say of a pin that is missing.
+pub(crate) fn no_pin(path: &Path) -> String {
+    format!(
+        "open {}: no such pin: remove what is beside it, and load makes all anew",
+        path.display()
+    )
+}
+
+pub(crate) fn open_pin(path: &Path) -> Result<Option<OwnedFd>> {
     match bpf::open_pin(path) {
         Ok(fd) => Ok(Some(fd)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),

@@ -1,8 +1,8 @@
 //! Hands the programs to the kernel's verifier, two at a time.
 
 use anyhow::{Context as _, Result, bail};
+use aya::Ebpf;
 use aya::programs::{Program, ProgramError};
-use aya::{Btf, Ebpf};
 use std::collections::HashMap;
 use std::iter;
 use std::sync::{Mutex, PoisonError};
@@ -20,7 +20,7 @@ const SLOWEST: [&str; 3] = ["sendmsg6", "bind6", "connect6"];
 ///
 /// The kernel verifies those of a privileged process side by side (`bpf_check`
 /// takes `bpf_verifier_lock` for others).
-pub fn verify_all(ebpf: &mut Ebpf, types: Option<&Btf>) -> HashMap<String, Result<()>> {
+pub fn verify_all(ebpf: &mut Ebpf) -> HashMap<String, Result<()>> {
     let mut programs: Vec<_> = ebpf
         .programs_mut()
         .filter(|(name, _)| *name != STEER)
@@ -35,7 +35,7 @@ pub fn verify_all(ebpf: &mut Ebpf, types: Option<&Btf>) -> HashMap<String, Resul
     };
     let work = || {
         iter::from_fn(next)
-            .map(|(name, program)| (name.to_owned(), verify(name, program, types)))
+            .map(|(name, program)| (name.to_owned(), verify(name, program)))
             .collect::<Vec<_>>()
     };
     let (one, other) = side_by_side(work, work);
@@ -46,28 +46,24 @@ pub fn verify_all(ebpf: &mut Ebpf, types: Option<&Btf>) -> HashMap<String, Resul
 ///
 /// # Errors
 ///
-/// If the verifier refuses it; for the iterator, if the kernel has no type
-/// information or no such iterator.
-pub fn verify(name: &str, program: &mut Program, types: Option<&Btf>) -> Result<()> {
-    let needs = match program {
-        Program::Iter(_) => "",
-        _ => ": needs Linux 5.10 or later, CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON",
-    };
+/// If the verifier refuses it.
+pub fn verify(name: &str, program: &mut Program) -> Result<()> {
     match program {
         Program::CgroupSockAddr(program) => program.load(),
         Program::CgroupSkb(program) => program.load(),
         Program::SockOps(program) => program.load(),
         Program::SkLookup(program) => program.load(),
         Program::CgroupSock(program) => program.load(),
-        Program::CgroupSockopt(program) => program.load(),
-        Program::Iter(program) => program.load(
-            "udp",
-            types.context("the kernel tells nothing of its types")?,
-        ),
+        Program::SchedClassifier(program) => program.load(),
         _ => bail!("program {name} of the eBPF object is of an unknown type"),
     }
     .map_err(explain)
-    .with_context(|| format!("load program {name} into the kernel{needs}"))
+    .with_context(|| {
+        format!(
+            "load program {name} into the kernel: needs Linux 5.10 or later, CAP_BPF, \
+             CAP_NET_ADMIN and CAP_PERFMON"
+        )
+    })
 }
 
 /// The error of a load with the verifier's complaint alone: the last lines of

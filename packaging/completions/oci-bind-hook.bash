@@ -37,9 +37,6 @@ _oci__bind__hook() {
             oci__bind__hook,run)
                 cmd="oci__bind__hook__subcmd__run"
                 ;;
-            oci__bind__hook,serve)
-                cmd="oci__bind__hook__subcmd__serve"
-                ;;
             oci__bind__hook,status)
                 cmd="oci__bind__hook__subcmd__status"
                 ;;
@@ -53,7 +50,7 @@ _oci__bind__hook() {
 
     case "${cmd}" in
         oci__bind__hook)
-            opts="-h -V --config --help --version create-runtime run attach detach status load unload serve cdi check"
+            opts="-h -V --config --help --version create-runtime run attach detach status load unload cdi check"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -201,12 +198,16 @@ _oci__bind__hook() {
             return 0
             ;;
         oci__subcmd__bind__subcmd__hook__subcmd__load)
-            opts="-h --config --help"
+            opts="-h --device --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --device)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -249,24 +250,6 @@ _oci__bind__hook() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --config)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        oci__subcmd__bind__subcmd__hook__subcmd__serve)
-            opts="-h --config --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

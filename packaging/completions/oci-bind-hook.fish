@@ -34,7 +34,6 @@ complete -c oci-bind-hook -n "__fish_oci_bind_hook_needs_command" -f -a "detach"
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_needs_command" -f -a "status" -d 'Show every cgroup under a policy on this host, and what was decided there'
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_needs_command" -f -a "load" -d 'Load and pin the programs ahead of the first container'
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_needs_command" -f -a "unload" -d 'Remove the pinned programs that no cgroup uses'
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_needs_command" -f -a "serve" -d 'Let UDP servers at :: answer at both addresses, for as long as it runs'
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_needs_command" -f -a "cdi" -d 'Print a CDI specification that injects the hook, for Docker and containerd'
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_needs_command" -f -a "check" -d 'Look at this host: what works, and how to mend what does not'
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand create-runtime" -l config -d 'Configuration file; it must exist if it is named' -r -F
@@ -66,12 +65,11 @@ complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand status" -l c
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand status" -l json -d 'As JSON'
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand status" -l watch -d 'Again every two seconds, until interrupted'
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand status" -s h -l help -d 'Print help'
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand load" -l device -d 'Look at this network device alone; do nothing if no programs are pinned' -r
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand load" -l config -d 'Configuration file; it must exist if it is named' -r -F
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand load" -s h -l help -d 'Print help'
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand load" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand unload" -l config -d 'Configuration file; it must exist if it is named' -r -F
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand unload" -s h -l help -d 'Print help'
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand serve" -l config -d 'Configuration file; it must exist if it is named' -r -F
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand cdi" -l config -d 'Configuration file; it must exist if it is named' -r -F
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand cdi" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand check" -l config -d 'Configuration file; it must exist if it is named' -r -F

@@ -4,8 +4,9 @@
 //! it and in one without, batch by batch in turn, so that the ratio holds on a
 //! noisy machine. `no program` shows how far the method can be off.
 
+use std::fs;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
@@ -14,11 +15,10 @@ use oci_bind_hook_tests::agent::Agent;
 use oci_bind_hook_tests::bench::in_namespace;
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::hook::{BOTH, Hook};
-use oci_bind_hook_tests::net::{CIP4, CIP6, HOST6, has_dual, ip};
+use oci_bind_hook_tests::host;
+use oci_bind_hook_tests::net::{ANY6, CIP4, CIP6, HOST6, has_dual, ip};
 use oci_bind_hook_tests::results::Results;
-use oci_bind_hook_tests::serve::Serve;
-use oci_bind_hook_tests::socket::{Kind, Socket, TCP6, UDP6, first_ready};
-use oci_bind_hook_tests::{harness, host, sys};
+use oci_bind_hook_tests::socket::{Kind, Socket, TCP6, UDP6};
 
 const BATCHES: usize = 300;
 const CONNECTIONS: u32 = 100;
@@ -40,6 +40,8 @@ addr add 2001:db8::10/128 dev lo nodad
 struct Site {
     host: Agent,
     container: Agent,
+    /// By its inode number.
+    namespace: u64,
     _cgroups: [Cgroup; 2],
 }
 
@@ -55,6 +57,7 @@ impl Site {
             Ok(Self {
                 host: Agent::new(&cgroups[0])?,
                 container: Agent::new(&cgroups[1])?,
+                namespace: fs::metadata("/proc/thread-self/ns/net")?.ino(),
                 _cgroups: cgroups,
             })
         })
@@ -69,8 +72,7 @@ impl Site {
             server
         } else {
             let server = self.container.socket(kind)?;
-            // By a process of the namespace, in which `serve` looks for it.
-            self.container.bind_passed(&server, port)??;
+            server.bind(SocketAddr::new(ANY6, port))?;
             server
         };
         if kind.tcp {
@@ -88,26 +90,9 @@ struct Called<'a> {
     at: SocketAddr,
 }
 
-impl Called<'_> {
-    /// Waits until `serve` has entered the server.
-    fn await_datagrams(&self) -> Result<()> {
-        let client = self.site.host.socket(UDP6)?;
-        client.connect(self.at)?;
-        harness::eventually(|| {
-            client.send(None, b"x")?;
-            Ok(match first_ready(&[&client, &self.server])? {
-                0 => Err(format!("{:?}", client.receive_connected())),
-                _ => Ok(()),
-            })
-        })?;
-        self.server.receive()?;
-        Ok(())
-    }
-}
-
 fn main() -> Result<()> {
     if !has_dual() {
-        println!("skipped: before Linux 5.14 no calls are steered");
+        println!("skipped: without type information no calls are steered");
         return Ok(());
     }
     host::set_up()?;
@@ -144,14 +129,12 @@ fn main() -> Result<()> {
     let with = steered.open(UDP6, HOST6, port)?;
     report(results, "UDP", "no program", send, [&without, &none])?;
     report(results, "UDP", "the program", send, [&without, &with])?;
-    let _serve = Serve::start(&Hook::new()?)?;
     for (what, site) in [
         ("IPv6 against IPv4, :: without policy", &plain),
         ("IPv6 against IPv4, dual-stack server", &steered),
     ] {
         let four = site.open(UDP6, CIP4, sharing)?;
         let six = site.open(UDP6, CIP6, sharing + 1)?;
-        six.await_datagrams()?;
         report(results, "UDP", what, send, [&four, &six])?;
     }
     results.finish()
@@ -160,13 +143,10 @@ fn main() -> Result<()> {
 /// The port of a server of the host, and one of a dual-stack server that is
 /// counted in the same place: the program looks into the first slot in vain.
 fn sharing(site: &Site) -> Result<(u16, u16)> {
-    let mut cookie = [0; size_of::<u64>()];
-    let (level, name) = (libc::SOL_SOCKET, libc::SO_NETNS_COOKIE);
-    sys::option(site.host.socket(UDP6)?.as_fd(), level, name, &mut cookie)
-        .context("ask for the namespace's cookie")?;
+    let namespace = site.namespace;
     let count = |address, port: u16| {
         bucket(&Place {
-            namespace: u64::from_ne_bytes(cookie),
+            namespace,
             address: words(address),
             port: port.to_be(),
             protocol: TCP,

@@ -13,9 +13,8 @@ use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::container::Container;
 use oci_bind_hook_tests::foreign::EGRESS;
 use oci_bind_hook_tests::harness::skip;
-use oci_bind_hook_tests::hook::V4;
-use oci_bind_hook_tests::net::{CIP4, OTHER6, require_dual};
-use oci_bind_hook_tests::serve::Serve;
+use oci_bind_hook_tests::hook::{BOTH, V4};
+use oci_bind_hook_tests::net::{CIP4, OTHER6, ip, require_dual};
 use oci_bind_hook_tests::{bpf, host, process};
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 
@@ -33,7 +32,7 @@ pub fn trials() -> Vec<Trial> {
         addresses(),
         syslog(),
         policies(),
-        serve(),
+        devices(),
         protocols(),
     ]
     .into_iter()
@@ -250,23 +249,6 @@ fn syslog() -> Vec<Trial> {
     ]
 }
 
-fn serve() -> Vec<Trial> {
-    const SUBJECT: &str = "serve";
-    vec![
-        note(
-            "serve: none runs",
-            |place| place.hook.load(),
-            SUBJECT,
-            &["does not run"],
-        ),
-        trial("serve: it runs", |place| {
-            require_dual()?;
-            let _serve = Serve::start(&place.hook)?;
-            place.check(&[])?.line("ok", SUBJECT, &["runs: "]).map(drop)
-        }),
-    ]
-}
-
 fn policies() -> Vec<Trial> {
     const SUBJECT: &str = "policies";
     vec![
@@ -308,4 +290,41 @@ fn policies() -> Vec<Trial> {
                 .has_note(SUBJECT, &["0123456789abcdef", "0 cgroup(s)"])
         }),
     ]
+}
+
+fn devices() -> Vec<Trial> {
+    vec![
+        trial(
+            "devices: some came after a policy that needs them",
+            |place| {
+                require_dual()?;
+                let container = Container::new()?;
+                place.hook.attach(&container.cgroup, BOTH)?;
+                without_devices(&place.check(&[])?)?;
+                ip(&["-batch", "-"], LATER)?;
+                let said = place.check(&[])?;
+                said.has_problem("devices", &["d0", "d1", "UDP socket at ::"])?;
+                place.hook.load()?;
+                without_devices(&place.check(&[])?)
+            },
+        ),
+        trial(
+            "devices: some came after a policy that needs none",
+            |place| {
+                let container = Container::new()?;
+                place.hook.attach(&container.cgroup, V4.loopback("auto"))?;
+                ip(&["-batch", "-"], LATER)?;
+                without_devices(&place.check(&[])?)
+            },
+        ),
+    ]
+}
+
+/// A veth pair.
+const LATER: &str = "link add d0 type veth peer name d1\n";
+
+/// Fails if it says anything of devices, and unless all is well.
+fn without_devices(said: &Said) -> Result<()> {
+    ensure!(!said.text().contains("devices: "), "{}", said.text());
+    said.ends_with(0)
 }

@@ -12,7 +12,7 @@ use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::hook::{Hook, inside};
 use oci_bind_hook_tests::net::Net;
 use oci_bind_hook_tests::process::{self, Output};
-use oci_bind_hook_tests::{harness, host};
+use oci_bind_hook_tests::{harness, host, tc};
 use rustix::mount::{MountFlags, mount};
 
 /// Where the trials put engines, empty programs.
@@ -182,10 +182,15 @@ impl Place {
 
     /// The same of a command that runs `check`.
     pub fn run(&self, command: &mut Command) -> Result<Said> {
-        let before = self.traces()?;
+        let (before, attached) = (self.traces()?, tc::attached()?);
         let output = process::run(command, b"")?;
         let after = self.traces()?;
         ensure!(before == after, "before: {before:?}, after: {after:?}");
+        let now = tc::attached()?;
+        ensure!(
+            attached == now,
+            "at devices: {attached:?} before, {now:?} after"
+        );
         self.assert_no_cgroup()?;
         Ok(Said(output))
     }

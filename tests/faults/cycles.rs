@@ -53,7 +53,7 @@ fn come_and_go(hook: &Hook, count: usize) -> Result<()> {
         let output = hook.create_runtime(container.state_with(FULL).to_string().as_bytes())?;
         ensure!(output.status.success(), "{output:?}");
         let dual = if has_dual() { mapped(CIP4) } else { CIP6 };
-        for (kind, any, own) in [(TCP4, ANY4, CIP4), (UDP6, ANY6, CIP6), (TCP6, ANY6, dual)] {
+        for (kind, any, own) in [(TCP4, ANY4, CIP4), (UDP6, ANY6, dual), (TCP6, ANY6, dual)] {
             let server = container.init.socket(kind)?;
             server.bind(at(any, 8080, 0))?;
             if kind.tcp {

@@ -6,6 +6,7 @@
 //! which `places` shows.
 
 mod cycles;
+mod deliver;
 mod kills;
 mod limits;
 mod nothing_left;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
             places::trials(),
             limits::trials(),
             cycles::trials(),
+            deliver::trials(),
         ]
         .into_iter()
         .flatten()

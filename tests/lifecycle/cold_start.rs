@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use oci_bind_hook_tests::container::Container;
 use oci_bind_hook_tests::hook::{BOTH, Hook};
-use oci_bind_hook_tests::net::{ANY4, ANY6, CIP4, CIP6, Net};
+use oci_bind_hook_tests::net::{ANY4, ANY6, CIP4, CIP6, Net, has_dual, mapped};
 use oci_bind_hook_tests::process::{PATIENCE, Running};
 use oci_bind_hook_tests::socket::{Kind, TCP4, TCP6, at};
 use oci_bind_hook_tests::{harness, host};
@@ -47,9 +47,10 @@ fn stampede(net: Net) -> Result<()> {
 
     let pins = host::pins()?;
     ensure!(pins.len() == 1, "not one set of pins: {pins:?}");
+    let dual = if has_dual() { mapped(CIP4) } else { CIP6 };
     for container in &containers {
         container.cgroup.assert_attached(BOTH)?;
-        for (kind, any, own) in [(TCP4, ANY4, CIP4), (TCP6, ANY6, CIP6)] {
+        for (kind, any, own) in [(TCP4, ANY4, CIP4), (TCP6, ANY6, dual)] {
             let name = bound(container, kind, at(any, 0, net.link()))?;
             ensure!(name.ip() == own, "{} is at {name}", container.id());
         }

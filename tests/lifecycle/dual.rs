@@ -193,7 +193,7 @@ fn untyped(hook: &Hook) -> Result<()> {
     ensure!(
         line.ends_with(
             "a server at :: answers at the IPv6 address alone: \
-             both need Linux 5.14 or later, with /sys/kernel/btf/vmlinux"
+             both need a kernel with /sys/kernel/btf/vmlinux"
         ),
         "{line}"
     );

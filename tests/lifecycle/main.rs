@@ -2,6 +2,9 @@
 
 mod change;
 mod cold_start;
+mod deliver;
+mod deliver_beside;
+mod deliver_left;
 mod dual;
 mod left;
 mod pins;
@@ -10,7 +13,6 @@ mod rollback;
 mod run;
 mod run_end;
 mod run_owner;
-mod serve;
 mod status;
 mod trust;
 mod undefended;
@@ -26,6 +28,9 @@ fn main() -> ExitCode {
         [
             change::trials(),
             cold_start::trials(),
+            deliver::trials(),
+            deliver_beside::trials(),
+            deliver_left::trials(),
             dual::trials(),
             left::trials(),
             pins::trials(),
@@ -34,7 +39,6 @@ fn main() -> ExitCode {
             run::trials(),
             run_end::trials(),
             run_owner::trials(),
-            serve::trials(),
             status::trials(),
             trust::trials(),
             undefended::trials(),

@@ -7,7 +7,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
+use oci_bind_hook_tests::bpf::FORMER_TYPES;
+use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::container::Container;
+use oci_bind_hook_tests::foreign::{Foreign, Mode};
 use oci_bind_hook_tests::harness;
 use oci_bind_hook_tests::hook::{Hook, NEIGHBOUR, V4};
 use oci_bind_hook_tests::host::{self, PINS};
@@ -52,7 +55,38 @@ pub fn trials() -> Vec<Trial> {
             }));
         }
     }
+    trials.push(harness::unpinned(
+        "a container of 0.1.0 loses programs that there are no more",
+        former,
+    ));
     trials
+}
+
+/// Detach, and attach, know those too that this version does not have.
+fn former(hook: &Hook) -> Result<()> {
+    let container = Container::new()?;
+    for free in [
+        |hook: &Hook, cgroup: &Cgroup| hook.detach(cgroup),
+        |hook: &Hook, cgroup: &Cgroup| {
+            hook.attach(cgroup, NEIGHBOUR)?;
+            cgroup.assert_attached(NEIGHBOUR)?;
+            hook.detach(cgroup)
+        },
+    ] {
+        hook.attach(&container.cgroup, V4)?;
+        let pins = host::pins()?;
+        for (name, attach_type) in FORMER_TYPES {
+            let program = Foreign::permit(attach_type)?;
+            program.pin(&pins.first().context("nothing is pinned")?.join(name))?;
+            program.attach(&container.cgroup, Mode::Multi)?;
+        }
+        age(&[])?;
+        free(hook, &container.cgroup)?;
+        container.cgroup.assert_bare()?;
+        hook.unload()?;
+        ensure!(host::pins()?.is_empty(), "pins are left");
+    }
+    Ok(())
 }
 
 /// Makes what is pinned an older version's, without the programs `lacking`.

@@ -16,7 +16,6 @@ mod programs;
 mod row;
 mod run;
 mod scene;
-mod serve;
 mod state;
 mod status;
 mod surroundings;
@@ -42,7 +41,6 @@ const AREAS: &[Area] = &[
     pins::AREA,
     run::AREA,
     run::END,
-    serve::AREA,
     status::AREA,
     notices::AREA,
 ];

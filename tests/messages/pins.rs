@@ -66,7 +66,7 @@ pub const AREA: Area = Area {
             cause: "bpffs is read-only, and a container has both families: the first of its \
                 network namespace.",
             message: "steer calls to servers of both families: pin the link at \
-                /sys/fs/bpf/oci-bind-hook/VERSION/steer-COOKIE: Read-only file system (os error 30)",
+                /sys/fs/bpf/oci-bind-hook/VERSION/steer-NUMBER: Read-only file system (os error 30)",
             remedy: "Mount it writable: `mount -o remount,rw /sys/fs/bpf`.",
             test: |scene| {
                 scene.hook.load()?;

@@ -24,8 +24,8 @@ static VERIFIER: LazyLock<Regex> = LazyLock::new(|| pattern("the verifier says \
 /// The cgroup of a `run`.
 static RUN: LazyLock<Regex> = LazyLock::new(|| pattern(r"oci-bind-hook-run-\d+"));
 
-/// A pin that is named by the cookie of a network namespace.
-static COOKIE: LazyLock<Regex> = LazyLock::new(|| pattern(r"\bsteer-[0-9a-f]+"));
+/// A pin that is named by the inode number of a network namespace.
+static NUMBER: LazyLock<Regex> = LazyLock::new(|| pattern(r"\bsteer-[0-9a-f]+"));
 
 fn pattern(pattern: &str) -> Regex {
     Regex::new(pattern).expect("a correct pattern")
@@ -93,7 +93,7 @@ impl Scene {
                 message.replace(text, name)
             });
         let named = VERSION.replace_all(&named, "VERSION");
-        let named = COOKIE.replace_all(&named, "steer-COOKIE");
+        let named = NUMBER.replace_all(&named, "steer-NUMBER");
         let named = VERIFIER.replace_all(&named, "the verifier says \"...\"");
         let named = MAP.replace_all(&named, "create map `MAP`");
         RUN.replace_all(&named, "oci-bind-hook-run-PID")

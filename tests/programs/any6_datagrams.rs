@@ -1,4 +1,4 @@
-//! UDP servers at `::` that are open to both families, with a `serve` that runs.
+//! UDP servers at `::` that are open to both families.
 
 use oci_bind_hook_tests::hook::{BOTH, Policy, V4, V6};
 

@@ -9,6 +9,7 @@ mod echo;
 mod http;
 mod pair;
 mod program;
+mod resolver;
 mod restart;
 mod server;
 mod services;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
             .chain(restart::trials())
             .chain(clients::trials())
             .chain(trust::trials())
+            .chain(resolver::trials())
             .collect()
     })
 }

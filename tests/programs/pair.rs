@@ -7,15 +7,14 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
+use oci_bind_hook_tests::harness;
 use oci_bind_hook_tests::hook::{Hook, Policy};
 use oci_bind_hook_tests::net::Net;
 use oci_bind_hook_tests::process::Output;
 use oci_bind_hook_tests::reach::PROBED;
-use oci_bind_hook_tests::serve::Serve;
-use oci_bind_hook_tests::{harness, host};
 use tempfile::TempDir;
 
-use crate::program::{Binds, Program};
+use crate::program::Program;
 use crate::server::{Server, named};
 use crate::tool;
 
@@ -29,18 +28,7 @@ pub fn trials(program: &'static Program) -> Vec<Trial> {
         harness::trial(format!("{} ({policy:?})", program.name), move || {
             tool::require(program.needs)?;
             program.binds.require(policy)?;
-            Net::isolated(|_| {
-                let pair = Pair::new(program, policy)?;
-                let _serve = match program.binds {
-                    Binds::Any6Datagrams => {
-                        // There is one for all pins.
-                        host::private_bpffs()?;
-                        Some(pair.serve()?)
-                    }
-                    _ => None,
-                };
-                pair.check()
-            })
+            Net::isolated(|_| Pair::new(program, policy)?.check())
         })
     };
     program.policies.iter().map(trial).collect()
@@ -74,11 +62,6 @@ impl Pair {
             hook: tool::hook()?,
             dir,
         })
-    }
-
-    /// What UDP servers of both families take besides.
-    pub fn serve(&self) -> Result<Serve> {
-        Serve::start(&self.hook)
     }
 
     fn check(&self) -> Result<()> {

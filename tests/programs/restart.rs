@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use oci_bind_hook_tests::hook::{BOTH, NEIGHBOUR};
 use oci_bind_hook_tests::net::{CIP4, CIP6, Net, OTHER4, OTHER6, mapped};
-use oci_bind_hook_tests::{harness, host, reach};
+use oci_bind_hook_tests::{harness, reach};
 
 use crate::any6::SERVERS;
 use crate::any6_datagrams;
@@ -78,11 +78,8 @@ fn check(program: &'static Program, port: u16, net: Net) -> Result<()> {
 }
 
 fn check_datagrams(program: &'static Program) -> Result<()> {
-    // There is one `serve` for all pins.
-    host::private_bpffs()?;
     let [one, two] = [BOTH, NEIGHBOUR].map(|policy| Pair::new(program, policy));
     let (one, two) = (one?, two?);
-    let _serve = one.serve()?;
     let neighbour = two.start()?;
     answer(&two, &neighbour, [OTHER4, OTHER6]).context("alone at the port")?;
     let mut server = one.start()?;

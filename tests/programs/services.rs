@@ -12,7 +12,12 @@ pub const REDIS: &[Tool] = &[
 ];
 /// Its client, which is told about itself.
 pub const REDIS_CLIENT: &[&str] = &["redis-cli", "-h", "{host}", "client", "info"];
-const DNSMASQ: &[Tool] = &[("dnsmasq-base", "dnsmasq"), ("bind9-dnsutils", "dig")];
+/// What dnsmasq and its clients need.
+pub const DNSMASQ: &[Tool] = &[
+    ("dnsmasq-base", "dnsmasq"),
+    ("bind9-dnsutils", "dig"),
+    ("python3", "python3"),
+];
 const IPERF: &[Tool] = &[("iperf3", "iperf3")];
 const IPERF_SERVER: &[&str] = &["iperf3", "--server", "--forceflush"];
 const IPERF_CLIENT: &[&str] = &["iperf3", "--client", "{host}", "--bytes", "16K"];
@@ -116,9 +121,8 @@ pub const PROGRAMS: &[Program] = &[
         client: &[
             "dig", "@{host}", "-p", "5300", "+short", "+tries=1", "+time=30", "x.test", "A",
         ],
-        caller: Some(&[
-            "dig", "@{host}", "-p", "5300", "+short", "+tcp", "x.test", "A",
-        ]),
+        // dig binds to `::` before it connects: see Limits.
+        caller: Some(&["python3", "-c", include_str!("files/query.py"), "{host}"]),
         answer: "192.0.2.99\n",
         seen: &["query[A] x.test from {}\n"],
         own: None,

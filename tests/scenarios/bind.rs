@@ -110,8 +110,8 @@ pub fn rows() -> Vec<Row> {
         (WITH4, TCP4, ANY4, CIP4),
         (WITH4, UDP4, ANY4, CIP4),
         (WITH4, TCP4, OTHER4, CIP4),
-        (WITH6, TCP6, ANY6, CIP6),
-        (WITH6, UDP6, ANY6, CIP6),
+        (WITHOUT4, TCP6, ANY6, CIP6),
+        (WITHOUT4, UDP6, ANY6, CIP6),
         (WITHOUT6, TCP6, ANY6, MAPPED_CIP),
     ] {
         let what = format!("{kind:?} bind {asked} port 0");

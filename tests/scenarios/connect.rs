@@ -63,7 +63,7 @@ pub fn rows() -> Vec<Row> {
     }
     for (policies, kind, any, to, (own, host)) in [
         (WITH4, TCP4, ANY4, PEER4, (CIP4, HOST4)),
-        (WITH6, UDP6, ANY6, PEER6, (CIP6, HOST6)),
+        (WITHOUT4, UDP6, ANY6, PEER6, (CIP6, HOST6)),
     ] {
         let what = format!("{kind:?} bound to the wildcard connect {to}");
         let call = move |site: &Site| connect_bound(site, kind, any, to);

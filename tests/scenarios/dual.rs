@@ -22,20 +22,14 @@ type Seen = Outcome<(IpAddr, Vec<IpAddr>)>;
 /// All rows of this file.
 pub fn rows() -> Vec<Row> {
     let plain = || Ok((ANY6, EVERYWHERE.to_vec()));
-    let one_family = || Ok((CIP6, vec![CIP6]));
     let both = if has_dual() {
         Ok((MAPPED_CIP, vec![CIP4, CIP6]))
     } else {
-        one_family()
+        Ok((CIP6, vec![CIP6]))
     };
     let mut rows = Vec::new();
-    for (kind, port, inside) in [
-        (TCP6, PORT, both.clone()),
-        // As clients bind, which can then call IPv6.
-        (TCP6, 0, one_family()),
-        // No `serve` runs that would enter it where it would be found.
-        (UDP6, PORT, one_family()),
-    ] {
+    for (kind, port) in [(TCP6, PORT), (TCP6, 0), (UDP6, PORT), (UDP6, 0)] {
+        let inside = both.clone();
         let what = format!("{kind:?} bind {ANY6} port {port}, where it answers");
         let call = move |site: &Site| serve(&site.socket(kind)?, site, port);
         rows.extend(row("B10", &what, WITH_BOTH, call, inside, plain()));
@@ -58,26 +52,25 @@ pub fn rows() -> Vec<Row> {
     let what = "tcp6 of one device bind ::";
     rows.extend(row("B10", what, WITH_BOTH, call, Ok(CIP6), Ok(ANY6)));
     // A client that binds to `::` before it connects.
-    for (port, to, inside, plain) in [
-        (0, PEER6, Ok(CIP6), HOST6),
-        (0, mapped(PEER4), Err(Errno::NETUNREACH), HOST4),
-        (PORT, PEER6, with_port(PEER6), HOST6),
-        (PORT, mapped(PEER4), with_port(PEER4), HOST4),
-    ] {
-        let what = format!("tcp6 bound to :: port {port} connect {to}");
-        let call = move |site: &Site| {
-            let client = site.socket(TCP6)?;
-            client.bind(site.at(ANY6, port))?;
-            client.reset_on_close()?;
-            dial(&client, &Peer::new(true, to)?)
-        };
-        rows.extend(row("C5", &what, WITH_BOTH, call, inside, Ok(plain)));
+    for (kind, port) in [(TCP6, PORT), (TCP6, 0), (UDP6, PORT), (UDP6, 0)] {
+        for (to, called, plain) in [(PEER6, PEER6, HOST6), (PEER4, mapped(PEER4), HOST4)] {
+            let what = format!("{kind:?} bound to :: port {port} connect {called}");
+            let call = move |site: &Site| {
+                let client = site.socket(kind)?;
+                client.bind(site.at(ANY6, port))?;
+                if kind.tcp {
+                    client.reset_on_close()?;
+                }
+                dial(&client, &Peer::new(kind.tcp, called)?)
+            };
+            rows.extend(row("C5", &what, WITH_BOTH, call, connected(to), Ok(plain)));
+        }
     }
     rows
 }
 
-/// What such a client comes to that chose its port: it is taken for a server.
-fn with_port(to: IpAddr) -> Outcome {
+/// What such a client comes to: it is taken for a server.
+fn connected(to: IpAddr) -> Outcome {
     match (has_dual(), to) {
         (true, PEER4) => Ok(CIP4),
         (true, _) => Err(Errno::AFNOSUPPORT),

@@ -1,20 +1,20 @@
-//! B10: UDP servers at `::` of both families, which take a `serve` that runs.
+//! B10: UDP servers at `::` of both families.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use oci_bind_hook_tests::agent::Agent;
 use oci_bind_hook_tests::cgroup::Cgroup;
-use oci_bind_hook_tests::harness::{self, Attempt, attempted, eventually};
+use oci_bind_hook_tests::harness;
 use oci_bind_hook_tests::hook::{BOTH, NEIGHBOUR};
 use oci_bind_hook_tests::host;
 use oci_bind_hook_tests::net::{
     ANY6, CIP4, CIP6, HOST4, HOST6, LOOP6, Net, OTHER4, OTHER6, PEER6, mapped,
 };
 use oci_bind_hook_tests::reach::{self, answered};
-use oci_bind_hook_tests::serve::Serve;
 use oci_bind_hook_tests::socket::{Kind, Socket, UDP6, at, first_ready};
+use oci_bind_hook_tests::tc;
 
 use crate::dual_servers::{self, Test, in_group, plainly};
 use crate::observe::{PORT, Peer};
@@ -33,12 +33,9 @@ pub fn rows() -> Vec<Row> {
     tests.map(|(what, test)| trial(what, test)).into()
 }
 
-/// A trial with the one `serve` that there is for all pins.
-pub fn trial(what: &str, test: Test) -> Row {
-    dual_servers::trial(&format!("UDP: {what}"), move |scene| {
-        host::private_bpffs()?;
-        test(scene)
-    })
+/// A trial of such servers.
+pub fn trial(what: &str, test: impl FnOnce(&Scene) -> Result<()> + Send + 'static) -> Row {
+    dual_servers::trial(&format!("UDP: {what}"), test)
 }
 
 /// A server of the program in the cgroup, at `::`.
@@ -49,34 +46,21 @@ pub fn open(agent: &Agent, port: u16, set_up: impl Fn(&Socket) -> Result<()>) ->
     Ok(server)
 }
 
-/// Waits until it answers at both addresses; fails if it does elsewhere.
+/// Fails unless it answers at both addresses, and at no other.
 pub fn whole(server: &Socket) -> Result<()> {
-    await_places(server, &[CIP4, CIP6])
+    let places = answered(server)?;
+    ensure!(places == [CIP4, CIP6], "it answers at {places:?}");
+    Ok(())
 }
 
-fn await_places(server: &Socket, expected: &[IpAddr]) -> Result<()> {
-    eventually(|| {
-        let places = answered(server)?;
-        ensure!(
-            places.iter().all(|place| expected.contains(place)),
-            "it answers at {places:?}"
-        );
-        attempted(places == expected, || {
-            format!("it answers at {places:?} alone")
-        })
-    })
-}
-
-/// Waits until this server, and nobody else, answers there.
-fn await_place(server: &Socket, place: SocketAddr) -> Result<()> {
-    eventually(|| {
-        let answers = reach::answers(server, place)?;
-        attempted(answers, || format!("nobody answers at {place}"))
-    })
+/// Fails unless this server, and nobody else, answers there.
+fn assert_there(server: &Socket, place: SocketAddr) -> Result<()> {
+    let answers = reach::answers(server, place)?;
+    ensure!(answers, "nobody answers at {place}");
+    Ok(())
 }
 
 fn names(scene: &Scene) -> Result<()> {
-    let _serve = Serve::start(&scene.hook)?;
     scene.attach(BOTH.guarded())?;
     let server = open(&scene.agent, PORT, plainly)?;
     whole(&server)?;
@@ -99,7 +83,6 @@ fn names(scene: &Scene) -> Result<()> {
 }
 
 fn side_by_side(scene: &Scene) -> Result<()> {
-    let _serve = Serve::start(&scene.hook)?;
     let second = Cgroup::new()?;
     scene.attach(BOTH)?;
     scene.hook.attach(&second, NEIGHBOUR)?;
@@ -113,23 +96,27 @@ fn side_by_side(scene: &Scene) -> Result<()> {
         (&host, [HOST6, HOST6]),
     ] {
         own.into_iter()
-            .try_for_each(|address| await_place(server, at(address, PORT, 0)))?;
+            .try_for_each(|address| assert_there(server, at(address, PORT, 0)))?;
     }
     drop((two, host));
     whole(&one)
 }
 
 fn group(scene: &Scene) -> Result<()> {
-    let _serve = Serve::start(&scene.hook)?;
     scene.attach(BOTH)?;
     let mut group = Vec::new();
     for _ in 0..4 {
         group.push(open(&scene.agent, PORT, in_group)?);
     }
+    // The kernel delivers to members from Linux 6.6 on: before, they are at IPv6 alone.
+    let places = if tc::has_tcx()? {
+        &[CIP4, CIP6][..]
+    } else {
+        &[CIP6]
+    };
     while !group.is_empty() {
-        for to in [CIP4, CIP6] {
-            // The last one may not be there yet.
-            eventually(|| shares(&group, to))?;
+        for to in places {
+            assert_shared(&group, *to)?;
         }
         // The one that has been there longest.
         group.remove(0);
@@ -137,9 +124,9 @@ fn group(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// Whether each of these gets datagrams to this address: so many that none is
+/// Fails unless each of these gets datagrams to this address: so many that none is
 /// left out by chance, but once in a million of runs.
-fn shares(group: &[Socket], to: IpAddr) -> Attempt {
+fn assert_shared(group: &[Socket], to: IpAddr) -> Result<()> {
     let mut shares = BTreeSet::new();
     for _ in 0..60 {
         let client = Socket::new(Kind::of(false, to))?;
@@ -147,14 +134,15 @@ fn shares(group: &[Socket], to: IpAddr) -> Attempt {
         client.send(None, b"ping")?;
         let all: Vec<_> = group.iter().chain([&client]).collect();
         let member = first_ready(&all)?;
-        match group.get(member) {
-            None => return Ok(Err(format!("nobody answers at {to}"))),
-            Some(server) => server.receive()?,
-        };
+        group
+            .get(member)
+            .with_context(|| format!("nobody answers at {to}"))?
+            .receive()?;
         shares.insert(member);
     }
     let (got, all) = (shares.len(), group.len());
-    attempted(got == all, || format!("of {all} members, {got} serve {to}"))
+    ensure!(got == all, "of {all} members, {got} serve {to}");
+    Ok(())
 }
 
 fn thousand(scene: &Scene) -> Result<()> {
@@ -164,7 +152,6 @@ fn thousand(scene: &Scene) -> Result<()> {
             "{SERVERS} descriptors are not allowed"
         )));
     }
-    let _serve = Serve::start(&scene.hook)?;
     scene.attach(BOTH)?;
     let mut servers = Vec::new();
     for number in 0..SERVERS {
@@ -173,7 +160,7 @@ fn thousand(scene: &Scene) -> Result<()> {
     for server in &servers {
         let port = server.local()?.port();
         for own in [CIP4, CIP6] {
-            await_place(server, at(own, port, 0))?;
+            assert_there(server, at(own, port, 0))?;
         }
     }
     Ok(())
@@ -181,7 +168,6 @@ fn thousand(scene: &Scene) -> Result<()> {
 
 /// From a socket that the kernel takes for one of IPv4.
 fn loopback(scene: &Scene) -> Result<()> {
-    let _serve = Serve::start(&scene.hook)?;
     scene.attach(BOTH.loopback("auto"))?;
     let server = open(&scene.agent, PORT, plainly)?;
     whole(&server)?;
@@ -202,16 +188,13 @@ fn loopback(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// `serve` is in the first one.
+/// In one that was made after the programs were loaded.
 fn elsewhere(scene: &Scene) -> Result<()> {
-    let _serve = Serve::start(&scene.hook)?;
     let (hook, cgroup) = (&scene.hook, &scene.cgroup);
     Net::isolated(move |_| {
         hook.attach(cgroup, BOTH)?;
         let agent = Agent::new(cgroup)?;
-        // By the process itself, which is all in this namespace.
-        let server = agent.socket(UDP6)?;
-        agent.bind_passed(&server, PORT)??;
+        let server = open(&agent, PORT, plainly)?;
         whole(&server)
     })
 }

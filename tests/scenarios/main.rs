@@ -10,12 +10,16 @@ mod connect;
 mod connect_again;
 mod connect_ways;
 mod counted;
+mod deliver_devices;
 mod devices;
 mod dual;
 mod dual_changes;
 mod dual_datagrams;
 mod dual_datagrams_changes;
+mod dual_delivery;
 mod dual_first;
+mod dual_messages;
+mod dual_options;
 mod dual_servers;
 mod foreign;
 mod frames;
@@ -24,9 +28,12 @@ mod guard;
 mod inherit;
 mod keeps;
 mod kept_in;
+mod links;
 mod list;
 mod localhost;
 mod loopback;
+mod loopback_bound;
+mod loopback_served;
 mod multicast;
 mod multipath;
 mod neighbours;
@@ -42,6 +49,7 @@ mod sctp;
 mod semantics;
 mod send;
 mod smoke;
+mod tagged;
 mod told;
 mod unhooked;
 
@@ -61,6 +69,11 @@ const TABLES: &[fn() -> Vec<Row>] = &[
     dual_changes::rows,
     dual_datagrams::rows,
     dual_datagrams_changes::rows,
+    dual_options::rows,
+    dual_messages::rows,
+    dual_delivery::rows,
+    deliver_devices::rows,
+    tagged::rows,
     dual_first::rows,
     bind_options::rows,
     neighbours::rows,
@@ -69,6 +82,8 @@ const TABLES: &[fn() -> Vec<Row>] = &[
     send::rows,
     loopback::rows,
     localhost::rows,
+    loopback_bound::rows,
+    loopback_served::rows,
     private::rows,
     private_again::rows,
     guard::rows,

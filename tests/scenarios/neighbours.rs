@@ -21,7 +21,7 @@ pub fn rows() -> Vec<Row> {
         (TCP4, ANY4, [CIP4, OTHER4, HOST4]),
         (UDP4, ANY4, [CIP4, OTHER4, HOST4]),
         (TCP6.v6only(), ANY6, [CIP6, OTHER6, HOST6]),
-        (UDP6, ANY6, [CIP6, OTHER6, HOST6]),
+        (UDP6.v6only(), ANY6, [CIP6, OTHER6, HOST6]),
     ]
     .map(|(kind, any, inside)| {
         let name = format!("B15 {kind:?} two containers and the host at one port");

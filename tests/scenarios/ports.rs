@@ -78,7 +78,7 @@ fn moved() -> Vec<Row> {
         (MOVED_TCP, TCP4, ANY4, (CIP4, ACTUAL)),
         (MOVED_TCP, UDP4, ANY4, (CIP4, ASKED)),
         (MOVED_UDP, TCP6.v6only(), ANY6, (CIP6, ASKED)),
-        (MOVED_UDP, UDP6, ANY6, (CIP6, ACTUAL)),
+        (MOVED_UDP, UDP6.v6only(), ANY6, (CIP6, ACTUAL)),
         // A program that binds loopback knows what it does.
         (MOVED, TCP4, LOOP4, (LOOP4, ASKED)),
         (MOVED, UDP6, LOOP6, (LOOP6, ASKED)),

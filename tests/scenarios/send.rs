@@ -122,9 +122,14 @@ fn reply(site: &Site, kind: Kind, any: IpAddr, host: IpAddr, client: IpAddr) -> 
     let server = site.socket(kind)?;
     done!(server.bind(site.at(any, PORT)));
     let name = server.local()?.ip();
-    let found_at = if name.is_unspecified() { host } else { name };
+    let found_at = match name.to_canonical() {
+        name if name.is_unspecified() => host,
+        // It is at both addresses.
+        CIP4 if client.is_ipv6() => CIP6,
+        name => name,
+    };
     let client = Peer::new(false, client)?;
-    client.send(site.at(found_at.to_canonical(), PORT))?;
+    client.send(site.at(found_at, PORT))?;
     let (_, sender) = server.receive()?;
     ensure!(
         sender.ip().to_canonical() == client.address().ip(),

@@ -19,6 +19,8 @@ use crate::net::has_dual;
 const MAP_LOOKUP_ELEM: i64 = 1;
 /// `BPF_PROG_LOAD` of `enum bpf_cmd`.
 const PROG_LOAD: i64 = 5;
+/// `BPF_OBJ_PIN` of `enum bpf_cmd`.
+const OBJ_PIN: i64 = 6;
 /// `BPF_OBJ_GET` of `enum bpf_cmd`.
 const OBJ_GET: i64 = 7;
 /// `BPF_PROG_ATTACH` of `enum bpf_cmd`.
@@ -31,7 +33,13 @@ const NEXT_ID: [i64; 3] = [11, 12, 31];
 /// `BPF_LINK_CREATE` of `enum bpf_cmd`.
 const LINK_CREATE: i64 = 28;
 /// `BPF_PROG_QUERY` of `enum bpf_cmd`.
-const PROG_QUERY: i64 = 16;
+pub(crate) const PROG_QUERY: i64 = 16;
+/// `BPF_MAP_GET_NEXT_KEY` of `enum bpf_cmd`.
+const MAP_GET_NEXT_KEY: i64 = 4;
+/// `BPF_ENABLE_STATS` of `enum bpf_cmd` (Linux 5.8).
+const ENABLE_STATS: i64 = 32;
+/// `BPF_PROG_TYPE_SCHED_CLS` of `enum bpf_prog_type`.
+const PROG_TYPE_SCHED_CLS: u32 = 3;
 /// `BPF_PROG_TYPE_CGROUP_SKB` of `enum bpf_prog_type`.
 const PROG_TYPE_CGROUP_SKB: u32 = 8;
 /// `BPF_PROG_TYPE_CGROUP_SOCK` of `enum bpf_prog_type`.
@@ -72,21 +80,19 @@ pub const NAME_TYPES: [(&str, u32); 6] = [
 /// The attach points of a policy with a guard.
 pub const PACKET_TYPES: [(&str, u32); 2] = [("INET_INGRESS", 0), ("INET_EGRESS", 1)];
 
-/// The attach points of a policy of both families: Linux 5.14 and later.
-pub const SERVER_TYPES: [(&str, u32); 4] = [
-    ("SOCK_OPS", SOCK_OPS),
-    ("INET6_POST_BIND", 13),
-    ("SETSOCKOPT", SETSOCKOPT),
-    ("INET_SOCK_RELEASE", 34),
-];
+/// The attach points of a policy of both families.
+pub const SERVER_TYPES: [(&str, u32); 2] = [("SOCK_OPS", SOCK_OPS), ("INET_SOCK_RELEASE", 34)];
+/// The attach points that version 0.1.0 had besides, for the programs of these names.
+pub const FORMER_TYPES: [(&str, u32); 2] = [("bound6", POST_BIND6), ("options", SETSOCKOPT)];
 const SOCK_CREATE: u32 = 2;
 const SOCK_OPS: u32 = 3;
+const POST_BIND6: u32 = 13;
 const SETSOCKOPT: u32 = 22;
 
 /// The attach point of a network namespace's lookups, `BPF_SK_LOOKUP`.
 pub const SK_LOOKUP: u32 = 36;
 
-/// The members for `BPF_OBJ_GET` of `union bpf_attr`.
+/// The members for `BPF_OBJ_PIN` and `BPF_OBJ_GET` of `union bpf_attr`.
 #[repr(C)]
 #[derive(Default)]
 struct PinAttr {
@@ -95,7 +101,8 @@ struct PinAttr {
     flags: u32,
 }
 
-/// The members for `BPF_MAP_LOOKUP_ELEM` of `union bpf_attr`.
+/// The members for `BPF_MAP_LOOKUP_ELEM` and `BPF_MAP_GET_NEXT_KEY` of
+/// `union bpf_attr`.
 #[repr(C)]
 struct ElementAttr {
     map_fd: u32,
@@ -203,13 +210,20 @@ pub fn query(target: impl AsFd, attach_type: u32) -> Result<Vec<u32>> {
 
 /// The attach points of any policy.
 fn all_types() -> Vec<(&'static str, u32)> {
-    [&ATTACH_TYPES[..], &NAME_TYPES, &PACKET_TYPES, &SERVER_TYPES].concat()
+    [
+        &ATTACH_TYPES[..],
+        &NAME_TYPES,
+        &PACKET_TYPES,
+        &SERVER_TYPES,
+        &FORMER_TYPES,
+    ]
+    .concat()
 }
 
 /// Those of a policy that needs every program which there is on this kernel.
 pub fn full_types() -> Vec<(&'static str, u32)> {
     let mut types = all_types();
-    types.retain(|one| has_dual() || !SERVER_TYPES.contains(one));
+    types.retain(|one| !FORMER_TYPES.contains(one) && (has_dual() || !SERVER_TYPES.contains(one)));
     types
 }
 
@@ -231,8 +245,19 @@ pub(crate) fn attach(
     attach_type: u32,
     attach_flags: u32,
 ) -> Result<()> {
+    let target = cgroup.as_raw_fd().try_into()?;
+    attach_at(program, target, attach_type, attach_flags)
+}
+
+/// The same, to what has this descriptor, or is the network device with this index.
+pub(crate) fn attach_at(
+    program: BorrowedFd<'_>,
+    target: u32,
+    attach_type: u32,
+    attach_flags: u32,
+) -> Result<()> {
     let mut attr = AttachAttr {
-        target_fd: cgroup.as_raw_fd().try_into()?,
+        target_fd: target,
         attach_bpf_fd: program.as_raw_fd().try_into()?,
         attach_type,
         attach_flags,
@@ -288,6 +313,28 @@ pub(crate) const EXIT: Instruction = (0x95, 0, 0, 0);
 /// Loads a program for one attach type.
 pub(crate) fn load(program: &[Instruction], attach_type: u32) -> std::io::Result<OwnedFd> {
     let is_one_of = |types: &[(&str, u32)]| types.iter().any(|&(_, one)| one == attach_type);
+    let prog_type = if is_one_of(&PACKET_TYPES) {
+        PROG_TYPE_CGROUP_SKB
+    } else if attach_type == SOCK_OPS {
+        PROG_TYPE_SOCK_OPS
+    } else if attach_type == SETSOCKOPT {
+        PROG_TYPE_CGROUP_SOCKOPT
+    } else if [SOCK_CREATE, POST_BIND6].contains(&attach_type) || is_one_of(&SERVER_TYPES) {
+        PROG_TYPE_CGROUP_SOCK
+    } else if attach_type == SK_LOOKUP {
+        PROG_TYPE_SK_LOOKUP
+    } else {
+        PROG_TYPE_CGROUP_SOCK_ADDR
+    };
+    load_as(program, prog_type, attach_type)
+}
+
+/// Loads a program that sees the packets of a network device.
+pub(crate) fn load_classifier(program: &[Instruction]) -> std::io::Result<OwnedFd> {
+    load_as(program, PROG_TYPE_SCHED_CLS, 0)
+}
+
+fn load_as(program: &[Instruction], prog_type: u32, attach_type: u32) -> std::io::Result<OwnedFd> {
     let mut code = Vec::new();
     for (opcode, registers, offset, immediate) in program {
         code.extend([*opcode, *registers]);
@@ -295,19 +342,7 @@ pub(crate) fn load(program: &[Instruction], attach_type: u32) -> std::io::Result
         code.extend(immediate.to_ne_bytes());
     }
     let mut attr = LoadAttr {
-        prog_type: if is_one_of(&PACKET_TYPES) {
-            PROG_TYPE_CGROUP_SKB
-        } else if attach_type == SOCK_OPS {
-            PROG_TYPE_SOCK_OPS
-        } else if attach_type == SETSOCKOPT {
-            PROG_TYPE_CGROUP_SOCKOPT
-        } else if attach_type == SOCK_CREATE || is_one_of(&SERVER_TYPES) {
-            PROG_TYPE_CGROUP_SOCK
-        } else if attach_type == SK_LOOKUP {
-            PROG_TYPE_SK_LOOKUP
-        } else {
-            PROG_TYPE_CGROUP_SOCK_ADDR
-        },
+        prog_type,
         insn_cnt: program.len().try_into().unwrap_or(u32::MAX),
         insns: code.as_ptr() as u64,
         license: c"GPL".as_ptr() as u64,
@@ -369,6 +404,37 @@ pub(crate) fn look_up(map: BorrowedFd<'_>, key: u64, value: u64) -> Result<()> {
     Ok(())
 }
 
+/// How many elements a map has, with keys of this size.
+pub fn elements(map: BorrowedFd<'_>, key_size: usize) -> Result<usize> {
+    let (mut key, mut next) = (vec![0_u8; key_size], vec![0_u8; key_size]);
+    let mut attr = ElementAttr {
+        map_fd: map.as_raw_fd().try_into()?,
+        padding: 0,
+        key: 0,
+        value: next.as_mut_ptr() as u64,
+        flags: 0,
+    };
+    let mut count = 0;
+    loop {
+        match bpf(MAP_GET_NEXT_KEY, &mut attr) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(count),
+            found => found.context("ask for the next key of a map")?,
+        };
+        count += 1;
+        key.copy_from_slice(&next);
+        attr.key = key.as_ptr() as u64;
+    }
+}
+
+/// Has the kernel count how often each program runs, for as long as the descriptor
+/// lives.
+pub fn count_runs() -> Result<OwnedFd> {
+    let mut run_time = 0_u32;
+    let fd = bpf(ENABLE_STATS, &mut run_time).context("have runs counted")?;
+    // SAFETY: the kernel has just made this descriptor for us alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 /// Opens a program or map that is pinned.
 pub fn open_pin(path: &Path) -> Result<OwnedFd> {
     let name = CString::new(path.as_os_str().as_bytes())?;
@@ -379,4 +445,16 @@ pub fn open_pin(path: &Path) -> Result<OwnedFd> {
     let fd = bpf(OBJ_GET, &mut attr).with_context(|| format!("open {}", path.display()))?;
     // SAFETY: the kernel has just made this descriptor for us alone.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Pins a program.
+pub(crate) fn pin(program: BorrowedFd<'_>, path: &Path) -> Result<()> {
+    let name = CString::new(path.as_os_str().as_bytes())?;
+    let mut attr = PinAttr {
+        path: name.as_ptr() as u64,
+        descriptor: program.as_raw_fd().try_into()?,
+        ..PinAttr::default()
+    };
+    bpf(OBJ_PIN, &mut attr).with_context(|| format!("pin {}", path.display()))?;
+    Ok(())
 }

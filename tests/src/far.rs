@@ -96,7 +96,7 @@ impl Host {
 
     /// A fresh namespace with this interface of another one: of the calling
     /// thread's, unless `owner` says so.
-    fn with_interface(name: &str, owner: Option<&Self>) -> Result<Self> {
+    pub fn with_interface(name: &str, owner: Option<&Self>) -> Result<Self> {
         // The interface goes to the namespace of a thread by its id, so that
         // thread stays until it is there.
         let (ready, on_ready) = std::sync::mpsc::channel();

@@ -164,6 +164,11 @@ impl Foreign {
         bpf::attach(program, cgroup, self.attach_type, mode as u32)
     }
 
+    /// Pins it.
+    pub fn pin(&self, path: &Path) -> Result<()> {
+        bpf::pin(self.program.as_fd(), path)
+    }
+
     /// Has it see the lookups of the calling thread's network namespace, for as
     /// long as the descriptor lives.
     pub fn link(&self) -> Result<OwnedFd> {

@@ -192,6 +192,11 @@ impl Hook {
         self.succeed(&mut self.command("load"))
     }
 
+    /// `load` for one network device
+    pub fn load_device(&self, name: &str) -> Result<()> {
+        self.succeed(self.command("load").args(["--device", name]))
+    }
+
     /// `unload`
     pub fn unload(&self) -> Result<()> {
         self.succeed(&mut self.command("unload"))

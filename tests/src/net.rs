@@ -2,13 +2,16 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd as _;
+use std::path::Path;
 use std::process::Command;
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result, ensure};
 
 use crate::harness::skip;
 use crate::process::{self, Output};
 use crate::routes::Routes;
+
 use crate::socket::{Socket, UDP4};
 use crate::sys;
 
@@ -184,6 +187,11 @@ impl Net {
         self.write("ip_local_port_range", &range)
     }
 
+    /// Leaves the kernel this local port alone to choose.
+    pub fn only_port(&self, port: u16) -> Result<()> {
+        self.write("ip_local_port_range", &format!("{port} {port}"))
+    }
+
     /// The local addresses of all TCP sockets that listen at `port`, as the
     /// kernel lists them.
     pub fn listeners(&self, port: u16) -> Result<Vec<IpAddr>> {
@@ -217,18 +225,19 @@ fn listener(line: &str, port: u16) -> Option<IpAddr> {
     }
 }
 
-/// Whether this kernel has what a dual-stack server takes: the cookie of a
-/// network namespace (Linux 5.14).
+/// Whether this kernel has what a dual-stack server takes: its type information.
 pub fn has_dual() -> bool {
+    static HAS: OnceLock<bool> = OnceLock::new();
+    *HAS.get_or_init(|| Path::new("/sys/kernel/btf/vmlinux").exists())
+}
+
+/// Whether this kernel tells the cookie of a network namespace (Linux 5.14): without it
+/// a bound socket calls loopback from the assigned address.
+pub fn has_cookie() -> bool {
     Socket::new(UDP4).is_ok_and(|socket| {
         let mut cookie = [0; size_of::<u64>()];
-        let asked = sys::option(
-            socket.as_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_NETNS_COOKIE,
-            &mut cookie,
-        );
-        asked.is_ok()
+        let name = libc::SO_NETNS_COOKIE;
+        sys::option(socket.as_fd(), libc::SOL_SOCKET, name, &mut cookie).is_ok()
     })
 }
 
@@ -238,7 +247,7 @@ pub fn require_dual() -> Result<()> {
         return Ok(());
     }
     Err(skip(
-        "before Linux 5.14 a server at :: answers at the IPv6 address alone",
+        "without type information a server at :: answers at the IPv6 address alone",
     ))
 }
 

@@ -51,6 +51,11 @@ pub fn size(program: impl AsFd) -> Result<Size> {
     })
 }
 
+/// The id of a program.
+pub fn id(program: impl AsFd) -> Result<u32> {
+    Ok(info(program)?.id)
+}
+
 /// How often a program has run since the kernel counts that
 /// (`kernel.bpf_stats_enabled`); `None` for what is pinned and no program.
 pub fn runs(object: impl AsFd) -> Result<Option<u64>> {

@@ -212,6 +212,17 @@ pub fn send_with_info(
     }
 }
 
+/// sendmsg(2) of a payload that the kernel cuts into datagrams of this size (udp(7),
+/// `UDP_SEGMENT`), to `to` or, on a connected socket, to its peer.
+pub fn send_segments(
+    socket: BorrowedFd<'_>,
+    to: Option<SocketAddr>,
+    size: u16,
+    payload: &[u8],
+) -> Result<()> {
+    send_with(socket, to, libc::SOL_UDP, libc::UDP_SEGMENT, size, payload)
+}
+
 /// One control message, laid out as `CMSG_DATA` expects: `T` starts right
 /// behind the header because its alignment is no larger than the header's.
 #[repr(C)]

@@ -42,7 +42,7 @@ impl Daemon {
     }
 
     /// The datagrams since the last time, of programs that have ended; without
-    /// what kernels before Linux 5.14 add for each policy of both families.
+    /// what kernels without type information add for each policy of both families.
     pub fn received(&self) -> Result<Vec<String>> {
         let mut received = self.all_received()?;
         if !has_dual() {

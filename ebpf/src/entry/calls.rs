@@ -3,7 +3,7 @@
 
 use aya_ebpf::macros::{cgroup_sock, cgroup_sock_addr};
 use aya_ebpf::programs::{SockAddrContext, SockContext};
-use oci_bind_hook_ebpf::abi::{Cause, Hook, Policy};
+use oci_bind_hook_ebpf::abi::{Cause, Hook, Policy, flag};
 use oci_bind_hook_ebpf::address::{Family, Kind, V6, mapped};
 use oci_bind_hook_ebpf::bind::{self, Asked};
 use oci_bind_hook_ebpf::connect::{self, Client};
@@ -16,7 +16,7 @@ use oci_bind_hook_ebpf::sendmsg::{self, Datagram};
 use oci_bind_hook_ebpf::socket::may_open;
 use oci_bind_hook_ebpf::verdict::Path;
 
-use crate::programs::context::{Call, protocol};
+use crate::programs::context::{Call, has_groups, protocol};
 use crate::programs::dual;
 use crate::programs::lookup::{find, find_unshared};
 use crate::programs::outcome::{bind_source4, bind_source6, conclude, refuse};
@@ -64,11 +64,12 @@ fn bind6(ctx: SockAddrContext) -> i32 {
     conclude(Hook::Bind6, verdict, |(own, port)| {
         call.set_user_ip6(own);
         call.set_user_port(port);
-        !is_dual_bind(policy, &address, &own)
+        !is_dual_bind(policy, call.protocol(), &address, &own)
             || dual::remember(
                 call.socket(),
                 policy,
                 call.protocol(),
+                call.user_port(),
                 call.local_port() != 0,
             )
     })
@@ -91,7 +92,7 @@ impl bind::Server for Binding<'_> {
     fn can_be_dual(&self) -> bool {
         self.call.namespace() == self.policy.namespace
             && self.call.device() == 0
-            && (self.call.protocol() != UDP || dual::datagrams::has_keeper())
+            && (self.call.protocol() != UDP || has_groups() || !self.call.is_in_group())
     }
 
     #[inline(always)]
@@ -291,6 +292,12 @@ fn client(call: &Call, policy: &Policy, can_be_mapped: bool) -> Client {
 fn datagram(call: &Call, policy: &Policy, destination: V6) -> Datagram {
     let port = call.user_port();
     let peer = call.peer();
+    let is_answer = redirects::of(call.socket())
+        .is_some_and(|redirects| redirects.is_answer(&Endpoint::new(destination, port)));
+    let kind = Family::of(destination).kind();
+    let is_at_home = matches!(kind, Kind::Loopback | Kind::Unspecified)
+        && policy.flags & flag::LOOPBACK_UDP != 0
+        && call.cookie() == policy.cookie;
     let is_peer_on_loopback = matches!(Family::of(peer.address).kind(), Kind::Loopback);
     Datagram {
         local: call.local().hidden(policy),
@@ -298,5 +305,7 @@ fn datagram(call: &Call, policy: &Policy, destination: V6) -> Datagram {
         port,
         is_connected: call.is_connected() || peer.is(&Endpoint::new(destination, port)),
         is_peer_on_loopback: hide::truth(policy, is_peer_on_loopback),
+        is_answer: hide::truth(policy, is_answer),
+        is_at_home: hide::truth(policy, is_at_home),
     }
 }

@@ -1,12 +1,11 @@
-//! Dual-stack servers: entered into a map, and found there for the packets that
-//! open a connection, and for datagrams.
+//! Dual-stack servers of TCP: entered into a map, and found there for the packets
+//! that open a connection.
 
 use aya_ebpf::bindings::sk_action::SK_PASS;
-use aya_ebpf::macros::{cgroup_sock, cgroup_sockopt, sk_lookup, sock_ops};
-use aya_ebpf::programs::{SkLookupContext, SockContext, SockOpsContext, SockoptContext};
+use aya_ebpf::macros::{cgroup_sock, sk_lookup, sock_ops};
+use aya_ebpf::programs::{SkLookupContext, SockContext, SockOpsContext};
 
 use crate::programs::dual::close;
-use crate::programs::dual::datagrams::{keep_value, leaves_map, report};
 use crate::programs::dual::steer::{Packet, assign};
 use crate::programs::dual::streams::{Socket, State};
 
@@ -19,23 +18,6 @@ fn listen(ctx: SockOpsContext) -> u32 {
         State::Closes => socket.leave(),
         State::Other => {}
     }
-    1
-}
-
-/// IPv6 sockets of the cgroup that the kernel has bound.
-#[cgroup_sock(post_bind6)]
-fn bound6(ctx: SockContext) -> i32 {
-    report(ctx.sock);
-    1
-}
-
-/// Options of the cgroup's sockets that are set.
-#[cgroup_sockopt(setsockopt)]
-fn options(ctx: SockoptContext) -> i32 {
-    if leaves_map(ctx.sockopt) {
-        return 0;
-    }
-    keep_value(ctx.sockopt);
     1
 }
 

@@ -3,8 +3,8 @@
 
 use aya_ebpf::{macros::cgroup_sock_addr, programs::SockAddrContext};
 use oci_bind_hook_ebpf::abi::Hook;
-use oci_bind_hook_ebpf::address::{Family, mapped};
-use oci_bind_hook_ebpf::names::{Endpoint, local_name, peer_name};
+use oci_bind_hook_ebpf::address::{Family, V6, mapped};
+use oci_bind_hook_ebpf::names::{Endpoint, is_call, local_name, peer_name};
 
 use crate::programs::context::Call;
 use crate::programs::redirects;
@@ -25,6 +25,7 @@ fn getpeername6(ctx: SockAddrContext) -> i32 {
 /// The source of a datagram that an IPv4 socket receives.
 #[cgroup_sock_addr(recvmsg4)]
 fn recvmsg4(ctx: SockAddrContext) -> i32 {
+    hear(&ctx, mapped(Call::new(&ctx).user_ip4()));
     tell_peer4(&ctx, Hook::Recvmsg4)
 }
 
@@ -34,6 +35,7 @@ fn recvmsg4(ctx: SockAddrContext) -> i32 {
 /// address (`udpv6_sendmsg`).
 #[cgroup_sock_addr(recvmsg6)]
 fn recvmsg6(ctx: SockAddrContext) -> i32 {
+    hear(&ctx, Call::new(&ctx).user_ip6());
     tell_peer6(&ctx, Hook::Recvmsg6, false)
 }
 
@@ -62,6 +64,16 @@ fn getsockname6(ctx: SockAddrContext) -> i32 {
         count(Hook::Getsockname6, |counters| &raw const counters.rewritten);
     }
     1
+}
+
+/// Notes that somebody on loopback has called the socket.
+#[inline(always)]
+fn hear(ctx: &SockAddrContext, from: V6) {
+    let call = Call::new(ctx);
+    let peer = Endpoint::new(from, call.user_port());
+    if is_call(policy(), redirects::of(call.socket()).as_deref(), &peer) {
+        redirects::note_call(call.socket());
+    }
 }
 
 #[inline(always)]

@@ -34,6 +34,16 @@ static REUSE_PORT_BIT: u32 = UNKNOWN_BIT;
 #[unsafe(no_mangle)]
 static UID_BIT: u32 = UNKNOWN_BIT;
 
+/// The same of `sock_common.skc_net`, and of `net.ns.inum` from the start of that.
+#[unsafe(no_mangle)]
+static NET_BIT: u32 = UNKNOWN_BIT;
+#[unsafe(no_mangle)]
+static INODE_BIT: u32 = UNKNOWN_BIT;
+
+/// Whether this kernel delivers datagrams to members of a group.
+#[unsafe(no_mangle)]
+static HAS_GROUPS: u8 = 0;
+
 /// One call on a socket address.
 #[derive(Clone, Copy)]
 pub struct Call {
@@ -261,11 +271,31 @@ impl Call {
         field!(self.socket(), bound_dev_if)
     }
 
-    /// The network namespace of the socket, by its cookie.
+    /// The network namespace of the socket, by its inode number; 0 where this kernel
+    /// does not tell.
     #[inline(always)]
     pub fn namespace(&self) -> u64 {
+        let (Some(net), Some(inode)) = (member(&NET_BIT), member(&INODE_BIT)) else {
+            return 0;
+        };
+        kernels(self.socket(), |socket| {
+            // SAFETY: as in `byte`: the verifier knows what the pointer is to.
+            let net: *const u8 = unsafe { read_volatile(socket.add((net / 8) as usize).cast()) };
+            u64::from(word(net, inode))
+        })
+    }
+
+    /// The network namespace of the socket, by its cookie.
+    #[inline(always)]
+    pub fn cookie(&self) -> u64 {
         // SAFETY: the helper takes the context.
         unsafe { bpf_get_netns_cookie(self.addr.cast()) }
+    }
+
+    /// Whether the socket shares its port (`SO_REUSEPORT`).
+    #[inline(always)]
+    pub fn is_in_group(&self) -> bool {
+        sharing(self.socket()).options & SHARES_PORT != 0
     }
 
     /// The socket of the call.
@@ -273,6 +303,13 @@ impl Call {
     pub fn socket(&self) -> *mut bpf_sock {
         field!(self.addr, __bindgen_anon_1.sk)
     }
+}
+
+/// Whether this kernel delivers datagrams to members of a group (`SO_REUSEPORT`).
+#[inline(always)]
+pub fn has_groups() -> bool {
+    // SAFETY: a static of this object; volatile, because the loader sets it.
+    unsafe { read_volatile(&raw const HAS_GROUPS) != 0 }
 }
 
 /// The protocol of a socket, an `IPPROTO` number.

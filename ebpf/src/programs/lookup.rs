@@ -7,13 +7,14 @@ use aya_ebpf::helpers::{bpf_sk_lookup_tcp, bpf_sk_lookup_udp, bpf_sk_release};
 use aya_ebpf::programs::SockAddrContext;
 use core::ptr::read_volatile;
 use oci_bind_hook_ebpf::abi::Policy;
-use oci_bind_hook_ebpf::address::{Family, V4, V6};
-use oci_bind_hook_ebpf::dual::{can_share, found};
+use oci_bind_hook_ebpf::address::{Family, V4, V6, same6};
+use oci_bind_hook_ebpf::dual::{can_share, found, is_dual};
 use oci_bind_hook_ebpf::loopback::Found;
-use oci_bind_hook_ebpf::port::Port;
+use oci_bind_hook_ebpf::port::{Port, UDP};
+use oci_bind_hook_ebpf::verdict::private_loopback;
 
 use super::context::{Call, sharing};
-use super::redirects;
+use super::{dual, redirects};
 
 /// `BPF_F_CURRENT_NETNS`: the namespace of the socket that makes the call.
 const CURRENT_NETNS: u64 = u64::MAX;
@@ -46,13 +47,13 @@ impl Tuple4 {
     }
 }
 
-/// `bpf_sock_tuple.ipv6`, from nobody.
+/// `bpf_sock_tuple.ipv6`
 #[repr(C)]
-struct Tuple6 {
-    from: V6,
-    to: V6,
-    from_port: u16,
-    to_port: Port,
+pub struct Tuple6 {
+    pub from: V6,
+    pub to: V6,
+    pub from_port: Port,
+    pub to_port: Port,
 }
 
 /// Who answers at `address` and `port`, by the type of the calling socket.
@@ -92,7 +93,7 @@ pub fn find_unshared(
 #[inline(always)]
 pub fn find4(ctx: &impl EbpfContext, policy: &Policy, socket_type: u32, tuple: Tuple4) -> Found {
     let address = tuple.to;
-    let socket = look_up(ctx, socket_type, tuple);
+    let socket = look_up(ctx.as_ptr(), socket_type, tuple);
     if socket.is_null() {
         return Found::Nobody;
     }
@@ -103,8 +104,46 @@ pub fn find4(ctx: &impl EbpfContext, policy: &Policy, socket_type: u32, tuple: T
     conclude(socket, policy, socket_type, kind)
 }
 
+/// A dual-stack socket of UDP is not found at its IPv6 address, where datagrams are
+/// delivered to it ([`super::datagram`]), but at its IPv4 address.
 #[inline(always)]
 fn find6(
+    ctx: &SockAddrContext,
+    policy: &Policy,
+    socket_type: u32,
+    address: V6,
+    port: Port,
+    is_shared: impl FnOnce(*mut bpf_sock) -> bool,
+) -> Found {
+    let found = find_native6(ctx, policy, socket_type, address, port, is_shared);
+    let can_be_dual = socket_type == SOCK_DGRAM
+        && is_dual(policy, UDP)
+        && same6(&address, &policy.ipv6)
+        && matches!(found, Found::Other | Found::Nobody);
+    if can_be_dual && has_dual(ctx, policy, port) {
+        return Found::Dual;
+    }
+    found
+}
+
+/// Whether a dual-stack socket of UDP with the addresses of the policy has this port.
+#[inline(always)]
+fn has_dual(ctx: &SockAddrContext, policy: &Policy, port: Port) -> bool {
+    let socket = look_up(ctx.as_ptr(), SOCK_DGRAM, Tuple4::to(policy.ipv4, port));
+    if socket.is_null() {
+        return false;
+    }
+    // SAFETY: the socket is held until it is released below.
+    let is_there = unsafe { read_volatile(&raw const (*socket).src_ip4) } == policy.ipv4;
+    let is_dual = is_there
+        && dual::of(socket, 0).is_some_and(|bind| same6(&bind.place.address, &policy.ipv6));
+    // SAFETY: the reference came from the lookup, and is used no more.
+    let _ = unsafe { bpf_sk_release(socket.cast()) };
+    is_dual
+}
+
+#[inline(always)]
+fn find_native6(
     ctx: &SockAddrContext,
     policy: &Policy,
     socket_type: u32,
@@ -118,7 +157,7 @@ fn find6(
         from_port: 0,
         to_port: port,
     };
-    let socket = look_up(ctx, socket_type, tuple);
+    let socket = look_up(ctx.as_ptr(), socket_type, tuple);
     if socket.is_null() {
         return Found::Nobody;
     }
@@ -134,16 +173,18 @@ fn find6(
     conclude(socket, policy, socket_type, kind)
 }
 
+/// The socket at the end of a tuple, which has to be released; null if there is none.
+/// `ctx` is the context of a program.
 #[inline(always)]
-fn look_up<T>(ctx: &impl EbpfContext, socket_type: u32, mut tuple: T) -> *mut bpf_sock {
+pub fn look_up<C, T>(ctx: *mut C, socket_type: u32, mut tuple: T) -> *mut bpf_sock {
     let pointer = (&raw mut tuple).cast::<bpf_sock_tuple>();
     let size = size_of::<T>() as u32;
     if socket_type == SOCK_STREAM {
         // SAFETY: the tuple is initialised, and of that size.
-        unsafe { bpf_sk_lookup_tcp(ctx.as_ptr(), pointer, size, CURRENT_NETNS, 0) }
+        unsafe { bpf_sk_lookup_tcp(ctx.cast(), pointer, size, CURRENT_NETNS, 0) }
     } else {
         // SAFETY: as above.
-        unsafe { bpf_sk_lookup_udp(ctx.as_ptr(), pointer, size, CURRENT_NETNS, 0) }
+        unsafe { bpf_sk_lookup_udp(ctx.cast(), pointer, size, CURRENT_NETNS, 0) }
     }
 }
 
@@ -167,6 +208,7 @@ fn conclude(socket: *mut bpf_sock, policy: &Policy, socket_type: u32, kind: Foun
 
 #[inline(always)]
 fn is_redirected(socket: *mut bpf_sock, policy: &Policy) -> bool {
-    policy.loopback != 0
-        && redirects::of(socket).is_some_and(|redirects| redirects.owner == policy.loopback)
+    private_loopback(policy).is_some_and(|private| {
+        redirects::of(socket).is_some_and(|redirects| redirects.owner == private)
+    })
 }

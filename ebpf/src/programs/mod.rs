@@ -5,6 +5,7 @@
 )]
 
 pub mod context;
+pub mod datagram;
 pub mod dual;
 pub mod lookup;
 pub mod outcome;

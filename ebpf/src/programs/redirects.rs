@@ -8,6 +8,7 @@ use core::ffi::c_void;
 use core::ptr::null_mut;
 use oci_bind_hook_ebpf::abi::Policy;
 use oci_bind_hook_ebpf::names::{Endpoint, Redirect, Redirects};
+use oci_bind_hook_ebpf::verdict::private_loopback;
 
 /// `BPF_SK_STORAGE_GET_F_CREATE`
 const CREATE: u64 = 1;
@@ -28,11 +29,20 @@ pub fn of(socket: *mut bpf_sock) -> Option<&'static mut Redirects> {
 #[inline(always)]
 pub fn remember(socket: *mut bpf_sock, policy: &Policy, redirect: Redirect, is_moved: bool) {
     if let Some(redirects) = get(socket, CREATE) {
-        redirects.owner = policy.loopback;
+        redirects.owner = private_loopback(policy).unwrap_or(0);
         redirects.remember(redirect);
         if is_moved {
             redirects.is_moved = 1;
         }
+    }
+}
+
+/// Notes that somebody on loopback has called the socket. For lack of memory it is not
+/// noted, and the socket answers from loopback.
+#[inline(always)]
+pub fn note_call(socket: *mut bpf_sock) {
+    if let Some(redirects) = get(socket, CREATE) {
+        redirects.is_called = 1;
     }
 }
 

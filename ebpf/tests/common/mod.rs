@@ -14,7 +14,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 pub const OWN4: &str = "192.0.2.10";
 /// The assigned IPv6 address.
 pub const OWN6: &str = "2001:db8::10";
-/// The private loopback address.
+/// The loopback address of its own.
 pub const PRIVATE: &str = "127.128.2.10";
 
 /// `IPPROTO_TCP`
@@ -32,6 +32,8 @@ pub fn datagram(local: Local) -> Datagram {
         port: 53_u16.to_be(),
         is_connected: false,
         is_peer_on_loopback: false,
+        is_answer: false,
+        is_at_home: true,
     }
 }
 
@@ -117,7 +119,7 @@ pub fn both() -> Policy {
 /// The same, and calls to dual-stack servers are steered.
 pub fn dual(policy: Policy) -> Policy {
     Policy {
-        flags: policy.flags | flag::DUAL,
+        flags: policy.flags | flag::DUAL | flag::DUAL_UDP,
         namespace: 7,
         ..policy
     }
@@ -127,6 +129,15 @@ pub fn dual(policy: Policy) -> Policy {
 pub fn auto(policy: Policy) -> Policy {
     Policy {
         flags: policy.flags | flag::LOOPBACK_AUTO,
+        ..policy
+    }
+}
+
+/// The same, and datagrams to the loopback address of its own are delivered.
+pub fn delivered(policy: Policy) -> Policy {
+    Policy {
+        flags: policy.flags | flag::LOOPBACK_UDP,
+        loopback: v4(PRIVATE),
         ..policy
     }
 }

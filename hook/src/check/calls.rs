@@ -119,27 +119,31 @@ fn expect(what: &str, found: IpAddr, wanted: IpAddr) -> Result<()> {
 
 /// A server on the wildcard of one family.
 fn listen(side: &Side) -> Result<TcpListener> {
-    let socket = socket(side.family(), SocketType::STREAM, None)?;
-    if side.own.is_ipv6() {
-        set_ipv6_v6only(&socket, true)?;
-    }
-    rustix::net::bind(&socket, &SocketAddr::new(side.any, 0))
-        .with_context(|| format!("bind to {}, TCP", side.any))?;
+    let socket = bound(side, SocketType::STREAM)?;
     rustix::net::listen(&socket, 1).context("listen")?;
     let server = TcpListener::from(socket);
     set_socket_timeout(&server, Timeout::Recv, Some(PATIENCE))?;
     Ok(server)
 }
 
+fn bound(side: &Side, socket_type: SocketType) -> Result<OwnedFd> {
+    let socket = socket(side.family(), socket_type, None)?;
+    if side.own.is_ipv6() {
+        set_ipv6_v6only(&socket, true)?;
+    }
+    rustix::net::bind(&socket, &SocketAddr::new(side.any, 0))
+        .with_context(|| format!("bind to {}, {socket_type:?}", side.any))?;
+    Ok(socket)
+}
+
 fn bind(side: &Side) -> Result<()> {
-    let any = side.any;
     let tcp = listen(side)?;
     expect(
         "the address after bind, TCP,",
         tcp.local_addr()?.ip(),
         side.own,
     )?;
-    let udp = UdpSocket::bind((any, 0)).with_context(|| format!("bind to {any}, UDP"))?;
+    let udp = UdpSocket::from(bound(side, SocketType::DGRAM)?);
     expect(
         "the address after bind, UDP,",
         udp.local_addr()?.ip(),
@@ -178,7 +182,7 @@ fn loopback(side: &Side) -> Result<()> {
     let (_, from) = server.accept().context("accept")?;
     expect("the client's address", from.ip(), side.loopback)?;
 
-    let server = UdpSocket::bind((side.any, 0)).context("bind, UDP")?;
+    let server = UdpSocket::from(bound(side, SocketType::DGRAM)?);
     server.set_read_timeout(Some(PATIENCE))?;
     let client = side.unbound()?;
     let at = SocketAddr::new(side.loopback, server.local_addr()?.port());
@@ -226,13 +230,11 @@ pub fn dual(sides: &[Side]) -> Result<()> {
     Ok(())
 }
 
-/// Sends to such a server of UDP at both assigned addresses; `serve` does what
-/// the process `serve` does.
-pub fn dual_datagrams(sides: &[Side], serve: impl FnOnce() -> Result<()>) -> Result<()> {
+/// Sends to such a server of UDP at both assigned addresses.
+pub fn dual_datagrams(sides: &[Side]) -> Result<()> {
     let port = 8080;
     let server = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port)).context("bind to ::, UDP")?;
     server.set_read_timeout(Some(PATIENCE))?;
-    serve()?;
     for side in sides {
         let client =
             UdpSocket::bind((side.own, 0)).with_context(|| format!("bind to {}", side.own))?;

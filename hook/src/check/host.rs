@@ -15,11 +15,11 @@ use crate::addresses::{self, State};
 use crate::bpffs::{self, DIRECTORY, MOUNT, MOUNT_POINT};
 use crate::cgroup;
 use crate::config::{Config, PATH};
+use crate::deliver;
 use crate::policy::may_claim;
 use crate::privileges;
 use crate::programs::{self, VERSION};
 use crate::report;
-use crate::serve;
 use crate::status::{self, Entry};
 
 pub(super) const AS_ROOT: &str = "run oci-bind-hook check as root, in the host's own namespaces";
@@ -170,25 +170,24 @@ fn left(entry: &Entry) -> Finding {
     )
 }
 
-/// Whether UDP servers can be of both families.
-pub fn serve() -> Finding {
-    const SUBJECT: &str = "serve";
-    match serve::is_running() {
-        Ok(true) => Finding::ok(
+/// Network devices that came after the policies that need them.
+pub fn devices(is_privileged: bool) -> Option<Finding> {
+    const SUBJECT: &str = "devices";
+    if !is_privileged {
+        return None;
+    }
+    match deliver::missing() {
+        Ok(missing) if missing.is_empty() => None,
+        Ok(missing) => Some(Finding::problem(
             SUBJECT,
-            "runs: a UDP server at :: answers at both assigned addresses",
-        ),
-        Ok(false) => Finding::note(
-            SUBJECT,
-            "does not run: a UDP server at :: answers at the assigned IPv6 address alone",
-            "if containers with both families need more, \
-             systemctl enable --now oci-bind-hook-udp.service",
-        ),
-        Err(error) => Finding::note(
-            SUBJECT,
-            &format!("cannot tell whether it runs: {error}"),
-            AS_ROOT,
-        ),
+            &format!(
+                "{}: a UDP socket at :: does not hear what comes over IPv6 there",
+                missing.join(", ")
+            ),
+            "oci-bind-hook load",
+        )),
+        // What is wrong with the pins has been said.
+        Err(_) => None,
     }
 }
 

@@ -17,14 +17,14 @@ use crate::attach;
 use crate::bpffs::MOUNT_POINT;
 use crate::cgroup::{self, Cgroup};
 use crate::config;
+use crate::deliver;
 use crate::dual;
 use crate::loader;
 use crate::namespace::Namespace;
 use crate::policy;
-use crate::programs::{self, Programs};
+use crate::programs::Programs;
 use crate::request::{Guard, Loopback, Request};
 use crate::run;
-use crate::serve::{self, Keeper};
 
 const OLD: &str = "oci-bind-hook needs Linux 5.10 or later, with CONFIG_CGROUP_BPF, and before 5.13 with \
      CONFIG_BPF_STREAM_PARSER";
@@ -68,10 +68,10 @@ pub(crate) fn probe(cgroup: &Path) -> Result<Vec<Finding>> {
     }
     findings.extend(TRIES.iter().map(|attempt| tried(attempt, &sides)));
     if has_ipv6 {
-        let is_possible = dual::identify()?.is_some();
+        let is_possible = dual::is_possible();
         findings.push(judge_dual(is_possible, calls::dual(&sides)));
         if is_possible {
-            findings.push(judge_datagrams(try_datagrams(&sides)));
+            findings.push(judge_datagrams(calls::dual_datagrams(&sides)));
         }
     } else {
         findings.push(Finding::note(
@@ -156,24 +156,13 @@ fn judge_dual(is_possible: bool, outcome: Result<()>) -> Finding {
     }
 }
 
-fn try_datagrams(sides: &[Side]) -> Result<()> {
-    let mut keeper = Keeper::new(&programs::directory())?.context("there is no iterator")?;
-    calls::dual_datagrams(sides, || keeper.enter_reported())
-}
-
 fn judge_datagrams(outcome: Result<()>) -> Finding {
     match outcome {
-        Ok(()) => Finding::ok(
-            SUBJECT,
-            "dual-stack: so does a UDP server, while oci-bind-hook serve runs",
-        ),
+        Ok(()) => Finding::ok(SUBJECT, "dual-stack: so does a UDP server"),
         Err(error) => Finding::note(
             SUBJECT,
-            &format!(
-                "dual-stack: a UDP server at :: answers at the assigned IPv6 address alone, \
-                 whatever runs: {error:#}"
-            ),
-            serve::NEEDS,
+            &format!("dual-stack: a UDP server at :: does not: {error:#}"),
+            deliver::NEEDS,
         ),
     }
 }

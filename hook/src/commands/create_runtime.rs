@@ -48,7 +48,7 @@ pub(super) fn create_runtime(config: Result<Config>, dry_run: bool) -> Result<()
     let cgroup = cgroup::of_container(&container.id, container.pid)?;
     let mut policy = abi::Policy::from(&plan);
     if dry_run {
-        dual::decide(&mut policy, namespace)?;
+        dual::decide(&mut policy);
         let needed = PROGRAMS.iter().filter(|program| program.is_needed(&policy));
         let dry_run = DryRun {
             container: &container.id,

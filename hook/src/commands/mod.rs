@@ -5,7 +5,6 @@ mod cdi;
 mod check;
 mod create_runtime;
 mod pins;
-mod serve;
 mod status;
 
 use anyhow::{Context as _, Result};
@@ -46,9 +45,8 @@ pub(crate) fn execute(cli: Cli) -> Result<u8, Failure> {
         }
         Command::Attach { target, policy } => attach::attach(&target, &policy.into(), &config?)?,
         Command::Detach { target } => attach::detach(&target)?,
-        Command::Load => pins::load()?,
+        Command::Load { device } => pins::load(device.as_deref())?,
         Command::Unload => pins::unload()?,
-        Command::Serve => serve::serve()?,
         Command::Status {
             container,
             json,

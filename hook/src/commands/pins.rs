@@ -9,19 +9,30 @@ use std::path::Path;
 use super::print;
 use crate::bpffs::{self, DIRECTORY};
 use crate::cgroup;
+use crate::deliver;
 use crate::loader;
 use crate::programs::{self, Programs};
 use crate::run;
 
-pub(super) fn load() -> Result<()> {
-    Programs::open_or_load().map(drop)
+/// Loads the programs, and has them at the network devices that a policy needs; with a
+/// device, only the latter, at that one.
+pub(super) fn load(device: Option<&str>) -> Result<()> {
+    if device.is_some() {
+        return deliver::cover(device);
+    }
+    // Not kept: it would keep others from changing what is pinned.
+    drop(Programs::open_or_load()?);
+    if let Some(lock) = bpffs::lock_exclusive()? {
+        deliver::sweep(&lock)?;
+    }
+    deliver::cover(None)
 }
 
 /// Removes each version that no cgroup and no server uses, what an interrupted load left
 /// behind, and the empty cgroups of `run`.
 pub(super) fn unload() -> Result<()> {
     run::sweep_all()?;
-    let Some(_lock) = bpffs::lock_exclusive()? else {
+    let Some(lock) = bpffs::lock_exclusive()? else {
         return Ok(());
     };
     let all = Programs::all_pinned()?;
@@ -32,6 +43,7 @@ pub(super) fn unload() -> Result<()> {
         }
         Ok(())
     })?;
+    deliver::sweep(&lock)?;
     for directory in programs::pinned_directories()? {
         let found = all
             .iter()
@@ -42,7 +54,7 @@ pub(super) fn unload() -> Result<()> {
             Some((_, users)) if *users > 0 => {
                 print(&format!("kept {name}: {users} cgroup(s) use it"))?;
             }
-            Some(((_, programs), _)) if programs.have_servers()? => {
+            Some(((path, programs), _)) if programs.have_servers()? || deliver::withdraw(path)? => {
                 print(&format!("kept {name}: servers at both addresses need it"))?;
             }
             _ => loader::remove(&directory)?,

@@ -185,6 +185,7 @@ fn the_worked_example_of_the_contract() {
             0,
             u32::from_ne_bytes([0, 0, 0, 0x10]),
         ],
+        loopback: u32::from_ne_bytes([127, 128, 2, 10]),
         ..abi::Policy::default()
     };
     assert!(expected.set_port(protocol::TCP, 80_u16.to_be(), 8080_u16.to_be()));

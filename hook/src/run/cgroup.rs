@@ -10,11 +10,13 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::place;
 use crate::cgroup::{self, Cgroup};
+use crate::deliver;
 
 /// Start of the name of each such cgroup; the process id follows.
 const PREFIX: &str = "oci-bind-hook-run-";
@@ -84,14 +86,20 @@ pub(crate) fn end_run(path: &Path) -> Result<()> {
         .read_to_end(&mut nothing)
         .context("wait for the end of the run")?;
     let start = Instant::now();
+    let id = fs::metadata(path).ok().map(|found| found.ino());
     loop {
         kill_all(path)?;
         match remove_tree(path) {
             // Who was being started when the run was killed has entered meanwhile.
             Err(error) if is_busy(&error) && start.elapsed() < PATIENCE => {}
-            removed => return removed,
+            removed => break removed?,
         }
     }
+    // The next `load`, `unload` or `detach` does it too.
+    if let Err(error) = deliver::refresh(&deliver::namespaces(None), id) {
+        log::debug!("programs may be left at network devices: {error:#}");
+    }
+    Ok(())
 }
 
 fn is_busy(error: &anyhow::Error) -> bool {

@@ -1,6 +1,5 @@
 //! Dual-stack servers: the maps, and what is kept of each socket.
 
-pub mod datagrams;
 pub mod steer;
 pub mod streams;
 
@@ -13,6 +12,7 @@ use core::ptr::null_mut;
 use oci_bind_hook_ebpf::abi::Policy;
 use oci_bind_hook_ebpf::address::V6;
 use oci_bind_hook_ebpf::dual::{DualBind, Place, SLOTS, asked, dual_bind};
+use oci_bind_hook_ebpf::port::Port;
 
 /// The most dual-stack servers that one host can have at a time.
 const SERVERS: usize = 1 << 14;
@@ -32,12 +32,18 @@ static DUAL_BINDS: SkStorage<DualBind> = SkStorage::new();
 /// Remembers that the socket is bound as a dual-stack server; false for lack of
 /// memory.
 #[inline(always)]
-pub fn remember(socket: *mut bpf_sock, policy: &Policy, protocol: u32, has_port: bool) -> bool {
+pub fn remember(
+    socket: *mut bpf_sock,
+    policy: &Policy,
+    protocol: u32,
+    port: Port,
+    has_port: bool,
+) -> bool {
     match of(socket, CREATE) {
         None => false,
         Some(bind) => {
             if !has_port {
-                *bind = dual_bind(policy, protocol);
+                *bind = dual_bind(policy, protocol, port);
             }
             true
         }
@@ -64,13 +70,13 @@ pub fn take(socket: *mut bpf_sock, policy: &Policy, address: V6, has_port: bool)
 
 /// What is kept of the socket; `socket` may be the context of a program.
 #[inline(always)]
-fn of(socket: *mut bpf_sock, flags: u64) -> Option<&'static mut DualBind> {
+pub fn of(socket: *mut bpf_sock, flags: u64) -> Option<&'static mut DualBind> {
     let map: *mut c_void = (&raw const DUAL_BINDS).cast_mut().cast();
     // SAFETY: the helper takes any full socket; the value is zero at first.
     let value = unsafe { bpf_sk_storage_get(map, socket.cast(), null_mut(), flags) };
     // SAFETY: the value is as large as the map says, and lives as long as the
-    // program runs. The socket is locked, but for an iterator before Linux 6.5,
-    // and when it is closed: see `datagrams`.
+    // program runs. The socket is locked, or the value is only read: a bind that
+    // goes on at the same time is seen or not.
     unsafe { value.cast::<DualBind>().as_mut() }
 }
 

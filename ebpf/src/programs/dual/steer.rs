@@ -1,16 +1,16 @@
 //! Packets to servers, by `struct bpf_sk_lookup`.
 
 use aya_ebpf::EbpfContext as _;
-use aya_ebpf::bindings::{BPF_TCP_CLOSE, BPF_TCP_LISTEN, bpf_sk_lookup, bpf_sock};
+use aya_ebpf::bindings::{BPF_TCP_LISTEN, bpf_sk_lookup, bpf_sock};
 use aya_ebpf::helpers::{bpf_map_lookup_elem, bpf_sk_assign, bpf_sk_release};
 use aya_ebpf::programs::SkLookupContext;
 use core::ffi::c_void;
 use core::ops::Range;
 use core::ptr::read_volatile;
-use oci_bind_hook_ebpf::dual::{GROUPS, Place, can_be_dual, has_servers};
+use oci_bind_hook_ebpf::dual::{GROUPS, Place, has_servers};
 use oci_bind_hook_ebpf::port::TCP;
 
-use super::{DUAL, datagrams, streams};
+use super::{DUAL, streams};
 
 /// `AF_INET6`
 const AF_INET6: u32 = 10;
@@ -29,7 +29,7 @@ macro_rules! field {
     };
 }
 
-/// A packet that belongs to no connection, a datagram to no connected socket.
+/// A packet that belongs to no connection.
 pub struct Packet {
     lookup: *mut bpf_sk_lookup,
 }
@@ -40,12 +40,11 @@ impl Packet {
         Self { lookup: ctx.lookup }
     }
 
-    /// The place that it is for, if dual-stack servers can be there.
+    /// The place that it is for, if servers in the map can be there.
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "16 bits are used")]
     pub fn place(&self) -> Option<Place> {
-        let protocol = field!(self.lookup, protocol);
-        if field!(self.lookup, family) != AF_INET6 || !can_be_dual(protocol) {
+        if field!(self.lookup, family) != AF_INET6 || field!(self.lookup, protocol) != TCP {
             return None;
         }
         Some(Place {
@@ -59,7 +58,7 @@ impl Packet {
                 field!(self.lookup, local_ip6[3]),
             ],
             port: (field!(self.lookup, local_port) as u16).to_be(),
-            protocol: protocol as u16,
+            protocol: TCP as u16,
             slot: 0,
         })
     }
@@ -68,12 +67,9 @@ impl Packet {
 /// Makes the first server at this place the receiver of the packet.
 #[inline(always)]
 pub fn assign(ctx: &SkLookupContext, mut place: Place) {
-    let counts = if u32::from(place.protocol) == TCP {
-        streams::count(&place)
-    } else {
-        datagrams::seen(&place)
+    let Some(counts) = streams::count(&place) else {
+        return;
     };
-    let Some(counts) = counts else { return };
     // SAFETY: a word of a map's value, which others change.
     let counts = unsafe { read_volatile(counts) };
     for bounds in GROUPS.windows(2) {
@@ -87,11 +83,6 @@ pub fn assign(ctx: &SkLookupContext, mut place: Place) {
 #[inline(always)]
 fn assign_from(ctx: &SkLookupContext, place: &mut Place, slots: Range<u32>) -> bool {
     let map: *mut c_void = (&raw const DUAL).cast_mut().cast();
-    let open = if u32::from(place.protocol) == TCP {
-        BPF_TCP_LISTEN
-    } else {
-        BPF_TCP_CLOSE
-    };
     let local = u32::from(u16::from_be(place.port));
     for slot in slots {
         place.slot = slot;
@@ -106,10 +97,10 @@ fn assign_from(ctx: &SkLookupContext, place: &mut Place, slots: Range<u32>) -> b
             let state = unsafe { read_volatile(&raw const (*socket).state) };
             // SAFETY: as above; in host byte order.
             let port = unsafe { read_volatile(&raw const (*socket).src_port) };
-            // One of a device does not hear all, one of UDP that is connected its
-            // peer alone; one that was shut down or closed, nobody. Without
-            // branches: the verifier of Linux 6.1 follows each through all slots.
-            let is_open = device | (state ^ open) | (port ^ local) == 0;
+            // One of a device does not hear all, one that was shut down or closed
+            // nobody. Without branches: the verifier of Linux 6.1 follows each
+            // through all slots.
+            let is_open = device | (state ^ BPF_TCP_LISTEN) | (port ^ local) == 0;
             if is_open {
                 // SAFETY: as above. If another program has chosen a socket, the
                 // kernel refuses, and that one stays.

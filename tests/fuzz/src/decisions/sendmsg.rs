@@ -2,7 +2,7 @@
 //! else, nor reaches the host's loopback when it is hidden.
 
 use arbitrary::{Result, Unstructured};
-use oci_bind_hook_ebpf::abi::{Cause, Policy};
+use oci_bind_hook_ebpf::abi::{Cause, Policy, flag};
 use oci_bind_hook_ebpf::address::{Family, Kind, V4, V6, mapped};
 use oci_bind_hook_ebpf::sendmsg::{Datagram, sendmsg4, sendmsg6};
 use oci_bind_hook_ebpf::verdict::{Action, Path, Verdict};
@@ -26,6 +26,8 @@ pub fn check(policy: &Policy, input: &mut Unstructured<'_>) -> Result<()> {
         port: near_port(input)?,
         is_connected: input.arbitrary()?,
         is_peer_on_loopback: input.arbitrary()?,
+        is_answer: input.arbitrary()?,
+        is_at_home: input.arbitrary()?,
     };
     let network = Network::any(policy, input)?;
     let (to, from) = (any4(policy, input)?, any4(policy, input)?);
@@ -97,8 +99,14 @@ fn hold(policy: &Policy, sent: Sent, network: &Network<'_>, verdict: &Verdict<Pa
         },
         Action::Rewrite if path.is_redirected => {
             let is_loopback = Family::of(path.source).kind() == Kind::Loopback;
+            // To where it was going, to be remembered, from a socket at the assigned
+            // address whose replies are delivered.
+            let is_called = sent.datagram.port == path.port
+                && policy.flags & flag::LOOPBACK_UDP != 0
+                && own == Some(sent.datagram.local.address)
+                && Family::of(path.destination).kind() == Kind::Loopback;
             to_loopback
-                && network.may_lead_to(path.destination, path.port)
+                && (is_called || network.may_lead_to(path.destination, path.port))
                 && (path.is_moved || !is_named || own == Some(sent.source))
                 && (is_loopback || path.source == path.destination)
         }

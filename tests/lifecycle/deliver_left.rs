@@ -1,0 +1,86 @@
+//! The program that delivers datagrams: what is not to be left of it, nor taken from
+//! those who need it still.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
+use anyhow::{Context as _, Result, ensure};
+use libtest_mimic::Trial;
+use oci_bind_hook_tests::agent::Agent;
+use oci_bind_hook_tests::cgroup::Cgroup;
+use oci_bind_hook_tests::hook::{BOTH, Hook, Policy, V4, inside};
+use oci_bind_hook_tests::net::{Net, require_dual};
+use oci_bind_hook_tests::process::{PATIENCE, Running};
+use oci_bind_hook_tests::{harness, host};
+
+use crate::deliver::{assert_at, assert_heard, everywhere, loopback, nowhere, open};
+
+type Test = fn(&Hook) -> Result<()>;
+
+/// All trials of this file.
+pub fn trials() -> Vec<Trial> {
+    let tests: [(_, Test); 3] = [
+        ("as long as a command runs", run),
+        ("load in another network namespace", load_elsewhere),
+        ("unload in another network namespace", unload_elsewhere),
+    ];
+    tests
+        .map(|(name, test)| {
+            harness::unpinned(format!("deliver: {name}"), move |hook| {
+                require_dual()?;
+                test(hook)
+            })
+        })
+        .into()
+}
+
+/// Its end is that of the cgroup.
+fn run(hook: &Hook) -> Result<()> {
+    let cgroup = Cgroup::new()?;
+    let policies: [(Policy, _); 2] = [(BOTH, everywhere()?), (V4.loopback("auto"), loopback())];
+    for (policy, expected) in policies {
+        let mut run = hook.command("run");
+        run.args(policy.options());
+        run.args(["--", "sh", "-c", "echo started; read _; exit 0"]);
+        let mut run = inside(&cgroup, &run);
+        let mut run = Running::start(run.stdin(Stdio::piped()).stdout(Stdio::piped()))?;
+        let mut line = String::new();
+        BufReader::new(run.stdout()?).read_line(&mut line)?;
+        ensure!(line == "started\n", "it said {line:?}");
+        assert_at(&expected).context("while it runs")?;
+        drop(run.stdin()?);
+        let status = run.wait(PATIENCE)?;
+        ensure!(status.success(), "run ended with {status}");
+        assert_at(&nowhere()).context("after its end")?;
+    }
+    Ok(())
+}
+
+/// It does not see what sockets there are here.
+fn load_elsewhere(hook: &Hook) -> Result<()> {
+    let cgroup = Cgroup::new()?;
+    hook.attach(&cgroup, BOTH)?;
+    // It stays, or no process would be in this network namespace.
+    let agent = Agent::new(&cgroup)?;
+    let server = open(&agent)?;
+    hook.detach(&cgroup)?;
+    Net::isolated(|_| hook.load())?;
+    assert_at(&everywhere()?)?;
+    assert_heard(&server)
+}
+
+/// Without its pin nobody finds the program at the devices here.
+fn unload_elsewhere(hook: &Hook) -> Result<()> {
+    let cgroup = Cgroup::new()?;
+    hook.attach(&cgroup, BOTH)?;
+    // It stays, or no process would be in this network namespace.
+    let agent = Agent::new(&cgroup)?;
+    let server = open(&agent)?;
+    hook.detach(&cgroup)?;
+    Net::isolated(|_| hook.unload())?;
+    assert_at(&everywhere()?)?;
+    drop(server);
+    hook.unload()?;
+    ensure!(host::pins()?.is_empty(), "the pins are left");
+    assert_at(&nowhere())
+}
