@@ -16,7 +16,7 @@ use oci_bind_hook_tests::host;
 use oci_bind_hook_tests::results::{Results, Target};
 
 use site::{Path, Site, Under};
-use traffic::{KINDS, Traffic};
+use traffic::{KINDS, Traffic, rates};
 
 const BATCHES: usize = 400;
 
@@ -48,15 +48,7 @@ fn main() -> Result<()> {
 fn measure(results: &mut Results, path: Path, kind: &Traffic, site: &Site) -> Result<()> {
     let pairs = (0..SIDES.len()).map(|side| site.pair(side, kind.tcp));
     let pairs = pairs.collect::<Result<Vec<_>>>()?;
-    let mut rates = [const { Vec::new() }; SIDES.len()];
-    for batch in 0..BATCHES {
-        // Who comes after whom makes a difference.
-        for turn in 0..SIDES.len() {
-            let side = (batch + turn) % SIDES.len();
-            rates[side].push((kind.run)(&pairs[side])?);
-        }
-    }
-    let [plain, others @ ..] = &rates;
+    let [plain, others @ ..] = &rates::<{ SIDES.len() }>(kind, &pairs, BATCHES)?;
     for ((name, under), rates) in SIDES[1..].iter().zip(others) {
         let side = format!("{path:?}, {name}").to_lowercase();
         let is_ours = matches!(under, Under::Policy(_));

@@ -37,6 +37,23 @@ pub const KINDS: &[Traffic] = &[
     },
 ];
 
+/// The rates of each pair of sockets, batch by batch in turn.
+pub fn rates<const SIDES: usize>(
+    kind: &Traffic,
+    pairs: &[[Socket; 2]],
+    batches: usize,
+) -> Result<[Vec<f64>; SIDES]> {
+    let mut rates = [const { Vec::new() }; SIDES];
+    for batch in 0..batches {
+        // Who comes after whom makes a difference.
+        for turn in 0..SIDES {
+            let side = (batch + turn) % SIDES;
+            rates[side].push((kind.run)(&pairs[side])?);
+        }
+    }
+    Ok(rates)
+}
+
 /// What is written at once: it fits into the socket's buffers.
 const CHUNK: usize = 64 * 1024;
 const CHUNKS: u32 = 60;
