@@ -19,11 +19,12 @@ OUT=$(cargo metadata --format-version 1 --no-deps --offline |
 ACCEPTED=tests/mutants/accepted
 
 # Decisions, tested by ebpf/tests.
-EBPF=(ebpf/src/{address,bind,connect,dual,guard,loopback,names,port,sendmsg,socket,verdict}.rs)
+EBPF=(ebpf/src/{address,bind,connect,deliver,dual,guard,loopback,names,port,sendmsg,socket,verdict}.rs)
 # Parsers, and the unit tests of these modules.
 HOOK=(hook/src/{annotations,state,config,config/file,request,request/ports}.rs
-  hook/src/cgroup/{choose,mount}.rs)
-HOOK_TESTS=(annotations:: state:: config:: request:: cgroup::choose:: cgroup::mount::)
+  hook/src/cgroup/{choose,mount}.rs hook/src/deliver/needs.rs)
+HOOK_TESTS=(annotations:: state:: config:: request:: cgroup::choose:: cgroup::mount::
+  deliver::needs::)
 
 say() { echo "tests/mutants.sh: $*" >&2; }
 
