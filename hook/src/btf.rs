@@ -45,75 +45,36 @@ impl<'a> Reader<'a> {
 ///
 /// If `btf` is malformed, or has no such struct or member.
 pub fn member_bit(btf: &[u8], name: &str, member: &str) -> Result<u32> {
-    let found = find(btf, |found| {
-        if found.kind != KIND_STRUCT || found.name() != name.as_bytes() {
-            return Ok(None);
-        }
-        let mut details = found.details;
-        for _ in 0..found.count {
-            let member_name = details.word()?;
-            let _type = details.word()?;
-            let offset = details.word()?;
-            if string(found.strings, member_name) == member.as_bytes() {
-                // With bit fields the upper byte is the width.
-                return Ok(Some(if found.has_bitfields {
-                    offset & 0x00ff_ffff
-                } else {
-                    offset
-                }));
-            }
-        }
-        Ok(None)
-    })?;
-    found.with_context(|| format!("no struct {name} with a member {member}"))
-}
-
-/// One type.
-struct Type<'a> {
-    kind: u32,
-    /// Where its name is.
-    name: u32,
-    /// How many members it has.
-    count: usize,
-    has_bitfields: bool,
-    /// What follows the three common words.
-    details: Reader<'a>,
-    strings: &'a [u8],
-}
-
-impl<'a> Type<'a> {
-    fn name(&self) -> &'a [u8] {
-        string(self.strings, self.name)
-    }
-}
-
-/// The first thing that is found, type by type.
-fn find<'a, T>(
-    btf: &'a [u8],
-    mut look: impl FnMut(Type<'a>) -> Result<Option<T>>,
-) -> Result<Option<T>> {
     let (types, strings) = sections(btf)?;
     let mut reader = Reader { bytes: types };
     while !reader.bytes.is_empty() {
-        let name = reader.word()?;
+        let name_offset = reader.word()?;
         let info = reader.word()?;
         let _size_or_type = reader.word()?;
         let kind = info >> 24 & 0x1f;
         let count = (info & 0xffff) as usize;
-        let details = reader.skip(details_size(kind, count)?)?;
-        let found = look(Type {
-            kind,
-            name,
-            count,
-            has_bitfields: info >> 31 != 0,
-            details: Reader { bytes: details },
-            strings,
-        })?;
-        if found.is_some() {
-            return Ok(found);
+        let has_bitfields = info >> 31 != 0;
+        let mut details = Reader {
+            bytes: reader.skip(details_size(kind, count)?)?,
+        };
+        if kind != KIND_STRUCT || string(strings, name_offset) != name.as_bytes() {
+            continue;
+        }
+        for _ in 0..count {
+            let member_name = details.word()?;
+            let _type = details.word()?;
+            let offset = details.word()?;
+            if string(strings, member_name) == member.as_bytes() {
+                // With bit fields the upper byte is the width.
+                return Ok(if has_bitfields {
+                    offset & 0x00ff_ffff
+                } else {
+                    offset
+                });
+            }
         }
     }
-    Ok(None)
+    bail!("no struct {name} with a member {member}")
 }
 
 /// The type and string sections, by the header (`struct btf_header`).

@@ -7,7 +7,6 @@ mod destinations;
 mod devices;
 mod ingress;
 mod needs;
-mod netlink;
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd as _, OwnedFd};

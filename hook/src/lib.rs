@@ -22,6 +22,7 @@ pub mod dual;
 pub mod loader;
 mod memory;
 pub mod namespace;
+mod netlink;
 pub mod policy;
 mod privileges;
 pub mod programs;

@@ -10,7 +10,7 @@ use netlink_packet_route::tc::{
     TcAttribute, TcBpfFlags, TcFilterBpf, TcFilterBpfOption, TcHandle, TcMessage, TcOption,
 };
 
-use super::netlink;
+use crate::netlink;
 
 /// `TC_H_MAJ_MASK` of the qdisc; there is one of a device.
 const QDISC: u16 = 0xffff;

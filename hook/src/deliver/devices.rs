@@ -6,7 +6,7 @@ use netlink_packet_core::NlasIterator;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::LinkMessage;
 
-use super::netlink;
+use crate::netlink;
 
 /// `LOOPBACK_IFINDEX`: the loopback device of every network namespace.
 pub const LOOPBACK: u32 = 1;

@@ -1,0 +1,200 @@
+//! Requests over rtnetlink(7), and the replies to them.
+
+use std::io::{self, ErrorKind};
+
+use netlink_packet_core::{
+    DoneBuffer, ErrorBuffer, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE,
+    NLMSG_ERROR, NLMSG_OVERRUN, NetlinkBuffer, NetlinkHeader, NetlinkMessage,
+};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::{Socket, SocketAddr};
+
+/// How often to ask again when a list changed while the kernel went through it.
+pub const TRIES: u32 = 5;
+/// The kernel fills at most this much at a time (`netlink_dump`).
+const BUFFER: usize = 32 * 1024;
+
+/// A request, and its socket. A dump that was not read to its end makes the next one of
+/// the same socket EBUSY, so each has its own.
+pub struct Request {
+    socket: Socket,
+    buffer: Vec<u8>,
+}
+
+impl Request {
+    /// Opens the socket, in the calling thread's network namespace.
+    ///
+    /// # Errors
+    ///
+    /// If there can be no such socket.
+    pub fn open() -> io::Result<Self> {
+        Ok(Self {
+            socket: Socket::new(NETLINK_ROUTE)?,
+            buffer: Vec::with_capacity(BUFFER),
+        })
+    }
+
+    /// Sends the request.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel does not take it.
+    pub fn send(&self, message: RouteNetlinkMessage, flags: u16, sequence: u32) -> io::Result<()> {
+        let mut header = NetlinkHeader::default();
+        header.flags = NLM_F_REQUEST | flags;
+        header.sequence_number = sequence;
+        let mut message = NetlinkMessage::new(header, message.into());
+        message.finalize();
+        let mut bytes = vec![0; message.buffer_len()];
+        message.serialize(&mut bytes);
+        let kernel = SocketAddr::new(0, 0);
+        self.socket.send_to(&bytes, &kernel, 0).map(drop)
+    }
+
+    /// The next datagram of the kernel's.
+    ///
+    /// # Errors
+    ///
+    /// ENOBUFS if there was no room for it.
+    pub fn receive(&mut self) -> io::Result<&[u8]> {
+        loop {
+            self.buffer.clear();
+            // MSG_TRUNC: the length is that of the datagram, however much fitted.
+            let (length, sender) = match self.socket.recv_from(&mut self.buffer, libc::MSG_TRUNC) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                received => received?,
+            };
+            if sender.port_number() != 0 {
+                continue; // Not from the kernel.
+            }
+            if length > self.buffer.len() {
+                let error = format!("a reply of {length} bytes was truncated");
+                return Err(io::Error::other(error));
+            }
+            return Ok(&self.buffer);
+        }
+    }
+}
+
+/// One message of a reply.
+pub enum Reply<'a> {
+    /// One of what was asked for: its type, and what follows the header.
+    One(u16, &'a [u8]),
+    /// Some are missing, or there twice.
+    Interrupted,
+    /// There are no more.
+    Done,
+}
+
+/// The messages of one datagram that reply to the request with this number.
+pub struct Replies<'a> {
+    datagram: &'a [u8],
+    sequence: u32,
+    /// The list has changed while the kernel went through it.
+    pub is_interrupted: bool,
+}
+
+impl<'a> Replies<'a> {
+    /// Those in this datagram.
+    pub fn of(datagram: &'a [u8], sequence: u32) -> Self {
+        Self {
+            datagram,
+            sequence,
+            is_interrupted: false,
+        }
+    }
+}
+
+impl<'a> Iterator for Replies<'a> {
+    /// The errno that the kernel answers; [`ErrorKind::InvalidData`] of a malformed
+    /// message.
+    type Item = io::Result<Reply<'a>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.datagram.is_empty() {
+            let message = match NetlinkBuffer::new_checked(self.datagram) {
+                Ok(message) => message,
+                Err(error) => {
+                    self.datagram = &[];
+                    return Some(Err(malformed(error)));
+                }
+            };
+            let length = (message.length() as usize).next_multiple_of(4);
+            self.datagram = self.datagram.get(length..).unwrap_or_default();
+            if message.sequence_number() == self.sequence {
+                self.is_interrupted |= message.flags() & NLM_F_DUMP_INTR != 0;
+                return Some(read(&message));
+            }
+        }
+        None
+    }
+}
+
+fn read<'a>(message: &NetlinkBuffer<&'a [u8]>) -> io::Result<Reply<'a>> {
+    let payload = message.payload();
+    let code = match message.message_type() {
+        // An empty one is a success too.
+        NLMSG_DONE => DoneBuffer::new_checked(payload).map_or(0, |done| done.code()),
+        NLMSG_ERROR => {
+            let error = ErrorBuffer::new_checked(payload).map_err(malformed)?;
+            error.code().map_or(0, |code| code.get())
+        }
+        NLMSG_OVERRUN => return Ok(Reply::Interrupted),
+        kind => return Ok(Reply::One(kind, payload)),
+    };
+    match code {
+        0.. => Ok(Reply::Done),
+        code => Err(io::Error::from_raw_os_error(code.saturating_neg())),
+    }
+}
+
+fn malformed(error: impl ToString) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, error.to_string())
+}
+
+/// Has the kernel change something.
+///
+/// # Errors
+///
+/// The errno that it answers.
+pub fn change(message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+    exchange(message, NLM_F_ACK | flags).map(drop)
+}
+
+/// Has the kernel list something: what follows the headers of its messages. Where it
+/// changes all the time, one may be missing or be there twice.
+///
+/// # Errors
+///
+/// As for [`change`].
+pub fn list(message: &RouteNetlinkMessage) -> io::Result<Vec<Vec<u8>>> {
+    let mut found = Vec::new();
+    for _ in 0..TRIES {
+        let is_whole;
+        (found, is_whole) = exchange(message.clone(), NLM_F_DUMP)?;
+        if is_whole {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// All that is answered, and whether it goes together.
+fn exchange(message: RouteNetlinkMessage, flags: u16) -> io::Result<(Vec<Vec<u8>>, bool)> {
+    const SEQUENCE: u32 = 1;
+    let mut request = Request::open()?;
+    request.send(message, flags, SEQUENCE)?;
+    let (mut all, mut is_whole) = (Vec::new(), true);
+    loop {
+        let mut replies = Replies::of(request.receive()?, SEQUENCE);
+        while let Some(reply) = replies.next() {
+            match reply? {
+                Reply::One(_, payload) => all.push(payload.to_vec()),
+                Reply::Interrupted => is_whole = false,
+                Reply::Done => return Ok((all, is_whole && !replies.is_interrupted)),
+            }
+        }
+        is_whole &= !replies.is_interrupted;
+    }
+}
