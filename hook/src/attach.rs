@@ -55,7 +55,7 @@ fn put(cgroup: &Cgroup, mut policy: Policy, namespace: Namespace) -> Result<Befo
     let theirs = namespace.open()?;
     policy.namespace = namespace::inode(&theirs)?;
     dual::decide(&mut policy);
-    deliver::prepare(&mut policy, &pins, namespace)
+    deliver::prepare(&mut policy, &pins, &theirs)
         .context("have datagrams delivered where the kernel would not find the socket")?;
     let others = programs.other_versions_attached(cgroup.fd())?;
     let previous = current_policy(cgroup, &programs)?;

@@ -207,7 +207,7 @@ fn attachment(
 }
 
 /// `key` and `value` are read or written while [`call`] runs.
-fn element(map: BorrowedFd<'_>, key: &u64, value: u64) -> bpf_attr {
+fn element<K>(map: BorrowedFd<'_>, key: &K, value: u64) -> bpf_attr {
     let mut attr = zeroed();
     attr.__bindgen_anon_2.map_fd = number(map);
     attr.__bindgen_anon_2.key = (&raw const *key) as u64;

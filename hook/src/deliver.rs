@@ -65,16 +65,14 @@ impl Delivery {
             return Ok(None);
         }
         let there = Ids::open()?;
-        let listed = (0..TRIES).find_map(|_| bpf::map::cgroups(map).transpose());
-        let Some(cgroups) = listed.transpose().context("list the policies")? else {
+        let listed = (0..TRIES).find_map(|_| bpf::map::policies(map).transpose());
+        let Some(mut policies) = listed.transpose().context("list the policies")? else {
             return Ok(None);
         };
-        // A cgroup can be removed meanwhile. Whoever may not ask takes all to be there.
-        let policies = cgroups
-            .into_iter()
-            .filter(|&cgroup| Some(cgroup) != ended && there.contain(cgroup).unwrap_or(true))
-            .filter_map(|cgroup| bpf::read_policy(map, cgroup).ok());
-        Ok(Some(policies.collect()))
+        // Whoever may not ask takes all to be there.
+        policies
+            .retain(|&cgroup, _| Some(cgroup) != ended && there.contain(cgroup).unwrap_or(true));
+        Ok(Some(policies.into_values().collect()))
     }
 }
 
@@ -85,7 +83,7 @@ impl Delivery {
 /// # Errors
 ///
 /// If the kernel refuses the program at a device, or a destination.
-pub fn prepare(policy: &mut Policy, pins: &Path, namespace: Namespace) -> Result<()> {
+pub fn prepare(policy: &mut Policy, pins: &Path, namespace: &OwnedFd) -> Result<()> {
     let wanted = needs::wanted(policy);
     if wanted == 0 {
         return Ok(());
@@ -107,7 +105,7 @@ pub fn prepare(policy: &mut Policy, pins: &Path, namespace: Namespace) -> Result
         let is_possible = delivery.ingress.attach(&Needs::of(flags).devices()?)?;
         Ok(is_possible.then_some((flags, cookie.unwrap_or_default())))
     };
-    if let Some((flags, cookie)) = namespace.enter(attach)? {
+    if let Some((flags, cookie)) = namespace::visit(namespace, attach)? {
         policy.flags |= flags;
         policy.cookie = cookie;
     } else {

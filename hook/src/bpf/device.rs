@@ -8,6 +8,9 @@ use aya_obj::generated::{BPF_F_BEFORE, bpf_attach_type, bpf_attr, bpf_cmd};
 
 use super::{call, number, zeroed};
 
+/// `LOOPBACK_IFINDEX`: the loopback device of every network namespace.
+pub const LOOPBACK: u32 = 1;
+
 /// The ids of the programs at the ingress of a device, by its index
 /// (`BPF_PROG_QUERY`); EINVAL before Linux 6.6, ENODEV if there is no such device.
 pub fn attached(device: u32) -> io::Result<Vec<u32>> {
@@ -34,8 +37,6 @@ pub fn attached(device: u32) -> io::Result<Vec<u32>> {
 
 /// Whether the kernel has tcx, as it says of the loopback device.
 pub fn has_tcx() -> bool {
-    /// `LOOPBACK_IFINDEX`
-    const LOOPBACK: u32 = 1;
     attached(LOOPBACK).is_ok()
 }
 

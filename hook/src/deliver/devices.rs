@@ -8,8 +8,6 @@ use netlink_packet_route::link::LinkMessage;
 
 use crate::netlink;
 
-/// `LOOPBACK_IFINDEX`: the loopback device of every network namespace.
-pub const LOOPBACK: u32 = 1;
 /// Whose ports hand every packet on to the device that they belong to.
 const MASTERS: [&[u8]; 4] = [b"bridge", b"bond", b"team", b"openvswitch"];
 

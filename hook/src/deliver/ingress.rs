@@ -5,7 +5,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 
 use anyhow::{Context as _, Result};
 
-use super::clsact;
+use super::clsact::{self, Filter};
 use super::devices::{self, Device};
 use super::needs::Needs;
 use crate::bpf::{self, device};
@@ -40,17 +40,10 @@ impl Ingress {
     ///
     /// If the kernel refuses it; not for a device that has gone.
     pub fn attach(&self, devices: &[Device]) -> Result<bool> {
-        for device in self.missing(devices)? {
-            let index = device.index;
-            let attached = match device::attached(index) {
-                Ok(_) => device::attach(self.program.as_fd(), index),
-                Err(error) if is(&error, libc::EINVAL) => {
-                    clsact::attach(self.program.as_fd(), self.id, DELIVER, index)
-                }
-                Err(error) => Err(error),
-            };
-            match attached {
-                Ok(()) => log::debug!("attached {DELIVER} to device {}", device.name),
+        for device in devices {
+            match self.attach_to(device.index) {
+                Ok(false) => {}
+                Ok(true) => log::debug!("attached {DELIVER} to device {}", device.name),
                 // Somebody else was faster.
                 Err(error) if is(&error, libc::EEXIST) => {}
                 Err(error) if has_gone(&error) => {}
@@ -80,11 +73,16 @@ impl Ingress {
     pub fn missing(&self, devices: &[Device]) -> Result<Vec<Device>> {
         let mut missing = Vec::new();
         for device in devices {
-            match self.is_at(device.index) {
-                Ok(true) => {}
-                Ok(false) => missing.push(device.clone()),
+            match self.look(device.index) {
+                Ok(found) if found.is_there() => {}
+                Ok(_) => missing.push(device.clone()),
                 Err(error) if has_gone(&error) => {}
-                Err(error) => return Err(error).with_context(|| list(device)),
+                Err(error) => {
+                    let name = &device.name;
+                    return Err(error).with_context(|| {
+                        format!("list the programs at the ingress of device {name}")
+                    });
+                }
             }
         }
         Ok(missing)
@@ -100,7 +98,7 @@ impl Ingress {
             if needs.include(&device) {
                 continue;
             }
-            match self.detach(device.index) {
+            match self.detach_from(device.index) {
                 Ok(false) => {}
                 Ok(true) => log::debug!("detached {DELIVER} from device {}", device.name),
                 Err(error) if has_gone(&error) => {}
@@ -117,30 +115,59 @@ impl Ingress {
         Ok(())
     }
 
-    fn is_at(&self, index: u32) -> io::Result<bool> {
+    /// Where the program is at a device.
+    fn look(&self, index: u32) -> io::Result<Found> {
         match device::attached(index) {
-            Ok(ids) => Ok(ids.contains(&self.id)),
+            Ok(ids) => Ok(Found::Tcx(ids.contains(&self.id))),
+            // Before Linux 6.6.
             Err(error) if is(&error, libc::EINVAL) => {
-                let filters = clsact::attached(index)?;
-                Ok(filters.iter().any(|filter| filter.program == self.id))
+                let mut filters = clsact::attached(index)?;
+                filters.retain(|filter| filter.program == self.id);
+                Ok(Found::Clsact(filters))
             }
             Err(error) => Err(error),
         }
     }
 
-    fn detach(&self, index: u32) -> io::Result<bool> {
-        match device::attached(index) {
-            Ok(ids) if !ids.contains(&self.id) => Ok(false),
-            Ok(_) => device::detach(self.program.as_fd(), index).map(|()| true),
-            Err(error) if is(&error, libc::EINVAL) => {
-                let mut filters = clsact::attached(index)?;
-                filters.retain(|filter| filter.program == self.id);
-                for filter in &filters {
+    /// Whether there was something to do.
+    fn attach_to(&self, index: u32) -> io::Result<bool> {
+        match self.look(index)? {
+            found if found.is_there() => return Ok(false),
+            Found::Tcx(_) => device::attach(self.program.as_fd(), index),
+            Found::Clsact(_) => clsact::attach(self.program.as_fd(), self.id, DELIVER, index),
+        }?;
+        Ok(true)
+    }
+
+    /// Whether there was something to do.
+    fn detach_from(&self, index: u32) -> io::Result<bool> {
+        let found = self.look(index)?;
+        match &found {
+            Found::Tcx(false) => {}
+            Found::Tcx(true) => device::detach(self.program.as_fd(), index)?,
+            Found::Clsact(filters) => {
+                for filter in filters {
                     clsact::detach(filter, index)?;
                 }
-                Ok(!filters.is_empty())
             }
-            Err(error) => Err(error),
+        }
+        Ok(found.is_there())
+    }
+}
+
+/// By what the kernel has programs at devices, and what of it is ours.
+enum Found {
+    /// Whether the program is there.
+    Tcx(bool),
+    /// The program's filters.
+    Clsact(Vec<Filter>),
+}
+
+impl Found {
+    fn is_there(&self) -> bool {
+        match self {
+            Self::Tcx(is_there) => *is_there,
+            Self::Clsact(filters) => !filters.is_empty(),
         }
     }
 }
@@ -151,8 +178,4 @@ fn is(error: &io::Error, errno: i32) -> bool {
 
 fn has_gone(error: &io::Error) -> bool {
     is(error, libc::ENODEV) || is(error, libc::ENXIO)
-}
-
-fn list(device: &Device) -> String {
-    format!("list the programs at the ingress of device {}", device.name)
 }

@@ -8,7 +8,8 @@ use oci_bind_hook_ebpf::abi::{Policy, flag};
 use oci_bind_hook_ebpf::address::{Family, V4, V6, mapped};
 use oci_bind_hook_ebpf::deliver::Destination;
 
-use super::devices::{self, Device, LOOPBACK};
+use super::devices::{self, Device};
+use crate::bpf::device::LOOPBACK;
 
 /// At which devices the program has to be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -4,8 +4,8 @@ use std::os::fd::AsFd as _;
 use std::process::Command;
 use std::thread;
 
-use super::super::devices::LOOPBACK;
 use super::*;
+use crate::bpf::device::LOOPBACK;
 use crate::bpf::program_id;
 use crate::loader;
 use crate::programs::DELIVER;
