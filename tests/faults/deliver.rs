@@ -15,7 +15,7 @@ use oci_bind_hook_tests::agent::Agent;
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::container::Container;
 use oci_bind_hook_tests::hook::{BOTH, Hook, NEIGHBOUR, Policy};
-use oci_bind_hook_tests::net::{ANY6, CIP6, Net, ip, require_dual};
+use oci_bind_hook_tests::net::{ANY6, CIP6, Net, ip};
 use oci_bind_hook_tests::process::{PATIENCE, Running, Signal};
 use oci_bind_hook_tests::routes::Routes;
 use oci_bind_hook_tests::socket::{Socket, UDP6, at};
@@ -27,24 +27,17 @@ use crate::rounds;
 
 const PORT: u16 = 8080;
 
-type Test = fn(&Hook) -> Result<()>;
-
 /// All trials of this file.
 pub fn trials() -> Vec<Trial> {
-    let tests: [(_, Test); 4] = [
-        ("servers that close at once", fleeting),
-        ("a process that is killed", killed),
-        ("containers", come_and_go),
-        ("a network namespace", namespace),
-    ];
-    tests
-        .map(|(what, test)| {
-            harness::unpinned(format!("deliver: nothing is left of {what}"), move |hook| {
-                require_dual()?;
-                test(hook)
-            })
-        })
-        .into()
+    harness::unpinned_dual(
+        "deliver",
+        [
+            ("nothing is left of servers that close at once", fleeting),
+            ("nothing is left of a process that is killed", killed),
+            ("nothing is left of containers", come_and_go),
+            ("nothing is left of a network namespace", namespace),
+        ],
+    )
 }
 
 /// What the hook has made in the kernel that stays.

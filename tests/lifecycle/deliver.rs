@@ -6,41 +6,35 @@ use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
 use oci_bind_hook_tests::agent::Agent;
 use oci_bind_hook_tests::cgroup::Cgroup;
+use oci_bind_hook_tests::harness::HookTest;
 use oci_bind_hook_tests::hook::{BOTH, Hook, NEIGHBOUR, V4, V6};
-use oci_bind_hook_tests::net::{ANY6, CIP6, has_cookie, ip, require_dual};
+use oci_bind_hook_tests::net::{ANY6, CIP6, has_cookie, ip};
 use oci_bind_hook_tests::socket::{Socket, UDP6, at};
 use oci_bind_hook_tests::{harness, host, reach, tc};
 
 /// Where servers are.
 pub const PORT: u16 = 8080;
 
-type Test = fn(&Hook) -> Result<()>;
-
 /// All trials of this file.
 pub fn trials() -> Vec<Trial> {
-    let tests: [(_, Test); 9] = [
-        ("where a policy needs it", places),
-        ("a bridge, and not its ports", bridge),
-        ("once, however often it is asked for", again),
-        ("once, by several at the same time", at_once),
-        ("as long as one of two policies needs it", two),
-        ("another policy in place of one", changed),
-        ("as long as a socket is open, until load", |hook| {
-            open_socket(hook, Hook::load)
-        }),
-        ("as long as a socket is open, until unload", |hook| {
-            open_socket(hook, Hook::unload)
-        }),
-        ("load --device", one_device),
-    ];
-    tests
-        .map(|(name, test)| {
-            harness::unpinned(format!("deliver: {name}"), move |hook| {
-                require_dual()?;
-                test(hook)
-            })
-        })
-        .into()
+    harness::unpinned_dual(
+        "deliver",
+        [
+            ("where a policy needs it", places),
+            ("a bridge, and not its ports", bridge),
+            ("once, however often it is asked for", again),
+            ("once, by several at the same time", at_once),
+            ("as long as one of two policies needs it", two),
+            ("another policy in place of one", changed),
+            ("as long as a socket is open, until load", |hook| {
+                open_socket(hook, Hook::load)
+            }),
+            ("as long as a socket is open, until unload", |hook| {
+                open_socket(hook, Hook::unload)
+            }),
+            ("load --device", one_device),
+        ],
+    )
 }
 
 /// Nowhere.
@@ -197,7 +191,7 @@ fn changed(hook: &Hook) -> Result<()> {
     Ok(())
 }
 
-fn open_socket(hook: &Hook, refresh: Test) -> Result<()> {
+fn open_socket(hook: &Hook, refresh: HookTest) -> Result<()> {
     let cgroup = Cgroup::new()?;
     hook.attach(&cgroup, BOTH)?;
     let server = open(&Agent::new(&cgroup)?)?;

@@ -8,31 +8,24 @@ use libtest_mimic::Trial;
 use oci_bind_hook_tests::agent::Agent;
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::hook::{BOTH, Hook};
-use oci_bind_hook_tests::net::{CIP4, CIP6, Net, ip, require_dual};
+use oci_bind_hook_tests::net::{CIP4, CIP6, Net, ip};
 use oci_bind_hook_tests::socket::at;
 use oci_bind_hook_tests::tc::{self, Foreign, Place, Verdict};
 use oci_bind_hook_tests::{bpf, harness, host, reach};
 
 use crate::deliver::{PORT, assert_at, everywhere, nowhere, open};
 
-type Test = fn(&Hook) -> Result<()>;
-
 /// All trials of this file.
 pub fn trials() -> Vec<Trial> {
-    let tests: [(_, Test); 4] = [
-        ("beside programs of others", others),
-        ("after a program that lets all pass", passed_over),
-        ("at a device that goes", gone),
-        ("in a network namespace that goes", gone_namespace),
-    ];
-    tests
-        .map(|(name, test)| {
-            harness::unpinned(format!("deliver: {name}"), move |hook| {
-                require_dual()?;
-                test(hook)
-            })
-        })
-        .into()
+    harness::unpinned_dual(
+        "deliver",
+        [
+            ("beside programs of others", others),
+            ("after a program that lets all pass", passed_over),
+            ("at a device that goes", gone),
+            ("in a network namespace that goes", gone_namespace),
+        ],
+    )
 }
 
 /// Of one that was there before it, and of two that come later.

@@ -9,29 +9,22 @@ use libtest_mimic::Trial;
 use oci_bind_hook_tests::agent::Agent;
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::hook::{BOTH, Hook, Policy, V4, inside};
-use oci_bind_hook_tests::net::{Net, require_dual};
+use oci_bind_hook_tests::net::Net;
 use oci_bind_hook_tests::process::{PATIENCE, Running};
 use oci_bind_hook_tests::{harness, host};
 
 use crate::deliver::{assert_at, assert_heard, everywhere, loopback, nowhere, open};
 
-type Test = fn(&Hook) -> Result<()>;
-
 /// All trials of this file.
 pub fn trials() -> Vec<Trial> {
-    let tests: [(_, Test); 3] = [
-        ("as long as a command runs", run),
-        ("load in another network namespace", load_elsewhere),
-        ("unload in another network namespace", unload_elsewhere),
-    ];
-    tests
-        .map(|(name, test)| {
-            harness::unpinned(format!("deliver: {name}"), move |hook| {
-                require_dual()?;
-                test(hook)
-            })
-        })
-        .into()
+    harness::unpinned_dual(
+        "deliver",
+        [
+            ("as long as a command runs", run),
+            ("load in another network namespace", load_elsewhere),
+            ("unload in another network namespace", unload_elsewhere),
+        ],
+    )
 }
 
 /// Its end is that of the cgroup.

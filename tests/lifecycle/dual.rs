@@ -13,33 +13,26 @@ use oci_bind_hook_tests::bpf::{self, SK_LOOKUP};
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::foreign::Foreign;
 use oci_bind_hook_tests::hook::{BOTH, Hook, NEIGHBOUR, V4, V6};
-use oci_bind_hook_tests::net::{ANY6, CIP4, CIP6, Net, require_dual};
+use oci_bind_hook_tests::net::{ANY6, CIP4, CIP6, Net};
 use oci_bind_hook_tests::process::PATIENCE;
 use oci_bind_hook_tests::reach;
 use oci_bind_hook_tests::socket::{TCP6, at};
 use oci_bind_hook_tests::syslog::{Daemon, ONE_FAMILY};
 use oci_bind_hook_tests::{harness, host};
 
-type Test = fn(&Hook) -> Result<()>;
-
 /// All trials of this file.
 pub fn trials() -> Vec<Trial> {
-    let tests: [(_, Test); 6] = [
-        ("a network namespace is steered once", once),
-        ("one family alone steers nothing", one_family),
-        ("unload ends it", unload),
-        ("the pin of a namespace that is gone goes", sweep),
-        ("programs of others stay, before it and after it", others),
-        ("without type information there is none", untyped),
-    ];
-    tests
-        .map(|(name, test)| {
-            harness::unpinned(format!("dual-stack: {name}"), move |hook| {
-                require_dual()?;
-                test(hook)
-            })
-        })
-        .into()
+    harness::unpinned_dual(
+        "dual-stack",
+        [
+            ("a network namespace is steered once", once),
+            ("one family alone steers nothing", one_family),
+            ("unload ends it", unload),
+            ("the pin of a namespace that is gone goes", sweep),
+            ("programs of others stay, before it and after it", others),
+            ("without type information there is none", untyped),
+        ],
+    )
 }
 
 /// The pins of such programs' links.

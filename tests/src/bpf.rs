@@ -11,14 +11,16 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
 use rustix::io::Errno;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::net::has_dual;
 
-/// `BPF_MAP_LOOKUP_ELEM` of `enum bpf_cmd`.
-const MAP_LOOKUP_ELEM: i64 = 1;
-/// `BPF_PROG_LOAD` of `enum bpf_cmd`.
-const PROG_LOAD: i64 = 5;
+mod load;
+mod map;
+
+pub(crate) use load::{EXIT, Instruction, RETURN_1, load, load_classifier};
+pub(crate) use map::look_up;
+pub use map::{elements, words};
+
 /// `BPF_OBJ_PIN` of `enum bpf_cmd`.
 const OBJ_PIN: i64 = 6;
 /// `BPF_OBJ_GET` of `enum bpf_cmd`.
@@ -34,24 +36,8 @@ const NEXT_ID: [i64; 3] = [11, 12, 31];
 const LINK_CREATE: i64 = 28;
 /// `BPF_PROG_QUERY` of `enum bpf_cmd`.
 pub(crate) const PROG_QUERY: i64 = 16;
-/// `BPF_MAP_GET_NEXT_KEY` of `enum bpf_cmd`.
-const MAP_GET_NEXT_KEY: i64 = 4;
 /// `BPF_ENABLE_STATS` of `enum bpf_cmd` (Linux 5.8).
 const ENABLE_STATS: i64 = 32;
-/// `BPF_PROG_TYPE_SCHED_CLS` of `enum bpf_prog_type`.
-const PROG_TYPE_SCHED_CLS: u32 = 3;
-/// `BPF_PROG_TYPE_CGROUP_SKB` of `enum bpf_prog_type`.
-const PROG_TYPE_CGROUP_SKB: u32 = 8;
-/// `BPF_PROG_TYPE_CGROUP_SOCK` of `enum bpf_prog_type`.
-const PROG_TYPE_CGROUP_SOCK: u32 = 9;
-/// `BPF_PROG_TYPE_SOCK_OPS` of `enum bpf_prog_type`.
-const PROG_TYPE_SOCK_OPS: u32 = 13;
-/// `BPF_PROG_TYPE_CGROUP_SOCK_ADDR` of `enum bpf_prog_type`.
-const PROG_TYPE_CGROUP_SOCK_ADDR: u32 = 18;
-/// `BPF_PROG_TYPE_CGROUP_SOCKOPT` of `enum bpf_prog_type`.
-const PROG_TYPE_CGROUP_SOCKOPT: u32 = 25;
-/// `BPF_PROG_TYPE_SK_LOOKUP` of `enum bpf_prog_type`.
-const PROG_TYPE_SK_LOOKUP: u32 = 30;
 /// `BPF_FUNC_set_retval` of `enum bpf_func_id`.
 const FUNC_SET_RETVAL: i32 = 187;
 
@@ -101,17 +87,6 @@ struct PinAttr {
     flags: u32,
 }
 
-/// The members for `BPF_MAP_LOOKUP_ELEM` and `BPF_MAP_GET_NEXT_KEY` of
-/// `union bpf_attr`.
-#[repr(C)]
-struct ElementAttr {
-    map_fd: u32,
-    padding: u32,
-    key: u64,
-    value: u64,
-    flags: u64,
-}
-
 /// The member `query` of `union bpf_attr`, as far as Linux 4.15 knows it.
 #[repr(C)]
 #[derive(Default)]
@@ -123,24 +98,6 @@ struct QueryAttr {
     prog_ids: u64,
     prog_cnt: u32,
     padding: u32,
-}
-
-/// The members for `BPF_PROG_LOAD` of `union bpf_attr`, as far as needed.
-#[repr(C)]
-#[derive(Default)]
-struct LoadAttr {
-    prog_type: u32,
-    insn_cnt: u32,
-    insns: u64,
-    license: u64,
-    log_level: u32,
-    log_size: u32,
-    log_buf: u64,
-    kern_version: u32,
-    prog_flags: u32,
-    prog_name: [u8; 16],
-    prog_ifindex: u32,
-    expected_attach_type: u32,
 }
 
 /// The members for `BPF_PROG_ATTACH` and `BPF_PROG_DETACH` of `union bpf_attr`,
@@ -302,73 +259,6 @@ fn has_set_retval() -> bool {
     load(&[R1_MINUS_1, CALL, RETURN_1, EXIT], inet4_bind).is_ok()
 }
 
-/// The fields of `struct bpf_insn`: opcode, registers (the source in the upper
-/// half, the destination in the lower), offset, immediate.
-pub(crate) type Instruction = (u8, u8, i16, i32);
-/// `r0 = 1`
-pub(crate) const RETURN_1: Instruction = (0xb7, 0, 0, 1);
-/// `exit`
-pub(crate) const EXIT: Instruction = (0x95, 0, 0, 0);
-
-/// Loads a program for one attach type.
-pub(crate) fn load(program: &[Instruction], attach_type: u32) -> std::io::Result<OwnedFd> {
-    let is_one_of = |types: &[(&str, u32)]| types.iter().any(|&(_, one)| one == attach_type);
-    let prog_type = if is_one_of(&PACKET_TYPES) {
-        PROG_TYPE_CGROUP_SKB
-    } else if attach_type == SOCK_OPS {
-        PROG_TYPE_SOCK_OPS
-    } else if attach_type == SETSOCKOPT {
-        PROG_TYPE_CGROUP_SOCKOPT
-    } else if [SOCK_CREATE, POST_BIND6].contains(&attach_type) || is_one_of(&SERVER_TYPES) {
-        PROG_TYPE_CGROUP_SOCK
-    } else if attach_type == SK_LOOKUP {
-        PROG_TYPE_SK_LOOKUP
-    } else {
-        PROG_TYPE_CGROUP_SOCK_ADDR
-    };
-    load_as(program, prog_type, attach_type)
-}
-
-/// Loads a program that sees the packets of a network device.
-pub(crate) fn load_classifier(program: &[Instruction]) -> std::io::Result<OwnedFd> {
-    load_as(program, PROG_TYPE_SCHED_CLS, 0)
-}
-
-fn load_as(program: &[Instruction], prog_type: u32, attach_type: u32) -> std::io::Result<OwnedFd> {
-    let mut code = Vec::new();
-    for (opcode, registers, offset, immediate) in program {
-        code.extend([*opcode, *registers]);
-        code.extend(offset.to_ne_bytes());
-        code.extend(immediate.to_ne_bytes());
-    }
-    let mut attr = LoadAttr {
-        prog_type,
-        insn_cnt: program.len().try_into().unwrap_or(u32::MAX),
-        insns: code.as_ptr() as u64,
-        license: c"GPL".as_ptr() as u64,
-        expected_attach_type: attach_type,
-        ..LoadAttr::default()
-    };
-    let descriptor = with_locked_memory(|| bpf(PROG_LOAD, &mut attr))?;
-    // SAFETY: the kernel has just made this descriptor for us alone.
-    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
-}
-
-/// Before Linux 5.11 programs count as locked memory. The limit is put back at
-/// once, since the hook inherits it, and has to lift it by itself.
-fn with_locked_memory<T>(load: impl FnOnce() -> T) -> T {
-    let before = getrlimit(Resource::Memlock);
-    let unlimited = Rlimit {
-        current: None,
-        maximum: None,
-    };
-    // Not allowed everywhere, nor needed.
-    let _ = setrlimit(Resource::Memlock, unlimited);
-    let loaded = load();
-    let _ = setrlimit(Resource::Memlock, before);
-    loaded
-}
-
 pub(crate) fn bpf<T>(command: i64, attr: &mut T) -> std::io::Result<i32> {
     // SAFETY: the kernel reads and writes `size_of::<T>()` bytes at `attr`; the
     // callers keep alive what it points to.
@@ -376,53 +266,6 @@ pub(crate) fn bpf<T>(command: i64, attr: &mut T) -> std::io::Result<i32> {
     match i32::try_from(returned) {
         Ok(returned) if returned >= 0 => Ok(returned),
         _ => Err(std::io::Error::last_os_error()),
-    }
-}
-
-/// The first words of an array of such, 8 bytes each.
-pub fn words(map: BorrowedFd<'_>, count: u32) -> Result<Vec<u64>> {
-    let mut words = Vec::new();
-    for key in 0..count {
-        let mut word = 0_u64;
-        look_up(map, (&raw const key) as u64, (&raw mut word) as u64)?;
-        words.push(word);
-    }
-    Ok(words)
-}
-
-/// Reads an element of a map; `key` and `value` are addresses of as many bytes as it
-/// has for them.
-pub(crate) fn look_up(map: BorrowedFd<'_>, key: u64, value: u64) -> Result<()> {
-    let mut attr = ElementAttr {
-        map_fd: map.as_raw_fd().try_into()?,
-        padding: 0,
-        key,
-        value,
-        flags: 0,
-    };
-    bpf(MAP_LOOKUP_ELEM, &mut attr).context("read from a map")?;
-    Ok(())
-}
-
-/// How many elements a map has, with keys of this size.
-pub fn elements(map: BorrowedFd<'_>, key_size: usize) -> Result<usize> {
-    let (mut key, mut next) = (vec![0_u8; key_size], vec![0_u8; key_size]);
-    let mut attr = ElementAttr {
-        map_fd: map.as_raw_fd().try_into()?,
-        padding: 0,
-        key: 0,
-        value: next.as_mut_ptr() as u64,
-        flags: 0,
-    };
-    let mut count = 0;
-    loop {
-        match bpf(MAP_GET_NEXT_KEY, &mut attr) {
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(count),
-            found => found.context("ask for the next key of a map")?,
-        };
-        count += 1;
-        key.copy_from_slice(&next);
-        attr.key = key.as_ptr() as u64;
     }
 }
 

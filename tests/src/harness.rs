@@ -9,7 +9,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use crate::hook::Hook;
 use crate::host;
-use crate::net::Net;
+use crate::net::{Net, require_dual};
 use crate::process::PATIENCE;
 
 /// Sets up the host and runs the trials that `trials` makes, as told by the
@@ -88,6 +88,23 @@ pub fn unpinned(
             test(&Hook::new()?)
         })
     })
+}
+
+/// A trial of [`unpinned_dual`].
+pub type HookTest = fn(&Hook) -> Result<()>;
+
+/// The same, named `PREFIX: NAME`, where the kernel can have servers of both families.
+pub fn unpinned_dual<const COUNT: usize>(
+    prefix: &str,
+    tests: [(&str, HookTest); COUNT],
+) -> Vec<Trial> {
+    let trial = |(name, test): (&str, HookTest)| {
+        unpinned(format!("{prefix}: {name}"), move |hook| {
+            require_dual()?;
+            test(hook)
+        })
+    };
+    tests.map(trial).into()
 }
 
 /// Nothing, or what is still wrong.
