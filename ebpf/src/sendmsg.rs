@@ -53,10 +53,10 @@ pub const fn is_connected(family: u32, port: Port) -> bool {
 /// address sends from the loopback address of its own, whose datagrams are delivered
 /// to it ([`crate::deliver`]) if it remembers whom it called: so the destination is
 /// one to remember, even if it stays the same. A socket that is called from loopback
-/// answers from the assigned address, where it was called. A socket bound to loopback is left alone,
-/// but one that is connected to loopback calls nobody else: what the host makes of its
-/// packets could not be told from that. Even then the program may not name the address of
-/// somebody else.
+/// answers from the assigned address, where it was called. A socket bound to loopback is
+/// left alone, but one that is connected to loopback calls nobody else: what the host
+/// makes of its packets could not be told from that. Even then the program may not name
+/// the address of somebody else.
 #[inline(always)]
 pub fn sendmsg4(
     policy: &Policy,

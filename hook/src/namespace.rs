@@ -188,3 +188,22 @@ pub(crate) fn within<T: Send>(
             .map_err(|_| anyhow!("the thread that entered it panicked"))?
     })
 }
+
+/// Does something in a new network namespace, which ends with it.
+#[cfg(test)]
+#[allow(
+    deprecated,
+    reason = "the replacement is unsafe for the sake of CLONE_FILES, which is not used"
+)]
+pub(crate) fn within_new(test: impl FnOnce() + Send) {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            rustix::thread::unshare(rustix::thread::UnshareFlags::NEWNET)
+                .expect("a network namespace of its own: run it as root");
+            test();
+        });
+        if let Err(panic) = thread.join() {
+            std::panic::resume_unwind(panic);
+        }
+    });
+}

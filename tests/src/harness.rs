@@ -116,7 +116,8 @@ pub fn attempted(is_right: bool, wrong: impl FnOnce() -> String) -> Attempt {
 }
 
 /// Tries again until it is true, for what others do when they have time and tell
-/// nobody of: the kernel, that frees programs, links and cgroups. `attempt` says what is still wrong.
+/// nobody of: the kernel, that frees programs, links and cgroups. `attempt` says what is
+/// still wrong.
 pub fn eventually(attempt: impl FnMut() -> Attempt) -> Result<()> {
     within(PATIENCE, attempt)
 }

@@ -74,8 +74,8 @@ pub fn has_elements(map: BorrowedFd<'_>) -> io::Result<bool> {
     next_key(map, None::<&u8>, key.as_mut_ptr() as u64)
 }
 
-/// Writes the key after `last`, or the first one, to `next`, which points to as many bytes
-/// as a key of the map has (`BPF_MAP_GET_NEXT_KEY`); false if there is none.
+/// Writes the key after `last`, or the first one, to `next`, which points to as many
+/// bytes as a key of the map has (`BPF_MAP_GET_NEXT_KEY`); false if there is none.
 fn next_key<K>(map: BorrowedFd<'_>, last: Option<&K>, next: u64) -> io::Result<bool> {
     let mut attr = match last {
         Some(last) => element(map, last, next),

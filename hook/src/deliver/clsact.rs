@@ -52,8 +52,8 @@ pub fn attached(device: u32) -> io::Result<Vec<Filter>> {
 ///
 /// # Errors
 ///
-/// EEXIST if it is there; ENOENT or EOPNOTSUPP if the kernel has no such qdisc or filter; ENODEV if there is
-/// no such device.
+/// EEXIST if it is there; ENOENT or EOPNOTSUPP if the kernel has no such qdisc or filter;
+/// ENODEV if there is no such device.
 pub fn attach(program: BorrowedFd<'_>, id: u32, name: &str, device: u32) -> io::Result<()> {
     let mut qdisc = message(device, TcHandle::CLSACT, "clsact");
     qdisc.header.handle = handle(QDISC, 0);

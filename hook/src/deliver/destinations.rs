@@ -72,9 +72,9 @@ pub fn list(map: BorrowedFd<'_>) -> Result<Vec<(Destination, V4)>> {
     Ok(all)
 }
 
-/// Has the destinations that a policy has, and removes all others but those of a socket at
-/// one of these IPv4 addresses. What is left of an address is in its first slots: the programs look
-/// no further than to the first empty one. Nobody adds one meanwhile.
+/// Has the destinations that a policy has, and removes all others but those of a socket
+/// at one of these IPv4 addresses. What is left of an address is in its first slots: the
+/// programs look no further than to the first empty one. Nobody adds one meanwhile.
 ///
 /// # Errors
 ///

@@ -10,32 +10,14 @@ use rustix::process::Pid;
 use rustix::thread::move_into_link_name_space;
 
 use super::*;
-use crate::namespace::foreign;
+use crate::namespace::{foreign, within_new};
 
-/// Runs on a thread in a fresh network namespace, which ends with it.
+/// Runs in a network namespace of its own, where loopback is up.
 fn in_namespace(test: impl FnOnce() + Send) {
-    assert!(
-        rustix::process::geteuid().is_root(),
-        "this test makes a network namespace: run it as root"
-    );
-    thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            unshare();
-            ip_do("link set lo up");
-            test();
-        });
-        if let Err(panic) = thread.join() {
-            std::panic::resume_unwind(panic);
-        }
+    within_new(|| {
+        ip_do("link set lo up");
+        test();
     });
-}
-
-#[allow(
-    deprecated,
-    reason = "the replacement is unsafe for the sake of CLONE_FILES, which is not used"
-)]
-fn unshare() {
-    rustix::thread::unshare(rustix::thread::UnshareFlags::NEWNET).expect("unshare(2)");
 }
 
 /// Runs ip(8) in the calling thread's network namespace.

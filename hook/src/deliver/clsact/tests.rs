@@ -2,17 +2,17 @@
 
 use std::os::fd::AsFd as _;
 use std::process::Command;
-use std::thread;
 
 use super::*;
 use crate::bpf::device::LOOPBACK;
 use crate::bpf::program_id;
 use crate::loader;
+use crate::namespace::within_new;
 use crate::programs::DELIVER;
 
 #[test]
 fn a_filter_comes_before_others_and_goes_with_its_qdisc() {
-    in_namespace(|| {
+    within_new(|| {
         let program = loader::load_one(DELIVER).expect("load the program");
         let fd = program.as_fd();
         let id = program_id(fd).expect("its id");
@@ -46,7 +46,7 @@ fn a_filter_comes_before_others_and_goes_with_its_qdisc() {
 
 #[test]
 fn a_device_that_is_not_there() {
-    in_namespace(|| {
+    within_new(|| {
         let program = loader::load_one(DELIVER).expect("load the program");
         let fd = program.as_fd();
         let error = attach(fd, 1, DELIVER, 1000).expect_err("no device 1000");
@@ -61,22 +61,4 @@ fn qdiscs() -> String {
     String::from_utf8(output.expect("running tc").stdout)
         .expect("UTF-8")
         .replace("qdisc noqueue 0: root refcnt 2 \n", "")
-}
-
-/// Runs on a thread in a fresh network namespace, which ends with it.
-#[allow(
-    deprecated,
-    reason = "the replacement is unsafe for the sake of CLONE_FILES, which is not used"
-)]
-fn in_namespace(test: impl FnOnce() + Send) {
-    thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            rustix::thread::unshare(rustix::thread::UnshareFlags::NEWNET)
-                .expect("a network namespace of its own: run it as root");
-            test();
-        });
-        if let Err(panic) = thread.join() {
-            std::panic::resume_unwind(panic);
-        }
-    });
 }
