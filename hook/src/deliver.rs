@@ -158,7 +158,8 @@ pub fn sweep(_: &bpffs::Lock) -> Result<()> {
 }
 
 impl Delivery {
-    /// Whether the program is needed anywhere, and at which IPv4 addresses sockets are.
+    /// Whether the program is anywhere where it is needed, and at which IPv4 addresses
+    /// sockets are.
     fn refresh(&self, namespaces: &[Namespace], live: &[Policy]) -> Result<(bool, BTreeSet<V4>)> {
         let known = destinations::list(self.destinations.as_fd())?;
         let mut is_needed = false;
@@ -173,11 +174,11 @@ impl Delivery {
                 let sockets = needs::sockets()?;
                 let needs = needs(live, inode, &known, &sockets);
                 self.ingress.withdraw(needs)?;
-                Ok((needs, sockets))
+                Ok((self.ingress.is_at(&needs.devices()?)?, sockets))
             });
             match visited {
-                Ok((needs, sockets)) => {
-                    is_needed |= needs != Needs::default();
+                Ok((is_at_one, sockets)) => {
+                    is_needed |= is_at_one;
                     all.extend(sockets);
                 }
                 // Whoever it belongs to shall not keep others from being looked at. What

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use libc::{AF_INET, IPPROTO_IPV6, IPV6_ADDRFORM, SO_BINDTOIFINDEX, SOL_SOCKET};
 use oci_bind_hook_tests::hook::BOTH;
-use oci_bind_hook_tests::net::{ANY4, ANY6, CIP4, CIP6, PEER4, mapped};
+use oci_bind_hook_tests::net::{ANY4, ANY6, CIP4, CIP6, Net, PEER4, mapped};
 use oci_bind_hook_tests::reach::{self, answered};
 use oci_bind_hook_tests::socket::{Socket, UDP4, UDP6, at};
 use oci_bind_hook_tests::{host, tc};
@@ -131,8 +131,14 @@ fn reloaded(scene: &Scene) -> Result<()> {
     whole(&server).context("after unload")?;
     ensure!(!host::pins()?.is_empty(), "its pins are gone");
     drop(server);
-    // Now nobody needs them.
-    scene.hook.unload()?;
+    // Now nobody needs them, not even a socket at the same address in another network
+    // namespace, where they are at no device.
+    let hook = &scene.hook;
+    Net::isolated(|_| {
+        let other = Socket::new(UDP6)?;
+        other.bind(at(mapped(CIP4), PORT, 0))?;
+        hook.unload()
+    })?;
     ensure!(host::pins()?.is_empty(), "pins are left");
     scene.attach(BOTH)?;
     whole(&open(&scene.agent, PORT, plainly)?)

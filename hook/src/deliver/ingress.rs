@@ -88,6 +88,15 @@ impl Ingress {
         Ok(missing)
     }
 
+    /// Whether the program is at any of the devices.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::missing`].
+    pub fn is_at(&self, devices: &[Device]) -> Result<bool> {
+        Ok(self.missing(devices)?.len() < devices.len())
+    }
+
     /// Takes the program off all devices but those that are needed.
     ///
     /// # Errors
