@@ -1,7 +1,9 @@
 //! Running trials and counting them honestly.
 
 use std::fmt;
+use std::num::NonZero;
 use std::process::ExitCode;
+use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -42,7 +44,10 @@ pub fn main_then(
     }
 }
 
-fn run(arguments: Arguments, trials: impl FnOnce() -> Vec<Trial>) -> ExitCode {
+fn run(mut arguments: Arguments, trials: impl FnOnce() -> Vec<Trial>) -> ExitCode {
+    // Trials wait for their programs and peers half of the time.
+    let processors = available_parallelism().map_or(1, NonZero::get);
+    arguments.test_threads.get_or_insert(2 * processors);
     if !arguments.list
         && let Err(error) = host::set_up()
     {
