@@ -29,7 +29,7 @@ OCI_BIND_HOOK ?= $(abspath $(binary))
 # Every shell script, those without a suffix by name.
 scripts = .ci/run tests/setup/deb-systemd-helper tests/setup/update-rc.d $(shell find ebpf tests packaging -name '*.sh' 2>/dev/null)
 
-.PHONY: build build-echo build-tests demo run-tests test test-all test-engines test-faults test-kernels test-packages test-smoke fuzz mutants deb rpm dist bench lint lint-format lint-clippy lint-doc lint-shell ebpf ebpf-check install uninstall clean help
+.PHONY: build build-echo build-trials build-tests demo run-tests test test-all test-engines test-faults test-kernels test-packages test-smoke fuzz mutants deb rpm dist bench lint lint-format lint-clippy lint-doc lint-shell ebpf ebpf-check install uninstall clean help
 .DEFAULT_GOAL := build
 
 ##@ Use
@@ -58,7 +58,9 @@ test-all: ## run everything: all kernels, all engines, packages, long runs (root
 build-echo: # the server and the client in containers, linked statically
 	$(CARGO) rustc --release --locked --package oci-bind-hook-echo -- --codegen target-feature=+crt-static
 
-build-tests: build-echo
+build-tests: build-echo build-trials
+
+build-trials:
 	$(CARGO) test --workspace --locked --no-run
 
 run-tests:

@@ -103,7 +103,12 @@ const LINT: &[Part] = &[
 /// What `make test` runs. Every part that needs the hook tests the one binary
 /// that is shipped.
 const TEST: &[Part] = &[
-    part("build", 8, &["make", "--silent", "build", "build-tests"]),
+    // What is optimised beside what is not.
+    part(
+        "build",
+        8,
+        &["make", "--silent", "--jobs=3", "build", "build-tests"],
+    ),
     part("tests", 15, &["make", "--silent", "run-tests"]),
     part("engines", 5, &["tests/engines.sh"]),
     part("installation", 2, &["tests/install.sh"]),
