@@ -1,7 +1,9 @@
-//! Programs that ask a resolver at 127.0.0.53 which answers its own host alone, as
-//! systemd-resolved does, from a socket that they have bound.
+//! Programs that ask systemd-resolved at 127.0.0.53, which answers its own host alone,
+//! from a socket that they have bound.
 
 use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -14,11 +16,18 @@ use tempfile::TempDir;
 use crate::pair::explain;
 use crate::server::Server;
 use crate::services::DNSMASQ;
-use crate::tool::{self, Tool};
+use crate::tool::{self, RESOLVED, Tool};
 
-/// What the resolver says of every name.
+/// Where it listens.
+const STUB: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 53));
+/// What the resolver knows, and says.
+const HOSTS: &str = "192.0.2.99 x.test\n";
 const ANSWER: &str = "192.0.2.99\n";
-const PYTHON: Tool = ("python3", "python3");
+const RESOLVER: &[Tool] = &[
+    ("systemd-resolved (tests/resolved.sh --fetch)", RESOLVED),
+    ("util-linux", "unshare"),
+    ("bind9-dnsutils", "dig"),
+];
 const POLICIES: &[Policy] = &[V4, BOTH];
 
 /// A program that prints the address of a name. In commands `{dir}` stands for a
@@ -35,11 +44,7 @@ struct Client {
 const CLIENTS: &[Client] = &[
     Client {
         name: "musl, getaddrinfo",
-        needs: &[
-            PYTHON,
-            ("musl-tools", "musl-gcc"),
-            ("util-linux", "unshare"),
-        ],
+        needs: &[("musl-tools", "musl-gcc")],
         files: &[
             ("lookup.c", include_str!("files/lookup.c")),
             ("resolv.conf", "nameserver 127.0.0.53\noptions timeout:30\n"),
@@ -56,7 +61,7 @@ const CLIENTS: &[Client] = &[
     },
     Client {
         name: "node, dgram",
-        needs: &[PYTHON, ("nodejs", "node")],
+        needs: &[("nodejs", "node")],
         files: &[("lookup.js", include_str!("files/lookup.js"))],
         prepare: &["true"],
         command: &["node", "{dir}/lookup.js", "x.test"],
@@ -64,7 +69,6 @@ const CLIENTS: &[Client] = &[
     Client {
         name: "java, DatagramSocket",
         needs: &[
-            PYTHON,
             ("default-jdk-headless", "java"),
             ("default-jdk-headless", "javac"),
         ],
@@ -74,6 +78,7 @@ const CLIENTS: &[Client] = &[
     },
 ];
 
+const FORWARDER_PORT: u16 = 5300;
 const FORWARDER: &[&str] = &[
     "dnsmasq",
     "--conf-file=/dev/null",
@@ -86,7 +91,7 @@ const FORWARDER: &[&str] = &[
     "--min-port=1024",
 ];
 const DIG: &[&str] = &[
-    "dig", "@{host}", "-p", "5300", "+short", "+tries=1", "+time=30", "x.test", "A",
+    "dig", "@{host}", "-p", "{port}", "+short", "+tries=1", "+time=30", "x.test", "A",
 ];
 
 /// All trials of this file.
@@ -94,11 +99,11 @@ pub fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
     for client in CLIENTS {
         for &policy in POLICIES {
-            let name = format!("{}, a resolver at 127.0.0.53 ({policy:?})", client.name);
+            let name = format!("{}, systemd-resolved ({policy:?})", client.name);
             trials.push(trial(name, client.needs, move || client.check(policy)));
         }
     }
-    let name = format!("dnsmasq, to a resolver at 127.0.0.53 ({BOTH:?})");
+    let name = format!("dnsmasq, to systemd-resolved ({BOTH:?})");
     trials.push(trial(name, DNSMASQ, forward));
     trials
 }
@@ -111,18 +116,30 @@ fn trial(
 ) -> Trial {
     harness::trial(name, move || {
         tool::require(needs)?;
-        tool::require(&[PYTHON])?;
+        tool::require(RESOLVER)?;
         Net::isolated(|_| {
             let dir = TempDir::new().context("make a scratch directory")?;
-            let script = include_str!("files/resolver.py");
-            fs::write(dir.path().join("resolver.py"), script)?;
-            let words = tool::words(&["python3", "{dir}/resolver.py"], dir.path(), None);
+            fs::write(dir.path().join("hosts"), HOSTS)?;
+            let words = tool::words(&[RESOLVED, "{dir}/hosts"], dir.path(), None);
             let resolver = Server::plain(&words, dir.path())?;
-            resolver.wait_for(|| Ok(resolver.log()?.contains("ready").then_some(())))?;
+            explain(&resolver, asked(&resolver, STUB, 53))?;
             explain(&resolver, test())?;
             resolver.end()
         })
     })
+}
+
+/// Waits until a server has the answer.
+fn asked(server: &Server, host: IpAddr, port: u16) -> Result<()> {
+    let mut dig = tool::words(DIG, Path::new(""), Some(host));
+    for word in &mut dig {
+        *word = word.replace("{port}", &port.to_string());
+    }
+    let asked = server.wait_for(|| {
+        let output = tool::finish(tool::plain(&dig))?;
+        Ok((output.stdout == ANSWER).then_some(()))
+    });
+    asked.with_context(|| format!("ask at {host}"))
 }
 
 impl Client {
@@ -160,12 +177,7 @@ fn forward() -> Result<()> {
         } else {
             Server::plain(&words, dir.path())?
         };
-        let dig = tool::words(DIG, dir.path(), Some(at));
-        let asked = server.wait_for(|| {
-            let output = tool::finish(tool::plain(&dig))?;
-            Ok((output.stdout == ANSWER).then_some(()))
-        });
-        explain(&server, asked).with_context(|| format!("ask at {at}"))?;
+        explain(&server, asked(&server, at, FORWARDER_PORT))?;
         server.end()?;
     }
     Ok(())

@@ -15,6 +15,9 @@ pub type Tool = (&'static str, &'static str);
 /// Runs Go where it is in the cache, and tells whether it is: see `tests/go.sh`.
 pub const GO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/go.sh");
 
+/// Runs systemd-resolved in the same way: see `tests/resolved.sh`.
+pub const RESOLVED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/resolved.sh");
+
 /// Where packages put programs; what a user has elsewhere is not meant.
 const PATH: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
@@ -39,8 +42,8 @@ pub fn require(needs: &[Tool]) -> Result<()> {
 }
 
 fn is_there(program: &str) -> Result<bool> {
-    if program == GO {
-        let mut command = Command::new(GO);
+    if [GO, RESOLVED].contains(&program) {
+        let mut command = Command::new(program);
         return Ok(process::run(command.arg("version"), b"")?.status.success());
     }
     Ok(PATH

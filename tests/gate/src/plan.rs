@@ -43,7 +43,7 @@ const PLANS: &[Plan] = &[
                 5,
                 &["tests/setup.sh", "test", "go", "lint", "fuzz", "vm"],
             )],
-            GO,
+            FETCHED,
             LINT,
             TEST,
             &[
@@ -70,7 +70,7 @@ const PLANS: &[Plan] = &[
                     "packages",
                 ],
             )],
-            GO,
+            FETCHED,
             LINT,
             TEST,
             &[
@@ -89,8 +89,12 @@ const PLANS: &[Plan] = &[
     },
 ];
 
-/// A compiler for programs of the tests, newer than Debian's.
-const GO: &[Part] = &[part("Go", 3, &["tests/go.sh", "--fetch"])];
+/// Programs of the tests that are not installed: a compiler newer than Debian's, and
+/// what would change the system.
+const FETCHED: &[Part] = &[
+    part("Go", 3, &["tests/go.sh", "--fetch"]),
+    part("systemd-resolved", 2, &["tests/resolved.sh", "--fetch"]),
+];
 
 const LINT: &[Part] = &[
     part("format", 2, &["make", "--silent", "lint-format"]),

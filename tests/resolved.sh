@@ -1,0 +1,54 @@
+#!/bin/bash
+# systemd-resolved, of Debian's package, kept in the cache. It is only unpacked: an
+# installation would have the whole system resolve names by it.
+# Usage: tests/resolved.sh --fetch       gets it where it is not in the cache; needs apt
+#        tests/resolved.sh version       tells its version
+#        tests/resolved.sh HOSTS         answers at 127.0.0.53, in this network namespace,
+#                                        with the names of that file (hosts(5))
+# Ends with 3 where it is not in the cache.
+set -euo pipefail
+
+CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/oci-bind-hook
+DIRECTORY=$CACHE/systemd-resolved
+USER_NAME=systemd-resolve
+
+say() { echo "tests/resolved.sh: $*" >&2; }
+
+fetch() {
+  local work package
+  work=$(mktemp --directory --tmpdir="$CACHE")
+  # shellcheck disable=SC2064 # the directory of now
+  trap "rm -rf '$work'" EXIT
+  say 'fetching systemd-resolved'
+  apt-get update -qq 9>&-
+  (cd "$work" && apt-get download -qq -o APT::Sandbox::User=root systemd-resolved libsystemd-shared)
+  for package in "$work"/*.deb; do dpkg-deb --extract "$package" "$work/files"; done
+  mv --no-target-directory "$work/files" "$DIRECTORY"
+}
+
+# Its own files, and its user where it is not installed.
+prepare() {
+  mount -t tmpfs none /run
+  mkdir /run/systemd
+  cp /etc/passwd /run/passwd
+  grep -q "^$USER_NAME:" /run/passwd || echo "$USER_NAME:x:65534:65534::/:/bin/false" >>/run/passwd
+  mount --bind /run/passwd /etc/passwd
+  mount --bind "$1" /etc/hosts
+}
+
+if [ "${1:-}" = --fetch ]; then
+  mkdir -p "$CACHE"
+  # One at a time: other checkouts use the cache too.
+  exec 9>"$CACHE/resolved.lock"
+  flock 9
+  [ -d "$DIRECTORY" ] || fetch
+  exit
+fi
+[ -d "$DIRECTORY" ] || { say 'systemd-resolved is not in the cache: tests/resolved.sh --fetch gets it'; exit 3; }
+PROGRAM=$(find "$DIRECTORY" -name systemd-resolved -type f -perm -u+x)
+LD_LIBRARY_PATH=$(dirname "$(find "$DIRECTORY" -name 'libsystemd-shared-*.so')")
+export LD_LIBRARY_PATH
+[ "$1" != version ] || exec "$PROGRAM" --version
+[ "${IN_NAMESPACE:-}" = yes ] || IN_NAMESPACE=yes exec unshare --mount -- "$0" "$1"
+prepare "$1"
+exec "$PROGRAM"
