@@ -47,7 +47,7 @@ const PLANS: &[Plan] = &[
             LINT,
             TEST,
             &[
-                part("fuzz", 3, &["FUZZ_SECONDS=40", "make", "--silent", "fuzz"]),
+                part("fuzz", 5, &["FUZZ_SECONDS=40", "make", "--silent", "fuzz"]),
                 part("smoke", 5, &["make", "--silent", "test-smoke"]),
             ],
         ],
