@@ -69,7 +69,7 @@ run-tests:
 test-faults: build ## kill the hook, starve it and wear it out, at length (root)
 	OCI_BIND_HOOK=$(OCI_BIND_HOOK) FAULTS=long $(CARGO) test --workspace --locked --test faults
 
-# The whole list once, on the oldest and the newest kernel.
+# Each row once, on the oldest and the newest kernel.
 test-smoke: ## run a selection of scenarios on two kernels, in virtual machines (root)
 	KERNELS='5.10 newest' TESTS=scenarios SMOKE=yes tests/vm/kernels.sh
 

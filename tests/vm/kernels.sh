@@ -6,8 +6,8 @@
 #   KERNELS          which: "5.10 6.1 6.12 newest" if nothing is said
 #   TESTS            which suites: those that the kernel makes a difference to if
 #                    nothing is said
-#   SMOKE            `yes`: of the scenarios, the first and the last trial of each row
-#                    and file, which together must have run every program
+#   SMOKE            `yes`: of the scenarios, one trial of each row; together they must
+#                    have run every program
 #   JOBS             how many machines at once, 2
 #   MISSING_KERNELS  `skip`: a kernel that the archive lacks is no failure
 # Ends with a table and `N passed, N failed, N skipped`.
