@@ -18,10 +18,17 @@ prepare_boot() {
 
 before_boot_podman() { t 'podman: a container and a unit for the next boot' prepare_boot; }
 
+# started_at_boot UNIT CONTAINER: the unit's start is over when systemd says so.
+started_at_boot() {
+  while [[ $(systemctl list-jobs "$1") == *"$1"* ]]; do sleep 0.2; done
+  journalctl --boot --unit "$1" --output short-monotonic
+  serves podman exec "$2"
+}
+
 after_boot_podman() {
-  t 'podman: podman-restart.service starts it under the policy' serves podman exec server
+  t 'podman: podman-restart.service starts it under the policy' started_at_boot podman-restart.service server
   local PORT=$((PORT + 2))
-  t 'podman: a Quadlet unit starts at boot under the policy' serves podman exec quadlet
+  t 'podman: a Quadlet unit starts at boot under the policy' started_at_boot quadlet.service quadlet
   systemctl stop quadlet
   rm /etc/containers/systemd/quadlet.container
   systemctl daemon-reload
