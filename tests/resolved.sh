@@ -21,7 +21,7 @@ fetch() {
   trap "rm -rf '$work'" EXIT
   say 'fetching systemd-resolved'
   apt-get update -qq 9>&-
-  (cd "$work" && apt-get download -qq -o APT::Sandbox::User=root systemd-resolved libsystemd-shared)
+  (cd "$work" && apt-get download -qq -o Acquire::Retries=3 -o APT::Sandbox::User=root systemd-resolved libsystemd-shared)
   for package in "$work"/*.deb; do dpkg-deb --extract "$package" "$work/files"; done
   mv --no-target-directory "$work/files" "$DIRECTORY"
 }
