@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use anyhow::{Context as _, Result, ensure};
 use oci_bind_hook_tests::agent::Agent;
 use oci_bind_hook_tests::hook::{BOTH, Policy};
-use oci_bind_hook_tests::net::{ANY4, ANY6, CIP4, LOOP4, Net, has_cookie, mapped};
+use oci_bind_hook_tests::net::{ANY4, ANY6, CIP4, LOOP4, Net, mapped};
 use oci_bind_hook_tests::socket::{Kind, Socket, UDP4, UDP6, at};
 
 use crate::loopback_bound::{self, AUTO, PRIVATE, RESOLVER, bound, exchange};
@@ -28,9 +28,6 @@ enum Client {
 
 /// All rows of this file.
 pub fn rows() -> Vec<Row> {
-    if !has_cookie() {
-        return loopback_bound::skipped("servers that are called from loopback");
-    }
     let mut rows = Vec::new();
     for policies in [AUTO, PRIVATE] {
         for (server, client) in [(UDP4, UDP4), (UDP6, UDP4), (UDP4, UDP6)] {
@@ -76,7 +73,7 @@ pub fn rows() -> Vec<Row> {
             }));
         }
     }
-    rows
+    loopback_bound::moved(rows)
 }
 
 fn wildcard(kind: Kind) -> SocketAddr {
