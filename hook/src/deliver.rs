@@ -26,7 +26,6 @@ use destinations::Added;
 use devices::Device;
 use ingress::Ingress;
 pub use ingress::NEEDS;
-
 use needs::{Needs, needs};
 
 /// How often to list the policies again when one has gone meanwhile.
@@ -128,12 +127,8 @@ pub fn refresh(namespaces: &[Namespace], ended: Option<u64>) -> Result<()> {
     let Some(_lock) = bpffs::lock_exclusive()? else {
         return Ok(());
     };
-    for pins in programs::pinned_directories()? {
-        if let Some(delivery) = Delivery::open(&pins)?
-            && let Some(live) = delivery.live(ended)?
-        {
-            delivery.refresh(namespaces, &live)?;
-        }
+    for (delivery, live) in in_force(ended)? {
+        delivery.refresh(namespaces, &live)?;
     }
     Ok(())
 }
@@ -146,15 +141,24 @@ pub fn refresh(namespaces: &[Namespace], ended: Option<u64>) -> Result<()> {
 /// As for [`refresh`].
 pub fn sweep(_: &bpffs::Lock) -> Result<()> {
     let all = namespace::all()?;
-    for pins in programs::pinned_directories()? {
-        if let Some(delivery) = Delivery::open(&pins)?
-            && let Some(live) = delivery.live(None)?
-        {
-            let (_, sockets) = delivery.refresh(&all, &live)?;
-            destinations::keep(delivery.destinations.as_fd(), &live, &sockets)?;
-        }
+    for (delivery, live) in in_force(None)? {
+        let (_, sockets) = delivery.refresh(&all, &live)?;
+        destinations::keep(delivery.destinations.as_fd(), &live, &sockets)?;
     }
     Ok(())
+}
+
+/// What is pinned of all versions whose policies can be listed, with those.
+fn in_force(ended: Option<u64>) -> Result<Vec<(Delivery, Vec<Policy>)>> {
+    let mut all = Vec::new();
+    for pins in programs::pinned_directories()? {
+        if let Some(delivery) = Delivery::open(&pins)?
+            && let Some(live) = delivery.live(ended)?
+        {
+            all.push((delivery, live));
+        }
+    }
+    Ok(all)
 }
 
 impl Delivery {
@@ -173,12 +177,11 @@ impl Delivery {
             let visited = namespace::visit(&theirs, || {
                 let sockets = needs::sockets()?;
                 let needs = needs(live, inode, &known, &sockets);
-                self.ingress.withdraw(needs)?;
-                Ok((self.ingress.is_at(&needs.devices()?)?, sockets))
+                Ok((self.ingress.withdraw(needs)?, sockets))
             });
             match visited {
-                Ok((is_at_one, sockets)) => {
-                    is_needed |= is_at_one;
+                Ok((is_left, sockets)) => {
+                    is_needed |= is_left;
                     all.extend(sockets);
                 }
                 // Whoever it belongs to shall not keep others from being looked at. What
@@ -240,6 +243,7 @@ pub fn withdraw(pins: &Path) -> Result<bool> {
 }
 
 fn all_missing() -> Result<Vec<(Delivery, Vec<Device>)>> {
+    let (inode, sockets) = (Namespace::Own.inode()?, needs::sockets()?);
     let mut all = Vec::new();
     for pins in programs::pinned_directories()? {
         let Some(delivery) = Delivery::open(&pins)? else {
@@ -247,7 +251,7 @@ fn all_missing() -> Result<Vec<(Delivery, Vec<Device>)>> {
         };
         let live = delivery.live(None)?.unwrap_or_default();
         let known = destinations::list(delivery.destinations.as_fd())?;
-        let needs = needs(&live, Namespace::Own.inode()?, &known, &needs::sockets()?);
+        let needs = needs(&live, inode, &known, &sockets);
         let missing = delivery.ingress.missing(&needs.devices()?)?;
         all.push((delivery, missing));
     }

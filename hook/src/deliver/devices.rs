@@ -9,7 +9,7 @@ use netlink_packet_route::link::LinkMessage;
 use crate::netlink;
 
 /// Whose ports hand every packet on to the device that they belong to.
-const MASTERS: [&[u8]; 4] = [b"bridge", b"bond", b"team", b"openvswitch"];
+const MASTERS: [&str; 4] = ["bridge", "bond", "team", "openvswitch"];
 
 /// `struct ifinfomsg`, in bytes.
 const HEADER: usize = 16;
@@ -67,12 +67,11 @@ fn device(payload: &[u8]) -> Option<Device> {
 fn has_master(info: &[u8]) -> bool {
     let mut attributes = NlasIterator::new(info).filter_map(Result::ok);
     attributes.any(|attribute| {
-        let kind = attribute.value().split(|&byte| byte == 0).next();
-        attribute.kind() == SLAVE_KIND && kind.is_some_and(|kind| MASTERS.contains(&kind))
+        attribute.kind() == SLAVE_KIND && MASTERS.contains(&text(attribute.value()).as_str())
     })
 }
 
 fn text(bytes: &[u8]) -> String {
-    let end = bytes.iter().position(|&byte| byte == 0);
-    String::from_utf8_lossy(&bytes[..end.unwrap_or(bytes.len())]).into_owned()
+    let text = bytes.split(|&byte| byte == 0).next();
+    String::from_utf8_lossy(text.unwrap_or_default()).into_owned()
 }

@@ -73,38 +73,35 @@ impl Ingress {
     pub fn missing(&self, devices: &[Device]) -> Result<Vec<Device>> {
         let mut missing = Vec::new();
         for device in devices {
-            match self.look(device.index) {
-                Ok(found) if found.is_there() => {}
-                Ok(_) => missing.push(device.clone()),
-                Err(error) if has_gone(&error) => {}
-                Err(error) => {
-                    let name = &device.name;
-                    return Err(error).with_context(|| {
-                        format!("list the programs at the ingress of device {name}")
-                    });
-                }
+            if self.is_at(device)? == Some(false) {
+                missing.push(device.clone());
             }
         }
         Ok(missing)
     }
 
-    /// Whether the program is at any of the devices.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Self::missing`].
-    pub fn is_at(&self, devices: &[Device]) -> Result<bool> {
-        Ok(self.missing(devices)?.len() < devices.len())
+    /// Whether the program is at a device; none if that has gone.
+    fn is_at(&self, device: &Device) -> Result<Option<bool>> {
+        match self.look(device.index) {
+            Ok(found) => Ok(Some(found.is_there())),
+            Err(error) if has_gone(&error) => Ok(None),
+            Err(error) => Err(error).with_context(|| {
+                format!("list the programs at the ingress of device {}", device.name)
+            }),
+        }
     }
 
-    /// Takes the program off all devices but those that are needed.
+    /// Takes the program off all devices but those that are needed. Answers whether it
+    /// is at one of those.
     ///
     /// # Errors
     ///
     /// If the kernel refuses it; not for a device that has gone.
-    pub fn withdraw(&self, needs: Needs) -> Result<()> {
+    pub fn withdraw(&self, needs: Needs) -> Result<bool> {
+        let mut is_left = false;
         for device in devices::list().context("list the network devices")? {
             if needs.include(&device) {
+                is_left = is_left || self.is_at(&device)? == Some(true);
                 continue;
             }
             match self.detach_from(device.index) {
@@ -121,7 +118,7 @@ impl Ingress {
                 }
             }
         }
-        Ok(())
+        Ok(is_left)
     }
 
     /// Where the program is at a device.
