@@ -3,7 +3,7 @@
 
 use aya_ebpf::bindings::{__sk_buff, bpf_hdr_start_off::BPF_HDR_START_NET, bpf_sock};
 use aya_ebpf::btf_maps::HashMap;
-use aya_ebpf::helpers::{bpf_sk_assign, bpf_sk_release, bpf_skb_load_bytes_relative};
+use aya_ebpf::helpers::{bpf_sk_assign, bpf_skb_load_bytes_relative};
 use aya_ebpf::programs::TcContext;
 use core::ptr::read_volatile;
 use oci_bind_hook_ebpf::address::{Kind, V4, V6, kind4, mapped};
@@ -13,7 +13,7 @@ use oci_bind_hook_ebpf::deliver::{
 use oci_bind_hook_ebpf::names::Endpoint;
 use oci_bind_hook_ebpf::port::{Port, UDP};
 
-use super::lookup::{SOCK_DGRAM, Tuple4, Tuple6, look_up};
+use super::lookup::{SOCK_DGRAM, Tuple4, Tuple6, look_up, release};
 use super::{dual, redirects};
 
 /// `BPF_F_NO_PREALLOC`
@@ -269,10 +269,4 @@ fn state(socket: *mut bpf_sock) -> Socket {
 fn assign(buffer: *mut __sk_buff, socket: *mut bpf_sock) {
     // SAFETY: the socket is held until it is released.
     let _ = unsafe { bpf_sk_assign(buffer.cast(), socket.cast(), 0) };
-}
-
-#[inline(always)]
-fn release(socket: *mut bpf_sock) {
-    // SAFETY: the reference came from a lookup, and is used no more.
-    let _ = unsafe { bpf_sk_release(socket.cast()) };
 }

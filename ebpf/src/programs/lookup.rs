@@ -137,8 +137,7 @@ fn has_dual(ctx: &SockAddrContext, policy: &Policy, port: Port) -> bool {
     let is_there = unsafe { read_volatile(&raw const (*socket).src_ip4) } == policy.ipv4;
     let is_dual = is_there
         && dual::of(socket, 0).is_some_and(|bind| same6(&bind.place.address, &policy.ipv6));
-    // SAFETY: the reference came from the lookup, and is used no more.
-    let _ = unsafe { bpf_sk_release(socket.cast()) };
+    release(socket);
     is_dual
 }
 
@@ -188,15 +187,21 @@ pub fn look_up<C, T>(ctx: *mut C, socket_type: u32, mut tuple: T) -> *mut bpf_so
     }
 }
 
-/// Releases the socket, which the verifier insists on.
+/// Releases a socket that was found, which the verifier insists on. It is not used again.
+#[inline(always)]
+pub fn release(socket: *mut bpf_sock) {
+    // SAFETY: the reference came from a lookup, and is used no more.
+    let _ = unsafe { bpf_sk_release(socket.cast()) };
+}
+
+/// What a socket that was found is, once it is released.
 #[inline(always)]
 fn conclude(socket: *mut bpf_sock, policy: &Policy, socket_type: u32, kind: Found) -> Found {
     // SAFETY: the socket is held until it is released below.
     let state = unsafe { read_volatile(&raw const (*socket).state) };
     let is_stream = socket_type == SOCK_STREAM;
     let is_own = !is_stream && is_redirected(socket, policy);
-    // SAFETY: the reference came from the lookup, and is used no more.
-    let _ = unsafe { bpf_sk_release(socket.cast()) };
+    release(socket);
     if is_stream && state != LISTEN {
         Found::Nobody
     } else if is_own {

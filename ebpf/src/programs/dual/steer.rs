@@ -2,7 +2,7 @@
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::{BPF_TCP_LISTEN, bpf_sk_lookup, bpf_sock};
-use aya_ebpf::helpers::{bpf_map_lookup_elem, bpf_sk_assign, bpf_sk_release};
+use aya_ebpf::helpers::{bpf_map_lookup_elem, bpf_sk_assign};
 use aya_ebpf::programs::SkLookupContext;
 use core::ffi::c_void;
 use core::ops::Range;
@@ -11,6 +11,7 @@ use oci_bind_hook_ebpf::dual::{GROUPS, Place, has_servers};
 use oci_bind_hook_ebpf::port::TCP;
 
 use super::{DUAL, streams};
+use crate::programs::lookup::release;
 
 /// `AF_INET6`
 const AF_INET6: u32 = 10;
@@ -106,8 +107,7 @@ fn assign_from(ctx: &SkLookupContext, place: &mut Place, slots: Range<u32>) -> b
                 // kernel refuses, and that one stays.
                 let _ = unsafe { bpf_sk_assign(ctx.as_ptr(), socket.cast(), 0) };
             }
-            // SAFETY: the reference came from the lookup, and is used no more.
-            let _ = unsafe { bpf_sk_release(socket.cast()) };
+            release(socket);
             if is_open {
                 return true;
             }
