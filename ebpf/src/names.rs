@@ -144,12 +144,17 @@ pub fn peer_name(
 }
 
 /// Whether a datagram from this peer is a call from loopback to a socket that has not
-/// called the peer, and may have to answer it from the assigned address.
+/// called the peer, and may have to answer it from the assigned address. `redirects` is
+/// asked of a datagram from loopback alone.
 #[inline(always)]
-pub fn is_call(policy: &Policy, redirects: Option<&Redirects>, peer: &Endpoint) -> bool {
+pub fn is_call<'a>(
+    policy: &Policy,
+    redirects: impl FnOnce() -> Option<&'a Redirects>,
+    peer: &Endpoint,
+) -> bool {
     policy.flags & flag::LOOPBACK_UDP != 0
         && matches!(Family::of(peer.address), Family::V4(address) if matches!(kind4(address), Kind::Loopback))
-        && redirects
+        && redirects()
             .is_none_or(|redirects| redirects.is_called == 0 && redirects.asked(peer).is_none())
 }
 

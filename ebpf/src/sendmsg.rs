@@ -22,7 +22,7 @@ pub struct Datagram {
     pub is_connected: bool,
     /// Whether the peer of the socket is on loopback.
     pub is_peer_on_loopback: bool,
-    /// Whether it answers a call from loopback.
+    /// Whether it answers a call from loopback; told if `is_at_home`.
     pub is_answer: bool,
     /// Whether the socket is in the network namespace that the policy is for; told of a
     /// datagram to loopback alone.

@@ -292,12 +292,14 @@ fn client(call: &Call, policy: &Policy, can_be_mapped: bool) -> Client {
 fn datagram(call: &Call, policy: &Policy, destination: V6) -> Datagram {
     let port = call.user_port();
     let peer = call.peer();
-    let is_answer = redirects::of(call.socket())
-        .is_some_and(|redirects| redirects.is_answer(&Endpoint::new(destination, port)));
     let kind = Family::of(destination).kind();
     let is_at_home = matches!(kind, Kind::Loopback | Kind::Unspecified)
         && policy.flags & flag::LOOPBACK_UDP != 0
         && call.cookie() == policy.cookie;
+    // Not asked of others: each call would pay for it.
+    let is_answer = is_at_home
+        && redirects::of(call.socket())
+            .is_some_and(|redirects| redirects.is_answer(&Endpoint::new(destination, port)));
     let is_peer_on_loopback = matches!(Family::of(peer.address).kind(), Kind::Loopback);
     Datagram {
         local: call.local().hidden(policy),

@@ -71,7 +71,8 @@ fn getsockname6(ctx: SockAddrContext) -> i32 {
 fn hear(ctx: &SockAddrContext, from: V6) {
     let call = Call::new(ctx);
     let peer = Endpoint::new(from, call.user_port());
-    if is_call(policy(), redirects::of(call.socket()).as_deref(), &peer) {
+    let redirects = || redirects::of(call.socket()).map(|redirects| &*redirects);
+    if is_call(policy(), redirects, &peer) {
         redirects::note_call(call.socket());
     }
 }
