@@ -7,23 +7,17 @@
 #                                        with the names of that file (hosts(5))
 # Ends with 3 where it is not in the cache.
 set -euo pipefail
+# shellcheck source=tests/cached.sh
+. "$(dirname "$0")/cached.sh"
 
-CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/oci-bind-hook
 DIRECTORY=$CACHE/systemd-resolved
 USER_NAME=systemd-resolve
 
-say() { echo "tests/resolved.sh: $*" >&2; }
-
 fetch() {
-  local work package
-  work=$(mktemp --directory --tmpdir="$CACHE")
-  # shellcheck disable=SC2064 # the directory of now
-  trap "rm -rf '$work'" EXIT
-  say 'fetching systemd-resolved'
-  apt-get update -qq 9>&-
-  (cd "$work" && apt-get download -qq -o Acquire::Retries=3 -o APT::Sandbox::User=root systemd-resolved libsystemd-shared)
-  for package in "$work"/*.deb; do dpkg-deb --extract "$package" "$work/files"; done
-  mv --no-target-directory "$work/files" "$DIRECTORY"
+  local package
+  apt-get update -qq
+  (cd "$1" && apt-get download -qq -o Acquire::Retries=3 -o APT::Sandbox::User=root systemd-resolved libsystemd-shared)
+  for package in "$1"/*.deb; do dpkg-deb --extract "$package" "$1/files"; done
 }
 
 # Its own files, and its user where it is not installed.
@@ -37,14 +31,10 @@ prepare() {
 }
 
 if [ "${1:-}" = --fetch ]; then
-  mkdir -p "$CACHE"
-  # One at a time: other checkouts use the cache too.
-  exec 9>"$CACHE/resolved.lock"
-  flock 9
-  [ -d "$DIRECTORY" ] || fetch
+  keep files
   exit
 fi
-[ -d "$DIRECTORY" ] || { say 'systemd-resolved is not in the cache: tests/resolved.sh --fetch gets it'; exit 3; }
+require
 PROGRAM=$(find "$DIRECTORY" -name systemd-resolved -type f -perm -u+x)
 LD_LIBRARY_PATH=$(dirname "$(find "$DIRECTORY" -name 'libsystemd-shared-*.so')")
 export LD_LIBRARY_PATH
