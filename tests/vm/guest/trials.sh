@@ -23,6 +23,6 @@ echo "Linux $(uname -r)"
 status=0
 for binary in "$tests"/*; do
   echo "=== ${binary##*/}"
-  "$binary" --test-threads=2 --color=never "$@" || status=1
+  "$binary" --color=never "$@" || status=1
 done
 exit $status
