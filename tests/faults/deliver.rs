@@ -103,65 +103,79 @@ fn open(agent: &Agent, port: u16) -> Result<Socket> {
 }
 
 fn assert_heard(server: &Socket, address: IpAddr) -> Result<()> {
-    let place = at(address, server.local()?.port(), 0);
-    let answers = reach::answers(server, place)?;
-    ensure!(answers, "nobody answers at {place}");
-    Ok(())
+    reach::assert_answers(server, at(address, server.local()?.port(), 0))
+}
+
+/// A cgroup with a policy, who makes servers there, and what there was before.
+struct Target {
+    before: Before,
+    loaded: Held,
+    cgroup: Cgroup,
+    agent: Agent,
+}
+
+impl Target {
+    fn new(hook: &Hook) -> Result<Self> {
+        let before = Before::now()?;
+        let cgroup = before.scope.child("target")?;
+        let loaded = loaded(hook, &cgroup)?;
+        hook.attach(&cgroup, BOTH)?;
+        let agent = Agent::new(&cgroup)?;
+        Ok(Self {
+            before,
+            loaded,
+            cgroup,
+            agent,
+        })
+    }
+
+    /// Fails if anything is left, once the policy has gone.
+    fn assert_nothing_left(self, hook: &Hook) -> Result<()> {
+        self.loaded.assert_same_after_load(hook)?;
+        drop(self.agent);
+        self.cgroup.remove()?;
+        hook.unload()?;
+        self.before.assert_nothing_left()
+    }
 }
 
 /// Whoever looks for a free port does so.
 fn fleeting(hook: &Hook) -> Result<()> {
-    let before = Before::now()?;
-    let cgroup = before.scope.child("target")?;
-    let loaded = loaded(hook, &cgroup)?;
-    hook.attach(&cgroup, BOTH)?;
-    let agent = Agent::new(&cgroup)?;
+    let target = Target::new(hook)?;
     let held = Held::now()?;
     let attached = Before::now()?;
     for _ in 0..rounds(10_000, 100_000) {
-        drop(open(&agent, PORT)?);
+        drop(open(&target.agent, PORT)?);
     }
     held.assert_same()?;
     attached.assert_nothing_left()?;
-    assert_heard(&open(&agent, PORT)?, CIP6)?;
-    hook.detach(&cgroup)?;
-    loaded.assert_same_after_load(hook)?;
-    drop(agent);
-    cgroup.remove()?;
-    hook.unload()?;
-    before.assert_nothing_left()
+    assert_heard(&open(&target.agent, PORT)?, CIP6)?;
+    hook.detach(&target.cgroup)?;
+    target.assert_nothing_left(hook)
 }
 
 /// It has no time to close anything.
 fn killed(hook: &Hook) -> Result<()> {
     const SOCKETS: u16 = 100;
-    let before = Before::now()?;
-    let cgroup = before.scope.child("target")?;
-    let loaded = loaded(hook, &cgroup)?;
-    hook.attach(&cgroup, BOTH)?;
-    let agent = Agent::new(&cgroup)?;
+    let target = Target::new(hook)?;
     let mut servers = Vec::new();
     for number in 0..SOCKETS {
-        let server = open(&agent, PORT + number)?;
+        let server = open(&target.agent, PORT + number)?;
         assert_heard(&server, CIP6)?;
         fcntl_setfd(server.as_fd(), FdFlags::empty())?;
         servers.push(server);
     }
     let mut holder = Running::start(Command::new("sleep").arg("1000").stdin(Stdio::null()))?;
     drop(servers);
-    hook.detach(&cgroup)?;
+    hook.detach(&target.cgroup)?;
     let now = Held::now()?;
     ensure!(
-        now.attached != loaded.attached,
+        now.attached != target.loaded.attached,
         "no socket keeps it: {now:?}"
     );
     holder.signal(Signal::KILL)?;
     holder.wait(PATIENCE)?;
-    loaded.assert_same_after_load(hook)?;
-    drop(agent);
-    cgroup.remove()?;
-    hook.unload()?;
-    before.assert_nothing_left()
+    target.assert_nothing_left(hook)
 }
 
 /// Each with addresses of its own, and beside one that stays.

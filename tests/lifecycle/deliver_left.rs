@@ -11,6 +11,7 @@ use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::hook::{BOTH, Hook, Policy, V4, inside};
 use oci_bind_hook_tests::net::Net;
 use oci_bind_hook_tests::process::{PATIENCE, Running};
+use oci_bind_hook_tests::socket::Socket;
 use oci_bind_hook_tests::{harness, host};
 
 use crate::deliver::{assert_at, assert_heard, everywhere, loopback, nowhere, open};
@@ -49,14 +50,20 @@ fn run(hook: &Hook) -> Result<()> {
     Ok(())
 }
 
+/// A server of a policy that has gone since. The agent stays, or no process would be in
+/// this network namespace.
+fn left(hook: &Hook, cgroup: &Cgroup) -> Result<(Agent, Socket)> {
+    hook.attach(cgroup, BOTH)?;
+    let agent = Agent::new(cgroup)?;
+    let server = open(&agent)?;
+    hook.detach(cgroup)?;
+    Ok((agent, server))
+}
+
 /// It does not see what sockets there are here.
 fn load_elsewhere(hook: &Hook) -> Result<()> {
     let cgroup = Cgroup::new()?;
-    hook.attach(&cgroup, BOTH)?;
-    // It stays, or no process would be in this network namespace.
-    let agent = Agent::new(&cgroup)?;
-    let server = open(&agent)?;
-    hook.detach(&cgroup)?;
+    let (_agent, server) = left(hook, &cgroup)?;
     Net::isolated(|_| hook.load())?;
     assert_at(&everywhere()?)?;
     assert_heard(&server)
@@ -65,11 +72,7 @@ fn load_elsewhere(hook: &Hook) -> Result<()> {
 /// Without its pin nobody finds the program at the devices here.
 fn unload_elsewhere(hook: &Hook) -> Result<()> {
     let cgroup = Cgroup::new()?;
-    hook.attach(&cgroup, BOTH)?;
-    // It stays, or no process would be in this network namespace.
-    let agent = Agent::new(&cgroup)?;
-    let server = open(&agent)?;
-    hook.detach(&cgroup)?;
+    let (_agent, server) = left(hook, &cgroup)?;
     Net::isolated(|_| hook.unload())?;
     assert_at(&everywhere()?)?;
     drop(server);

@@ -90,15 +90,7 @@ fn once(hook: &Hook) -> Result<()> {
     hook.detach(&cgroups[1])?;
     hook.unload()?;
     hook.load()?;
-    std::thread::scope(|scope| {
-        let all = cgroups
-            .each_ref()
-            .map(|cgroup| scope.spawn(move || hook.attach(cgroup, BOTH)));
-        all.into_iter().try_for_each(|one| {
-            one.join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
-    })?;
+    hook.attach_at_once(&cgroups, BOTH)?;
     assert_pins(1)?;
     await_programs(1)
 }

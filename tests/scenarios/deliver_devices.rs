@@ -13,6 +13,7 @@ use oci_bind_hook_tests::{host, tc};
 use rustix::io::Errno;
 
 use crate::dual_datagrams::{open, trial};
+use crate::dual_options::hear_answer;
 use crate::dual_servers::{in_group, plainly};
 use crate::links::{Far, LINKS, Link};
 use crate::observe::PORT;
@@ -129,7 +130,6 @@ pub fn heard_when(
     ensure!(from == expected, "{to} hears {from}, not {expected}");
     ensure!(payload == b"ping", "{to} hears {payload:?}");
     server.send(Some(from), b"pong")?;
-    let answer = client.receive_connected();
-    ensure!(answer.as_deref() == Ok(b"pong"), "{to}: {answer:?}");
+    hear_answer(&client, b"pong").with_context(|| to.to_string())?;
     Ok(Some(first))
 }

@@ -1,7 +1,7 @@
 //! B10: UDP servers at `::` of both families.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use anyhow::{Context as _, Result, ensure};
 use oci_bind_hook_tests::agent::Agent;
@@ -53,13 +53,6 @@ pub fn whole(server: &Socket) -> Result<()> {
     Ok(())
 }
 
-/// Fails unless this server, and nobody else, answers there.
-fn assert_there(server: &Socket, place: SocketAddr) -> Result<()> {
-    let answers = reach::answers(server, place)?;
-    ensure!(answers, "nobody answers at {place}");
-    Ok(())
-}
-
 fn names(scene: &Scene) -> Result<()> {
     scene.attach(BOTH.guarded())?;
     let server = open(&scene.agent, PORT, plainly)?;
@@ -96,7 +89,7 @@ fn side_by_side(scene: &Scene) -> Result<()> {
         (&host, [HOST6, HOST6]),
     ] {
         own.into_iter()
-            .try_for_each(|address| assert_there(server, at(address, PORT, 0)))?;
+            .try_for_each(|address| reach::assert_answers(server, at(address, PORT, 0)))?;
     }
     drop((two, host));
     whole(&one)
@@ -160,7 +153,7 @@ fn thousand(scene: &Scene) -> Result<()> {
     for server in &servers {
         let port = server.local()?.port();
         for own in [CIP4, CIP6] {
-            assert_there(server, at(own, port, 0))?;
+            reach::assert_answers(server, at(own, port, 0))?;
         }
     }
     Ok(())

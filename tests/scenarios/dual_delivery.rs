@@ -7,7 +7,7 @@ use oci_bind_hook_tests::net::{ANY6, CIP4, CIP6, ip, require_dual};
 use oci_bind_hook_tests::socket::{Socket, at, first_ready};
 
 use crate::dual_datagrams;
-use crate::dual_options::{POLICIES, Test, Way, caller, deliver, hear, trials};
+use crate::dual_options::{POLICIES, Test, Way, caller, deliver, hear, hear_answer, trials};
 use crate::dual_servers::plainly;
 use crate::observe::PORT;
 use crate::row::{Row, Scene, Site, row};
@@ -68,8 +68,7 @@ fn afar(scene: &Scene) -> Result<()> {
         let (payload, from) = server.receive()?;
         ensure!(payload == b"ping", "it hears {payload:?}");
         server.send(Some(from), b"pong")?;
-        let answer = client.receive_connected();
-        ensure!(answer == Ok(b"pong".to_vec()), "the answer is {answer:?}");
+        hear_answer(&client, b"pong")?;
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use oci_bind_hook_tests::net::{LOOP4, PEER4, PEER6, mapped};
 use oci_bind_hook_tests::socket::{Kind, Socket, UDP4, UDP6, at};
 use oci_bind_hook_tests::sys::{PacketInfo, send_segments};
 
-use crate::dual_options::{Test, Way, trials};
+use crate::dual_options::{Test, Way, hear_answer, trials};
 use crate::row::{Row, Site};
 
 /// What is sent in segments, and how large those are.
@@ -63,8 +63,7 @@ fn packet_info(site: &Site, way: Way) -> Result<()> {
     };
     for link in [0, u32::from_ne_bytes(link.try_into()?)] {
         server.send_from(PacketInfo::V6(source, link), Some(message.from), b"pong")?;
-        let answer = client.receive_connected();
-        ensure!(answer == Ok(b"pong".to_vec()), "the answer is {answer:?}");
+        hear_answer(&client, b"pong")?;
     }
     Ok(())
 }
@@ -199,8 +198,7 @@ fn many(site: &Site, way: Way) -> Result<()> {
     ensure!(from == again, "one from {from}, one from {again}");
     server.send_two(from, b"pong")?;
     for _ in 0..2 {
-        let answer = client.receive_connected();
-        ensure!(answer == Ok(b"pong".to_vec()), "the answer is {answer:?}");
+        hear_answer(&client, b"pong")?;
     }
     Ok(())
 }

@@ -124,6 +124,16 @@ pub fn hear(server: &Socket, expected: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// Fails unless this is the next datagram to a connected client.
+pub fn hear_answer(client: &Socket, expected: &[u8]) -> Result<()> {
+    let answer = client.receive_connected();
+    ensure!(
+        answer.as_deref() == Ok(expected),
+        "the answer is {answer:?}"
+    );
+    Ok(())
+}
+
 fn length(site: &Site, way: Way) -> Result<()> {
     let (server, client) = way.pair(site)?;
     let assert_next = |expected: u64| -> Result<()> {
@@ -208,9 +218,7 @@ fn empty(site: &Site, way: Way) -> Result<()> {
     let (payload, from) = server.receive()?;
     ensure!(payload.is_empty(), "it hears {payload:?}");
     server.send(Some(from), b"")?;
-    let answer = client.receive_connected();
-    ensure!(answer == Ok(Vec::new()), "the answer is {answer:?}");
-    Ok(())
+    hear_answer(&client, b"")
 }
 
 fn large(site: &Site, way: Way) -> Result<()> {

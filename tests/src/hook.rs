@@ -182,6 +182,20 @@ impl Hook {
         )
     }
 
+    /// The same to several, at the same time.
+    pub fn attach_at_once(&self, cgroups: &[Cgroup], policy: Policy) -> Result<()> {
+        std::thread::scope(|scope| {
+            let all: Vec<_> = cgroups
+                .iter()
+                .map(|cgroup| scope.spawn(move || self.attach(cgroup, policy)))
+                .collect();
+            all.into_iter().try_for_each(|one| {
+                one.join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
+        })
+    }
+
     /// `detach` from a cgroup.
     pub fn detach(&self, cgroup: &Cgroup) -> Result<()> {
         self.succeed(self.command("detach").arg("--cgroup").arg(cgroup.path()))

@@ -11,7 +11,6 @@ use anyhow::{Context, Result, ensure};
 use crate::harness::skip;
 use crate::process::{self, Output};
 use crate::routes::Routes;
-
 use crate::socket::{Socket, UDP4};
 use crate::sys;
 

@@ -40,6 +40,12 @@ pub fn answers(server: &Socket, address: SocketAddr) -> Result<bool> {
     Ok(true)
 }
 
+/// Fails unless `server`, and nobody else, answers at `address`.
+pub fn assert_answers(server: &Socket, address: SocketAddr) -> Result<()> {
+    ensure!(answers(server, address)?, "nobody answers at {address}");
+    Ok(())
+}
+
 /// Fails if anybody accepts TCP connections on `port` at one of these addresses.
 pub fn assert_refused(addresses: &[IpAddr], port: u16) -> Result<()> {
     for &address in addresses {
