@@ -91,7 +91,18 @@ fn with_result(before: &str, plan: &Plan, tested: &str, outcome: &Outcome) -> St
 /// The commit, and whether there is more than that.
 fn commit() -> Result<String> {
     let commit = said("git", &["rev-parse", "--short=12", "HEAD"])?;
-    let changed = said("git", &["status", "--porcelain", "--untracked-files=no"])?;
+    // But for the results, which an earlier run wrote.
+    let others = format!(":!{RESULTS}");
+    let changed = said(
+        "git",
+        &[
+            "status",
+            "--porcelain",
+            "--untracked-files=no",
+            "--",
+            &others,
+        ],
+    )?;
     Ok(if changed.is_empty() {
         commit
     } else {
