@@ -17,7 +17,7 @@ fn what_holds_holds_for_the_seeds() {
     }
 }
 
-/// The seeds of a target; those that are made of numbers have none.
+/// The seeds of a target. One that is made of numbers has what was found before.
 fn seeds(target: &str) -> Vec<PathBuf> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("seeds")

@@ -20,7 +20,12 @@ pub fn check(policy: &Policy, input: &mut Unstructured<'_>) -> Result<()> {
         called.retain(|redirect| redirect.actual != actual);
         if input.arbitrary()? {
             redirects.forget(&actual);
-            assert_eq!(redirects.asked(&actual), None, "{actual:?} was forgotten");
+            // One that was called by its real address all along is one to know.
+            let told = redirects.asked(&actual);
+            assert!(
+                told.is_none_or(|told| told == actual),
+                "{actual:?} was forgotten: {told:?}"
+            );
         } else {
             let asked = endpoint(policy, input)?;
             let redirect = Redirect { asked, actual };
