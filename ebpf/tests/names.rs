@@ -3,6 +3,7 @@
 mod common;
 
 use common::{auto, both, delivered, private, v6};
+use oci_bind_hook_ebpf::abi::{Policy, flag};
 use oci_bind_hook_ebpf::names::{
     Endpoint, PEERS, Redirect, Redirects, is_call, known_as, local_name, peer_name,
 };
@@ -16,6 +17,27 @@ fn redirect(port: u16) -> Redirect {
     Redirect {
         asked: endpoint("::ffff:127.0.0.1", port),
         actual: endpoint("::ffff:192.0.2.10", port),
+    }
+}
+
+/// Whatever two of their words and the port are.
+#[test]
+fn endpoints_are_the_same_if_all_of_them_is() {
+    let with = |first: (usize, u32), second: (usize, u32)| {
+        let mut words = [0; 5];
+        words[first.0] = first.1;
+        words[second.0] = second.1;
+        let [one, two, three, four, port] = words;
+        Endpoint::new([one, two, three, four], u16::try_from(port).unwrap())
+    };
+    let places = (0..5).flat_map(|first| (0..5).map(move |second| (first, second)));
+    for (first, second) in places {
+        for bits in 0..1_u32 << 8 {
+            let value = |shift: u32| bits >> shift & 0b11;
+            let one = with((first, value(0)), (second, value(2)));
+            let two = with((first, value(4)), (second, value(6)));
+            assert_eq!(one.is(&two), one == two, "{one:?} and {two:?}");
+        }
     }
 }
 
@@ -100,7 +122,12 @@ fn a_loopback_address_of_its_own_has_its_usual_name() {
     let name = endpoint("::ffff:127.0.0.1", 80);
     let policy = delivered(auto(both()));
     assert_eq!(peer_name(&policy, None, actual, false), Some(name), "L6");
-    assert_eq!(peer_name(&auto(both()), None, actual, false), None);
+    // The address is known, but nothing is delivered to it.
+    let undelivered = Policy {
+        flags: policy.flags & !flag::LOOPBACK_UDP,
+        ..policy
+    };
+    assert_eq!(peer_name(&undelivered, None, actual, false), None);
     let other = endpoint("::ffff:127.128.2.20", 80);
     assert_eq!(peer_name(&policy, None, other, false), None);
     // A socket that is bound there knows it by what it asked for.
