@@ -31,6 +31,70 @@ fn what_a_policy_wants() {
 }
 
 #[test]
+fn at_which_devices() {
+    let device = |index, is_port| Device {
+        index,
+        name: "DEVICE".to_owned(),
+        is_port,
+    };
+    let (lo, other, port) = (device(LOOPBACK, false), device(7, false), device(8, true));
+    let (all, some) = (flag::DUAL_UDP, flag::LOOPBACK_UDP);
+    for (flags, expected) in [
+        (0, [false, false, false]),
+        (!(all | some), [false, false, false]),
+        (some, [true, false, false]),
+        // A port's packets enter by its master.
+        (all, [true, true, false]),
+        (all | some, [true, true, false]),
+    ] {
+        let needs = Needs::of(flags);
+        let found = [&lo, &other, &port].map(|device| needs.include(device));
+        assert_eq!(found, expected, "{flags:#x}");
+    }
+    let names = |flags| {
+        let devices = Needs::of(flags).devices().unwrap();
+        devices
+            .into_iter()
+            .map(|device| device.name)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names(0), Vec::<String>::new());
+    assert_eq!(names(some), ["lo"]);
+    assert!(names(all).contains(&"lo".to_owned()));
+}
+
+#[test]
+fn which_addresses_are_delivered() {
+    let policy = Policy {
+        ipv6: [1, 2, 3, 4],
+        loopback: u32::from_ne_bytes([127, 128, 2, 10]),
+        ..policy(0)
+    };
+    let (all, some) = (flag::DUAL_UDP, flag::LOOPBACK_UDP);
+    let dual = (all, policy.ipv6);
+    let loopback = (some, mapped(policy.loopback));
+    for (flags, expected) in [
+        (0, vec![]),
+        (!(all | some), vec![]),
+        (all, vec![dual]),
+        (some, vec![loopback]),
+        (all | some, vec![dual, loopback]),
+    ] {
+        let found: Vec<_> = addresses(&policy, flags).collect();
+        assert_eq!(found, expected, "{flags:#x}");
+    }
+}
+
+#[test]
+fn a_socket_is_found() {
+    let socket = std::net::UdpSocket::bind("[::ffff:127.9.8.7]:0").unwrap();
+    let own = u32::from_ne_bytes([127, 9, 8, 7]);
+    assert!(sockets().unwrap().contains(&own));
+    assert!(!sockets().unwrap().contains(&OWN));
+    drop(socket);
+}
+
+#[test]
 fn what_is_needed() {
     let destination = |address| {
         let key = Destination { address, slot: 0 };
