@@ -105,6 +105,17 @@ impl Family {
         }
     }
 
+    /// The loopback address that is meant where an address is called: 127.0.0.1 for
+    /// 0.0.0.0, `::1` for `::`.
+    #[inline(always)]
+    pub const fn or_loopback(self) -> Self {
+        match self {
+            Self::V4(ANY4) => Self::V4(LOOPBACK4),
+            Self::V6(address) if same6(&address, &ANY6) => Self::V6(LOOPBACK6),
+            other => other,
+        }
+    }
+
     /// The kind of the address.
     #[inline(always)]
     pub const fn kind(&self) -> Kind {

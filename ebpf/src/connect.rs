@@ -129,7 +129,7 @@ fn connect(
     }
     let kind = destination.kind();
     if matches!(kind, Kind::Loopback | Kind::Unspecified) {
-        return to_loopback(policy, client, can_be_v4, can_be_v6, find);
+        return to_loopback(policy, destination, client, can_be_v4, can_be_v6, find);
     }
     let own = match destination {
         Family::V4(_) => assigned4(policy).map(mapped),
@@ -145,12 +145,14 @@ fn connect(
 #[inline(always)]
 fn to_loopback(
     policy: &Policy,
+    address: Family,
     client: Client,
     can_be_v4: bool,
     can_be_v6: bool,
     find: impl FnMut(Family, Port) -> Found,
 ) -> Verdict<Path<V6>> {
     let call = Loopback {
+        address,
         protocol: client.protocol,
         port: client.port,
         can_be_v4,

@@ -81,6 +81,9 @@ impl Route {
 /// A call to loopback.
 #[derive(Clone, Copy, Debug)]
 pub struct Loopback {
+    /// The address called: a loopback address, or the unspecified one, which means
+    /// loopback.
+    pub address: Family,
     /// The protocol of the socket, an `IPPROTO` number.
     pub protocol: u32,
     /// The port called.
@@ -101,7 +104,8 @@ pub const fn redirects_calls(policy: &Policy) -> bool {
 /// would answer at an address and port.
 ///
 /// Under `auto`, a server that a wildcard bind moved to the assigned address is
-/// found there; without one the call goes to the host's loopback. Under
+/// found there, unless somebody is at the very address called, who comes first on any
+/// host; without one the call goes to the host's loopback. Under
 /// `private` the cgroup's own loopback comes first, and the host's is never
 /// reached, by a wildcard server of the host neither.
 #[inline(always)]
@@ -110,6 +114,17 @@ pub fn route(
     call: Loopback,
     mut find: impl FnMut(Family, Port) -> Found,
 ) -> Route {
+    let is_exact = policy.flags & flag::LOOPBACK_AUTO != 0
+        && matches!(find(call.address.or_loopback(), call.port), Found::Own);
+    if hide::truth(policy, is_exact) {
+        return Route::HOST;
+    }
+    to_own(policy, call, &mut find)
+}
+
+/// Where a server of the cgroup's own is, or nobody may be called.
+#[inline(always)]
+fn to_own(policy: &Policy, call: Loopback, find: &mut impl FnMut(Family, Port) -> Found) -> Route {
     if !redirects_calls(policy) {
         return Route::HOST;
     }

@@ -72,7 +72,7 @@ pub fn sendmsg4(
     let is_named = hide::truth(policy, matches!(kind4(source), Kind::Unicast));
     if is_loopback && !datagram.is_connected {
         let has_loopback = has_loopback(policy, datagram, destination);
-        let route = to_loopback(policy, datagram, true, false, find);
+        let route = to_loopback(policy, Family::V4(destination), datagram, find);
         if matches!(route.way, Way::Nowhere) {
             return Verdict::deny(route.cause);
         }
@@ -91,7 +91,7 @@ pub fn sendmsg4(
                 destination: if is_elsewhere {
                     route.address[3]
                 } else {
-                    loopback4(destination)
+                    Family::V4(destination).or_loopback().to_v6()[3]
                 },
                 port: if is_elsewhere {
                     route.port
@@ -139,7 +139,7 @@ pub fn sendmsg6(
     let is_loopback = matches!(kind, Kind::Loopback | Kind::Unspecified);
     let is_named = hide::truth(policy, matches!(kind6(&source), Kind::Unicast));
     if is_loopback && !datagram.is_connected {
-        let route = to_loopback(policy, datagram, false, true, find);
+        let route = to_loopback(policy, Family::V6(destination), datagram, find);
         match route.way {
             Way::Host => {}
             Way::Nowhere => return Verdict::deny(route.cause),
@@ -175,16 +175,16 @@ pub fn sendmsg6(
 #[inline(always)]
 fn to_loopback(
     policy: &Policy,
+    address: Family,
     datagram: Datagram,
-    can_be_v4: bool,
-    can_be_v6: bool,
     find: impl FnMut(Family, Port) -> Found,
 ) -> Route {
     let call = Loopback {
+        address,
         protocol: datagram.protocol,
         port: datagram.port,
-        can_be_v4,
-        can_be_v6,
+        can_be_v4: matches!(address, Family::V4(_)),
+        can_be_v6: matches!(address, Family::V6(_)),
     };
     route(policy, call, find)
 }
@@ -206,16 +206,6 @@ fn has_loopback(policy: &Policy, datagram: Datagram, destination: V4) -> bool {
         && datagram.is_at_home
         && policy.loopback != destination;
     hide::truth(policy, is_at_own && has_loopback && !datagram.is_answer)
-}
-
-/// 0.0.0.0 means loopback.
-#[inline(always)]
-const fn loopback4(destination: V4) -> V4 {
-    if destination == ANY4 {
-        LOOPBACK4
-    } else {
-        destination
-    }
 }
 
 /// Whether the socket has no address yet. One that has keeps it as the source.

@@ -5,12 +5,13 @@ mod common;
 use common::{OWN4, OWN6, PRIVATE, TCP, auto, both, family, no_lookup, only4, only6, private};
 use common::{server, v4, v6, with_port};
 use oci_bind_hook_ebpf::abi::{Cause, protocol};
-use oci_bind_hook_ebpf::address::{Family, Kind, kind4, kind6};
+use oci_bind_hook_ebpf::address::{ANY4, ANY6, Family, Kind, LOOPBACK4, LOOPBACK6, kind4, kind6};
 use oci_bind_hook_ebpf::loopback::Found::{Dual, Nobody, Other, Own};
-use oci_bind_hook_ebpf::loopback::{Loopback, Route, is_private, route};
+use oci_bind_hook_ebpf::loopback::{Loopback, Route, Way, is_private, route};
 
-/// A call from an IPv4 socket to port 80.
+/// A call from an IPv4 socket to 127.0.0.1, port 80.
 const FROM_V4: Loopback = Loopback {
+    address: Family::V4(LOOPBACK4),
     protocol: TCP,
     port: 80_u16.to_be(),
     can_be_v4: true,
@@ -18,6 +19,7 @@ const FROM_V4: Loopback = Loopback {
 };
 /// A call to `::1` from an IPv6 socket that is open to both families.
 const FROM_V6: Loopback = Loopback {
+    address: Family::V6(LOOPBACK6),
     can_be_v6: true,
     ..FROM_V4
 };
@@ -69,10 +71,41 @@ fn auto_finds_the_moved_server() {
     for (call, find, expected) in rows {
         assert_eq!(route(&policy, call, find), expected, "L1: {call:?}");
     }
-    let only4 = route(&auto(only4()), FROM_V6ONLY, no_lookup);
-    assert_eq!(only4, Route::HOST, "L1: nothing to look up");
-    let only6 = route(&auto(only6()), FROM_V4, no_lookup);
-    assert_eq!(only6, Route::HOST, "L1: nothing to look up");
+    let only4 = route(&auto(only4()), FROM_V6ONLY, server(OWN6, 80, Own));
+    assert_eq!(only4, Route::HOST, "L1: no such address");
+    let only6 = route(&auto(only6()), FROM_V4, server(OWN4, 80, Own));
+    assert_eq!(only6, Route::HOST, "L1: no such address");
+}
+
+/// As on a host without policies.
+#[test]
+fn auto_leaves_a_call_to_who_is_at_the_very_address() {
+    let policy = auto(both());
+    let to_v4 = |address| Loopback { address, ..FROM_V4 };
+    let to_v6 = |address| Loopback { address, ..FROM_V6 };
+    for (call, there) in [
+        (FROM_V4, "127.0.0.1"),
+        (to_v4(family("127.0.0.53")), "127.0.0.53"),
+        (to_v4(Family::V4(ANY4)), "127.0.0.1"),
+        (FROM_V6, "::1"),
+        (to_v6(Family::V6(ANY6)), "::1"),
+    ] {
+        let find = |found| move |address, _| if address == family(there) { found } else { Own };
+        assert_eq!(route(&policy, call, find(Own)), Route::HOST, "L1: {call:?}");
+        // Somebody at the wildcard, or nobody.
+        for found in [Other, Nobody] {
+            let way = route(&policy, call, find(found)).way;
+            assert_eq!(way, Way::To, "L1: {call:?}, {found:?}");
+        }
+    }
+    let elsewhere = route(&policy, to_v4(family("127.0.0.53")), |address, _| {
+        if address == family("127.0.0.1") || address == family(OWN4) {
+            Own
+        } else {
+            Nobody
+        }
+    });
+    assert_eq!(elsewhere, to(OWN4, 80), "L1");
 }
 
 #[test]
@@ -81,7 +114,8 @@ fn auto_finds_the_moved_port() {
     let found = route(&policy, FROM_V4, server(OWN4, 8080, Own));
     assert_eq!(found, to(OWN4, 8080), "L1 and B17");
     let exempt = with_port(auto(both()), 80, 0, protocol::TCP);
-    assert_eq!(route(&exempt, FROM_V4, no_lookup), Route::HOST, "B18");
+    let found = route(&exempt, FROM_V4, server(OWN4, 80, Own));
+    assert_eq!(found, Route::HOST, "B18");
 }
 
 #[test]

@@ -5,11 +5,13 @@ mod common;
 use common::{OWN4, OWN6, PRIVATE, TCP, both, family, no_lookup, private};
 use common::{server, v6, with_port};
 use oci_bind_hook_ebpf::abi::{Cause, Policy, flag, protocol};
+use oci_bind_hook_ebpf::address::{Family, LOOPBACK6};
 use oci_bind_hook_ebpf::loopback::Found::{Dual, Nobody, Other, Own};
 use oci_bind_hook_ebpf::loopback::{Loopback, Route, Way, redirects_calls, route, source};
 
 /// A call to port 80 from a socket that is open to both families.
 const OPEN: Loopback = Loopback {
+    address: Family::V6(LOOPBACK6),
     protocol: TCP,
     port: 80_u16.to_be(),
     can_be_v4: true,

@@ -297,7 +297,8 @@ fn a_family_that_is_not_assigned_has_no_address_of_its_own() {
     let expected = path(true, v4(PRIVATE), v4(PRIVATE), 53);
     assert_eq!(verdict, Rewrite(expected), "U2");
     // A server at an IPv6 address is not looked for without one.
-    let verdict = sendmsg6(&auto(only4()), "::1", ("::", "::"), no_lookup);
+    let servers = server(OWN6, 53, Own);
+    let verdict = sendmsg6(&auto(only4()), "::1", ("::", "::"), servers);
     assert_eq!(verdict, Rewrite(Path::from(v6("::1"))), "L2");
 }
 

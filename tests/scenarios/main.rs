@@ -33,6 +33,7 @@ mod list;
 mod localhost;
 mod loopback;
 mod loopback_bound;
+mod loopback_exact;
 mod loopback_served;
 mod multicast;
 mod multipath;
@@ -82,6 +83,7 @@ const TABLES: &[fn() -> Vec<Row>] = &[
     send::rows,
     loopback::rows,
     localhost::rows,
+    loopback_exact::rows,
     loopback_bound::rows,
     loopback_served::rows,
     private::rows,

@@ -4,24 +4,28 @@ use std::cell::{Cell, RefCell};
 
 use arbitrary::{Result, Unstructured};
 use oci_bind_hook_ebpf::abi::Policy;
-use oci_bind_hook_ebpf::address::{Family, V6, mapped};
+use oci_bind_hook_ebpf::address::{Family, Kind, V6, mapped};
 use oci_bind_hook_ebpf::loopback::Found;
 use oci_bind_hook_ebpf::port::Port;
 
 use super::policy::Says as _;
 
-/// Says of up to three lookups what it was told to, and remembers where a
+/// The most lookups of one call.
+const LOOKUPS: usize = 4;
+
+/// Says of each lookup what it was told to, and remembers where a
 /// server of the cgroup itself was found.
 pub struct Network<'a> {
     policy: &'a Policy,
-    answers: [Found; 3],
+    answers: [Found; LOOKUPS],
     asked: Cell<usize>,
+    is_exact: Cell<bool>,
     own: RefCell<Vec<(V6, Port)>>,
 }
 
 impl<'a> Network<'a> {
     pub fn any(policy: &'a Policy, input: &mut Unstructured<'_>) -> Result<Self> {
-        let mut answers = [Found::Nobody; 3];
+        let mut answers = [Found::Nobody; LOOKUPS];
         for answer in &mut answers {
             *answer = *input.choose(&[Found::Nobody, Found::Own, Found::Dual, Found::Other])?;
         }
@@ -29,16 +33,22 @@ impl<'a> Network<'a> {
             policy,
             answers,
             asked: Cell::new(0),
+            is_exact: Cell::new(false),
             own: RefCell::default(),
         })
     }
 
-    /// Nobody else's address is looked up.
+    /// Nobody else's address is looked up, but the loopback address that is called, first.
     pub fn find(&self, address: Family, port: Port) -> Found {
         let at = address.to_v6();
         let private = self.policy.private().map(mapped);
+        let lookups = self.asked.replace(self.asked.get() + 1);
+        let answer = self.answers[lookups];
+        if private.is_none() && address.kind() == Kind::Loopback && lookups == 0 {
+            self.is_exact.set(answer == Found::Own);
+            return answer;
+        }
         assert!(self.policy.owns(at) || private == Some(at), "{address:?}");
-        let answer = self.answers[self.asked.replace(self.asked.get() + 1)];
         let is_dual = answer == Found::Dual && matches!(address, Family::V6(_));
         if answer == Found::Own || is_dual {
             self.own.borrow_mut().push((at, port));
@@ -46,10 +56,11 @@ impl<'a> Network<'a> {
         answer
     }
 
-    /// Whether a call to loopback may go there: to a server of the cgroup, or
-    /// to the private loopback, where the kernel says that there is none.
+    /// Whether a call to loopback may go there: to a server of the cgroup, unless somebody
+    /// is where it was called, or to the private loopback, where the kernel says that there
+    /// is none.
     pub fn may_lead_to(&self, address: V6, port: Port) -> bool {
-        self.own.borrow().contains(&(address, port))
+        !self.is_exact.get() && self.own.borrow().contains(&(address, port))
             || self.policy.private().map(mapped) == Some(address)
     }
 }

@@ -1,0 +1,74 @@
+//! L1 under the policy `auto`: who is at the very loopback address that is called comes
+//! before the own server at the wildcard, as on any host.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use anyhow::Result;
+use libc::{SO_REUSEPORT, SOL_SOCKET};
+use oci_bind_hook_tests::net::{ANY4, ANY6, LOOP4, LOOP6, mapped};
+use oci_bind_hook_tests::socket::{Socket, TCP4, TCP6, UDP4, UDP6};
+
+use crate::localhost::{AUTO4, AUTO6};
+use crate::observe::PORT;
+use crate::row::{Row, Site, row};
+use crate::told::{How, Told, call, open};
+
+/// Where resolvers are that serve their own host alone.
+const RESOLVER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 53));
+const MAPPED_LOOP: IpAddr = mapped(LOOP4);
+
+/// Whose the server on loopback is.
+#[derive(Clone, Copy, Debug)]
+enum Whose {
+    Own,
+    Host,
+}
+
+/// All rows of this file.
+pub fn rows() -> Vec<Row> {
+    let mut rows = Vec::new();
+    // Policies, server and client as TCP and UDP, the wildcard and the address of the
+    // servers, what the client calls.
+    #[rustfmt::skip]
+    let lines = [
+        (AUTO4, [TCP4, UDP4], [TCP4, UDP4], ANY4, LOOP4, LOOP4),
+        (AUTO4, [TCP4, UDP4], [TCP4, UDP4], ANY4, RESOLVER, RESOLVER),
+        (AUTO4, [TCP4, UDP4], [TCP4, UDP4], ANY4, LOOP4, ANY4),
+        (AUTO4, [TCP4, UDP4], [TCP6, UDP6], ANY4, LOOP4, MAPPED_LOOP),
+        (AUTO6, [TCP6, UDP6], [TCP6, UDP6], ANY6, LOOP6, LOOP6),
+        (AUTO6, [TCP6, UDP6], [TCP6, UDP6], ANY6, LOOP6, ANY6),
+    ];
+    for (policies, [tcp_server, udp_server], [tcp, udp], any, at, to) in lines {
+        for (server, client, how) in [
+            (tcp_server, tcp, How::Connect),
+            (udp_server, udp, How::Connect),
+            (udp_server, udp, How::SendTo),
+        ] {
+            for whose in [Whose::Own, Whose::Host] {
+                let what =
+                    format!("{client:?} {how:?} {to}, {whose:?} server at {at}, own at {any}");
+                let seen = if at.is_ipv4() { LOOP4 } else { LOOP6 };
+                let to = SocketAddr::new(to, PORT);
+                let told = Ok(Told::by_call(how, client, to, seen));
+                let observe = move |site: &Site| {
+                    let _own = shared(site.socket(server)?, SocketAddr::new(any, PORT))?;
+                    let socket = match whose {
+                        Whose::Own => site.socket(server)?,
+                        Whose::Host => Socket::new(server)?,
+                    };
+                    let exact = shared(socket, SocketAddr::new(at, PORT))?;
+                    call(&site.socket(client)?, &exact, to, how)
+                };
+                rows.extend(row("L1", &what, policies, observe, told.clone(), told));
+            }
+        }
+    }
+    rows
+}
+
+/// A server that has its port beside another, as without a policy it has to.
+fn shared(server: Socket, address: SocketAddr) -> Result<Socket> {
+    server.set(SOL_SOCKET, SO_REUSEPORT, 1)?;
+    open(&server, address)?;
+    Ok(server)
+}
