@@ -19,7 +19,7 @@ OUT=$(cargo metadata --format-version 1 --no-deps --offline |
 ACCEPTED=tests/mutants/accepted
 
 # Decisions, tested by ebpf/tests.
-EBPF=(ebpf/src/{address,bind,connect,deliver,dual,guard,loopback,names,port,sendmsg,socket,verdict}.rs)
+EBPF=(ebpf/src/{address,bind,bound,connect,deliver,dual,guard,loopback,names,port,sendmsg,socket,verdict}.rs)
 # Parsers, and the unit tests of these modules.
 HOOK=(hook/src/{annotations,state,config,config/file,request,request/ports}.rs
   hook/src/cgroup/{choose,mount}.rs hook/src/deliver/needs.rs)

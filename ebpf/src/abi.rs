@@ -110,7 +110,7 @@ pub mod flag {
     pub const LAYOUT_MASK: u32 = 0xff << 24;
     /// The layout of this version: to be raised when a field of
     /// [`super::Policy`] or [`super::Counters`] changes its place or meaning.
-    pub const LAYOUT: u32 = 4 << 24;
+    pub const LAYOUT: u32 = 5 << 24;
 }
 
 /// How many ports one policy can move or exempt: a power of two.
@@ -186,6 +186,9 @@ pub enum Hook {
     Socket,
 }
 
+/// How many hooks of bind(2) there are, which come first.
+pub const BINDS: usize = 2;
+
 /// How many hooks there are.
 pub const HOOKS: usize = 15;
 
@@ -239,6 +242,8 @@ pub struct Counters {
     pub hooks: [HookCounters; HOOKS],
     /// Refused calls by reason, indexed by [`Cause`].
     pub causes: [u64; CAUSES],
+    /// Binds that succeed out of everybody's reach, by hook: [`Hook::Bind4`] and [`Hook::Bind6`].
+    pub isolated: [u64; BINDS],
 }
 
 impl Counters {
@@ -249,8 +254,9 @@ impl Counters {
             sum.passed += hook.passed;
             sum.denied += hook.denied;
         }
-        for (sum, cause) in self.causes.iter_mut().zip(&other.causes) {
-            *sum += cause;
+        let single = self.causes.iter_mut().chain(&mut self.isolated);
+        for (sum, count) in single.zip(other.causes.iter().chain(&other.isolated)) {
+            *sum += count;
         }
     }
 }
@@ -302,4 +308,4 @@ pub const NAMESPACE: &str = "NAMESPACE";
 pub const DESTINATIONS_MAP: &str = "DESTINATIONS";
 
 const _: () = assert!(size_of::<Policy>() == 48 + PORT_RULES * 8);
-const _: () = assert!(size_of::<Counters>() == HOOKS * 24 + CAUSES * 8);
+const _: () = assert!(size_of::<Counters>() == HOOKS * 24 + CAUSES * 8 + BINDS * 8);

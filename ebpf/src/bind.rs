@@ -1,8 +1,12 @@
 //! bind(2): which local address and port a server gets.
 
 use crate::abi::{Cause, Policy};
-use crate::address::{ANY4, ANY6, Family, Kind, V4, V6, kind4, kind6, mapped, same6};
+use crate::address::{
+    ANY4, ANY6, Family, Kind, LOOPBACK4, LOOPBACK6, V4, V6, kind4, kind6, mapped, same6,
+};
+use crate::bound::Bound;
 use crate::dual::is_dual;
+use crate::hide;
 use crate::loopback::Found;
 use crate::port::{Port, PortUse, port};
 use crate::verdict::{Verdict, assigned4, assigned6, is_active, private_loopback};
@@ -23,10 +27,9 @@ pub struct Asked {
     pub port: Port,
 }
 
-/// What is asked of an IPv6 socket only where it matters, since each costs a
-/// helper or two.
-pub trait Server {
-    /// Its `IPV6_V6ONLY`.
+/// What is asked of a socket only where it matters, since each costs a helper or two.
+pub trait Socket {
+    /// Its `IPV6_V6ONLY`; of an IPv6 socket.
     fn v6only(&self) -> bool;
     /// Whether calls to it can be steered: it is in the network namespace of
     /// the policy, is not bound to a device, and is no UDP socket of a group that
@@ -37,6 +40,8 @@ pub trait Server {
     /// The same, but [`Found::Nobody`] if that one is at the wildcard and lets this
     /// socket have the port too.
     fn find_unshared(&self, address: V6, port: Port) -> Found;
+    /// What is kept of the socket that is at an address and port.
+    fn bound_at(&self, address: Family, port: Port) -> Bound;
 }
 
 /// Decides a bind of an IPv4 socket to `address`.
@@ -45,14 +50,23 @@ pub trait Server {
 /// (`__inet_bind`, for old programs); it would bind to the wildcard, so it is
 /// refused.
 #[inline(always)]
-pub fn bind4(policy: &Policy, asked: Asked, address: V4) -> Verdict<(V4, Port)> {
+pub fn bind4(
+    policy: &Policy,
+    asked: Asked,
+    address: V4,
+    socket: &impl Socket,
+) -> Verdict<(V4, Port)> {
     if !is_active(policy) {
         return Verdict::deny(Cause::NoPolicy);
     }
     if asked.family == AF_UNSPEC && address == ANY4 {
         return Verdict::deny(Cause::Family);
     }
-    local4(policy, asked, address)
+    let port = port(policy, asked.protocol, asked.port);
+    if is_repeated(policy, Family::V4(address), port, socket) {
+        return isolate4(policy);
+    }
+    local4(policy, asked, address, port)
 }
 
 /// Decides a bind of an IPv6 socket to `address`.
@@ -66,7 +80,7 @@ pub fn bind6(
     policy: &Policy,
     asked: Asked,
     address: V6,
-    server: &impl Server,
+    socket: &impl Socket,
 ) -> Verdict<(V6, Port)> {
     if !is_active(policy) {
         return Verdict::deny(Cause::NoPolicy);
@@ -74,17 +88,21 @@ pub fn bind6(
     if asked.family != AF_INET6 {
         return Verdict::deny(Cause::Family);
     }
+    let port = port(policy, asked.protocol, asked.port);
+    let is_repeated = is_repeated(policy, Family::of(address), port, socket);
     match Family::of(address) {
-        Family::V4(address) => to_mapped(local4(policy, asked, address)),
-        Family::V6(ANY6) if assigned6(policy).is_none() && !server.v6only() => {
-            to_mapped(local4(policy, asked, ANY4))
+        Family::V4(_) if is_repeated => to_mapped(isolate4(policy)),
+        Family::V6(_) if is_repeated => isolate6(),
+        Family::V4(address) => to_mapped(local4(policy, asked, address, port)),
+        Family::V6(ANY6) if assigned6(policy).is_none() && !socket.v6only() => {
+            to_mapped(local4(policy, asked, ANY4, port))
         }
         Family::V6(ANY6)
-            if is_dual(policy, asked.protocol) && !server.v6only() && server.can_be_dual() =>
+            if is_dual(policy, asked.protocol) && !socket.v6only() && socket.can_be_dual() =>
         {
-            dual(policy, asked, server)
+            dual(policy, port, socket)
         }
-        Family::V6(address) => local6(policy, asked, address, server),
+        Family::V6(address) => local6(policy, asked, address, port, socket),
     }
 }
 
@@ -97,14 +115,14 @@ fn to_mapped(verdict: Verdict<(V4, Port)>) -> Verdict<(V6, Port)> {
 /// nothing in common with a server at the IPv6 address, or at `::` for IPv6 alone,
 /// which excludes it: the calls to the address would be taken from that one.
 #[inline(always)]
-fn dual(policy: &Policy, asked: Asked, server: &impl Server) -> Verdict<(V6, Port)> {
-    let PortUse::Is(actual) = port(policy, asked.protocol, asked.port) else {
+fn dual(policy: &Policy, port: PortUse, socket: &impl Socket) -> Verdict<(V6, Port)> {
+    let PortUse::Is(actual) = port else {
         return Verdict::pass();
     };
     // A port of the kernel's choice is free at the IPv4 address.
     if actual != 0
         && matches!(
-            server.find_unshared(policy.ipv6, actual),
+            socket.find_unshared(policy.ipv6, actual),
             Found::Own | Found::Other | Found::Steered
         )
     {
@@ -114,7 +132,7 @@ fn dual(policy: &Policy, asked: Asked, server: &impl Server) -> Verdict<(V6, Por
 }
 
 #[inline(always)]
-fn local4(policy: &Policy, asked: Asked, address: V4) -> Verdict<(V4, Port)> {
+fn local4(policy: &Policy, asked: Asked, address: V4, port: PortUse) -> Verdict<(V4, Port)> {
     let kind = kind4(address);
     if matches!(kind, Kind::Loopback) {
         return match private_loopback(policy) {
@@ -122,10 +140,11 @@ fn local4(policy: &Policy, asked: Asked, address: V4) -> Verdict<(V4, Port)> {
             Some(private) => Verdict::rewrite((private, asked.port)),
         };
     }
-    let PortUse::Is(actual) = port(policy, asked.protocol, asked.port) else {
+    let PortUse::Is(actual) = port else {
         return Verdict::pass();
     };
     match assigned4(policy) {
+        None if matches!(kind, Kind::Unspecified) => isolate4(policy),
         None => Verdict::deny(Cause::NotAssigned),
         Some(_) if matches!(kind, Kind::Multicast) => Verdict::pass(),
         Some(own) if own == address && actual == asked.port => Verdict::pass(),
@@ -134,29 +153,64 @@ fn local4(policy: &Policy, asked: Asked, address: V4) -> Verdict<(V4, Port)> {
 }
 
 #[inline(always)]
-fn local6(policy: &Policy, asked: Asked, address: V6, server: &impl Server) -> Verdict<(V6, Port)> {
+fn local6(
+    policy: &Policy,
+    asked: Asked,
+    address: V6,
+    port: PortUse,
+    socket: &impl Socket,
+) -> Verdict<(V6, Port)> {
     let kind = kind6(&address);
     if matches!(kind, Kind::Loopback) {
         return match private_loopback(policy) {
             None => Verdict::pass(),
-            Some(_) if server.v6only() => Verdict::deny(Cause::NotAssigned),
+            Some(_) if socket.v6only() => Verdict::deny(Cause::NotAssigned),
             Some(private) => Verdict::rewrite((mapped(private), asked.port)),
         };
     }
-    let PortUse::Is(actual) = port(policy, asked.protocol, asked.port) else {
+    let PortUse::Is(actual) = port else {
         return Verdict::pass();
     };
     match assigned6(policy) {
+        None if matches!(kind, Kind::Unspecified) => isolate6(),
         None => Verdict::deny(Cause::NotAssigned),
         Some(_) if matches!(kind, Kind::Multicast | Kind::LinkLocal) => Verdict::pass(),
         Some(own)
             if is_dual(policy, asked.protocol)
                 && actual != 0
-                && matches!(server.find(own, actual), Found::Dual | Found::Steered) =>
+                && matches!(socket.find(own, actual), Found::Dual | Found::Steered) =>
         {
             Verdict::deny(Cause::InUse)
         }
         Some(own) if same6(&own, &address) && actual == asked.port => Verdict::pass(),
         Some(own) => Verdict::rewrite((own, actual)),
     }
+}
+
+/// Whether a socket is at the assigned address and this port that had asked for another
+/// address of the host than `asked`: a program binds each of them, and is there by the
+/// first.
+#[inline(always)]
+fn is_repeated(policy: &Policy, asked: Family, port: PortUse, socket: &impl Socket) -> bool {
+    let own = match asked {
+        Family::V4(_) => assigned4(policy).map(Family::V4),
+        Family::V6(_) => assigned6(policy).map(Family::V6),
+    };
+    let is_repeated = match (own, port) {
+        (Some(own), PortUse::Is(port)) if port != 0 && matches!(asked.kind(), Kind::Unicast) => {
+            socket.bound_at(own, port).is_other(&asked.to_v6())
+        }
+        _ => false,
+    };
+    hide::truth(policy, is_repeated)
+}
+
+#[inline(always)]
+fn isolate4(policy: &Policy) -> Verdict<(V4, Port)> {
+    Verdict::isolate((private_loopback(policy).unwrap_or(LOOPBACK4), 0))
+}
+
+#[inline(always)]
+fn isolate6() -> Verdict<(V6, Port)> {
+    Verdict::isolate((LOOPBACK6, 0))
 }

@@ -9,6 +9,7 @@
 pub mod abi;
 pub mod address;
 pub mod bind;
+pub mod bound;
 pub mod connect;
 pub mod deliver;
 pub mod dual;

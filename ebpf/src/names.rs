@@ -4,6 +4,7 @@
 
 use crate::abi::{Policy, flag};
 use crate::address::{ANY4, ANY6, Family, Kind, LOOPBACK4, LOOPBACK6, V4, V6, kind4, mapped};
+use crate::bound::Bound;
 use crate::loopback::{is_own, is_private};
 use crate::port::Port;
 
@@ -160,24 +161,33 @@ pub fn is_call<'a>(
 
 /// The local name of a socket whose peer is `peer`, IPv4 addresses
 /// IPv4-mapped; `None` if it stays.
+///
+/// An isolated socket is where it was bound, until it has a peer.
 #[inline(always)]
 pub fn local_name(
     policy: &Policy,
     redirects: Option<&Redirects>,
-    local: V6,
+    bound: Option<&Bound>,
+    local: Endpoint,
     peer: Endpoint,
     is_v6: bool,
-) -> Option<V6> {
+) -> Option<Endpoint> {
     if let Some(redirects) = redirects
         && redirects.is_moved != 0
         && let Some(asked) = redirects.asked(&peer)
     {
-        return Some(match Family::of(asked.address) {
+        let address = match Family::of(asked.address) {
             Family::V4(_) => mapped(LOOPBACK4),
             Family::V6(_) => LOOPBACK6,
-        });
+        };
+        return Some(Endpoint::new(address, local.port));
     }
-    is_private(policy, local).then(|| loopback(is_v6))
+    if peer.port == 0
+        && let Some(name) = bound.and_then(|bound| bound.name(local.port))
+    {
+        return Some(name);
+    }
+    is_private(policy, local.address).then(|| Endpoint::new(loopback(is_v6), local.port))
 }
 
 #[inline(always)]

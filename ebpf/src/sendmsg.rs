@@ -107,11 +107,11 @@ pub fn sendmsg4(
     if !is_loopback && is_tied(datagram) {
         return Verdict::deny(Cause::Immovable);
     }
-    if (is_loopback || is_on_loopback(datagram.local)) && !is_named {
-        return Verdict::pass();
-    }
+    let is_left = is_loopback || is_on_loopback(datagram.local);
     match assigned4(policy) {
-        None => Verdict::deny(unassigned(is_loopback)),
+        None if !is_loopback => Verdict::deny(Cause::Unreachable),
+        _ if is_left && !is_named => Verdict::pass(),
+        None => Verdict::deny(Cause::NotAssigned),
         Some(own) if own == source => Verdict::pass(),
         Some(own) => Verdict::rewrite(Path::from(own)),
     }
@@ -161,11 +161,11 @@ pub fn sendmsg6(
     if !is_loopback && is_tied(datagram) {
         return Verdict::deny(Cause::Immovable);
     }
-    if (is_loopback || is_on_loopback(datagram.local)) && !is_named {
-        return Verdict::pass();
-    }
+    let is_left = is_loopback || is_on_loopback(datagram.local);
     match assigned6(policy) {
-        None => Verdict::deny(unassigned(is_loopback)),
+        None if !is_loopback => Verdict::deny(Cause::Unreachable),
+        _ if is_left && !is_named => Verdict::pass(),
+        None => Verdict::deny(Cause::NotAssigned),
         Some(_) if matches!(kind, Kind::LinkLocal) && !is_named => Verdict::pass(),
         Some(own) if same6(&own, &source) => Verdict::pass(),
         Some(own) => Verdict::rewrite(Path::from(own)),
@@ -212,17 +212,6 @@ fn has_loopback(policy: &Policy, datagram: Datagram, destination: V4) -> bool {
 #[inline(always)]
 const fn is_free(local: Local) -> bool {
     !matches!(local.bound, Bound::Address)
-}
-
-/// Without an address of the family nothing can be reached off the host; on
-/// loopback it is the named source that is not to be had.
-#[inline(always)]
-const fn unassigned(is_loopback: bool) -> Cause {
-    if is_loopback {
-        Cause::NotAssigned
-    } else {
-        Cause::Unreachable
-    }
 }
 
 /// Whether the socket is on loopback, and connected to it.

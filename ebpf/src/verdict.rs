@@ -12,6 +12,9 @@ pub enum Action {
     Pass,
     /// It goes on with other addresses.
     Rewrite,
+    /// A bind goes on where nobody off the host is: at loopback, at a port of the
+    /// kernel's choice. The program is told what it asked for.
+    Isolate,
     /// It is refused.
     Deny,
 }
@@ -25,7 +28,7 @@ pub enum Action {
 pub struct Verdict<R> {
     /// What becomes of it.
     pub action: Action,
-    /// The addresses of [`Action::Rewrite`].
+    /// The addresses of [`Action::Rewrite`] and [`Action::Isolate`].
     pub rewrite: R,
     /// The reason of [`Action::Deny`].
     pub cause: Cause,
@@ -47,6 +50,16 @@ impl<R: Default> Verdict<R> {
     pub fn rewrite(rewrite: R) -> Self {
         Self {
             action: Action::Rewrite,
+            rewrite,
+            cause: Cause::NoPolicy,
+        }
+    }
+
+    /// The bind goes on at this loopback address.
+    #[inline(always)]
+    pub fn isolate(rewrite: R) -> Self {
+        Self {
+            action: Action::Isolate,
             rewrite,
             cause: Cause::NoPolicy,
         }

@@ -2,14 +2,16 @@
 
 mod common;
 
-use common::Said::{self, Deny, Pass, Rewrite};
+use common::Said::{self, Deny, Isolate, Pass, Rewrite};
 use common::{OWN4, OWN6, PRIVATE, TCP, UDP, UDP_LITE, auto, both, only4, only6, private, v4, v6};
-use common::{dual, no_lookup, said, server, with_port, words};
+use common::{dual, family, no_lookup, said, server, with_port, words};
 use oci_bind_hook_ebpf::abi::{Cause, Policy, protocol};
-use oci_bind_hook_ebpf::address::{Family, V4, V6};
+use oci_bind_hook_ebpf::address::{Family, V4, V6, mapped};
 use oci_bind_hook_ebpf::bind::{self, Asked};
+use oci_bind_hook_ebpf::bound::Bound;
 use oci_bind_hook_ebpf::dual::is_dual_bind;
 use oci_bind_hook_ebpf::loopback::Found;
+use oci_bind_hook_ebpf::names::Endpoint;
 use oci_bind_hook_ebpf::port::Port;
 use proptest::prelude::*;
 
@@ -27,26 +29,35 @@ fn asked(family: u32) -> Asked {
 }
 
 fn bind4(policy: &Policy, asked: Asked, address: V4) -> Said<(V4, u16)> {
-    said(bind::bind4(policy, asked, address))
+    let socket = Socket {
+        v6only: false,
+        can_be_dual: false,
+        find: no_lookup,
+        first: Bound::default(),
+    };
+    said(bind::bind4(policy, asked, address, &socket))
 }
 
 fn bind6(policy: &Policy, asked: Asked, address: V6, v6only: bool) -> Said<(V6, u16)> {
-    let server = Server {
+    let socket = Socket {
         v6only,
         can_be_dual: true,
         find: no_lookup,
+        first: Bound::default(),
     };
-    said(bind::bind6(policy, asked, address, &server))
+    said(bind::bind6(policy, asked, address, &socket))
 }
 
-/// An IPv6 socket that is about to be bound, in a network.
-struct Server<F> {
+/// A socket that is about to be bound, in a network.
+struct Socket<F> {
     v6only: bool,
     can_be_dual: bool,
     find: F,
+    /// What is kept of the socket that has the port already.
+    first: Bound,
 }
 
-impl<F: Fn(Family, Port) -> Found> bind::Server for Server<F> {
+impl<F: Fn(Family, Port) -> Found> bind::Socket for Socket<F> {
     fn v6only(&self) -> bool {
         self.v6only
     }
@@ -62,12 +73,22 @@ impl<F: Fn(Family, Port) -> Found> bind::Server for Server<F> {
     fn find_unshared(&self, address: V6, port: Port) -> Found {
         self.find(address, port)
     }
+
+    fn bound_at(&self, address: Family, _: Port) -> Bound {
+        assert!([family(OWN4), family(OWN6)].contains(&address));
+        self.first
+    }
 }
 
-/// The address alone of a verdict, whose port must be the one asked for.
+/// The address alone of a verdict, whose port must be the one asked for, or the kernel's
+/// choice out of reach.
 fn address<A>(verdict: Said<(A, u16)>) -> Said<A> {
+    let wanted = match verdict {
+        Isolate(_) => 0,
+        _ => 80_u16.to_be(),
+    };
     verdict.map(|(address, port)| {
-        assert_eq!(port, 80_u16.to_be(), "the port");
+        assert_eq!(port, wanted, "the port");
         address
     })
 }
@@ -85,7 +106,7 @@ fn ipv4_sockets() {
         ("B7", both(), "224.0.0.251", Pass),
         ("B7", both(), "239.255.255.255", Pass),
         ("B7", both(), "255.255.255.255", Pass),
-        ("B13", only6(), "0.0.0.0", NOT_AVAILABLE),
+        ("B13", only6(), "192.0.2.20", NOT_AVAILABLE),
         ("B13", only6(), "224.0.0.251", NOT_AVAILABLE),
     ];
     for (row, policy, wanted, expected) in rows {
@@ -109,7 +130,6 @@ fn ipv6_sockets() {
         ("B9", only6(), "::", false, Rewrite(OWN6)),
         ("B10", both(), "::", false, Rewrite(OWN6)),
         ("B11", both(), "::", true, Rewrite(OWN6)),
-        ("B11", only4(), "::", true, NOT_AVAILABLE),
         ("B12", both(), "::ffff:0.0.0.0", false, Rewrite(mapped)),
         ("B12", both(), "::ffff:192.0.2.20", false, Rewrite(mapped)),
         ("B5", both(), mapped, false, Pass),
@@ -124,6 +144,75 @@ fn ipv6_sockets() {
         let verdict = address(bind6(&policy, asked(INET6), v6(wanted), v6only));
         assert_eq!(verdict, expected.map(v6), "{row}: bind {wanted}");
     }
+}
+
+/// Nobody off the host is where it ends up.
+#[test]
+fn the_wildcard_of_a_family_that_is_not_assigned() {
+    let loopback4 = Isolate((v4("127.0.0.1"), 0));
+    assert_eq!(bind4(&only6(), asked(INET), 0), loopback4, "B22");
+    let policy = private(only6());
+    let own = Isolate((v4(PRIVATE), 0));
+    assert_eq!(bind4(&policy, asked(INET), 0), own, "B22: private");
+    let verdict = |policy: &Policy, wanted| bind6(policy, asked(INET6), v6(wanted), true);
+    let loopback6 = Isolate((v6("::1"), 0));
+    assert_eq!(verdict(&only4(), "::"), loopback6, "B22");
+    assert_eq!(verdict(&private(only4()), "::"), loopback6, "B22: private");
+    let mapped = Isolate((v6("::ffff:127.0.0.1"), 0));
+    assert_eq!(verdict(&only6(), "::ffff:0.0.0.0"), mapped, "B22");
+    let exempt = with_port(only6(), 80, 0, protocol::TCP);
+    assert_eq!(bind4(&exempt, asked(INET), 0), Pass, "B18");
+}
+
+/// A program binds every address of the host, and is at the assigned one by the first.
+#[test]
+fn one_address_after_another() {
+    let bound = |wanted: Family, first: &str, port: u16| {
+        let socket = Socket {
+            v6only: true,
+            can_be_dual: false,
+            find: |_, _| Found::Nobody,
+            first: Bound {
+                asked: Endpoint::new(v6(first), 80_u16.to_be()),
+                is_isolated: 0,
+            },
+        };
+        let call = |family| Asked {
+            port: port.to_be(),
+            ..asked(family)
+        };
+        match wanted {
+            Family::V4(wanted) => said(bind::bind4(&both(), call(INET), wanted, &socket))
+                .map(|(address, port)| (mapped(address), port)),
+            Family::V6(wanted) => said(bind::bind6(&both(), call(INET6), wanted, &socket)),
+        }
+    };
+    let port = 80_u16.to_be();
+    let out4 = Isolate((v6("::ffff:127.0.0.1"), 0));
+    let out6 = Isolate((v6("::1"), 0));
+    let (own4, own6) = (v6("::ffff:192.0.2.10"), v6(OWN6));
+    for (wanted, first, expected) in [
+        ("192.0.2.20", "::ffff:192.0.2.10", out4),
+        ("192.0.2.20", "::ffff:192.0.2.30", out4),
+        (OWN4, "::ffff:192.0.2.30", out4),
+        ("2001:db8::20", OWN6, out6),
+        (OWN6, "2001:db8::20", out6),
+        // The kernel says what it thinks of the same bind again.
+        ("192.0.2.20", "::ffff:192.0.2.20", Rewrite((own4, port))),
+        (OWN4, "::ffff:192.0.2.10", Pass),
+        ("2001:db8::20", "2001:db8::20", Rewrite((own6, port))),
+        // Somebody at the wildcard.
+        ("192.0.2.20", "::", Rewrite((own4, port))),
+        ("0.0.0.0", "::ffff:192.0.2.20", Rewrite((own4, port))),
+        ("::", "2001:db8::20", Rewrite((own6, port))),
+        ("127.0.0.1", "::ffff:192.0.2.20", Pass),
+    ] {
+        let verdict = bound(family(wanted), first, 80);
+        assert_eq!(verdict, expected, "B23: {wanted} after {first}");
+    }
+    // A port of the kernel's choice is free.
+    let verdict = bound(family("192.0.2.20"), "::ffff:192.0.2.30", 0);
+    assert_eq!(verdict, Rewrite((own4, 0)), "B3");
 }
 
 #[test]
@@ -143,13 +232,14 @@ fn a_dual_stack_server() {
         ..asked(INET6)
     };
     let with = |wanted: &str, policy: Policy, call: Asked, v6only, can_be_dual, there: Found| {
-        let server = Server {
+        let socket = Socket {
             v6only,
             can_be_dual,
             find: server(OWN6, 80, there),
+            first: Bound::default(),
         };
         let wanted = v6(wanted);
-        let verdict = said(bind::bind6(&policy, call, wanted, &server));
+        let verdict = said(bind::bind6(&policy, call, wanted, &socket));
         let is_dual = match verdict {
             Rewrite((actual, _)) => is_dual_bind(&policy, call.protocol, &wanted, &actual),
             _ => false,
@@ -352,6 +442,9 @@ proptest! {
                         || words(wanted) == v6("::ffff:192.0.2.10")
                 );
             }
+            Isolate(address) => prop_assert!(
+                address == v6("::1") || address == v6("::ffff:127.0.0.1")
+            ),
             Deny(_) => {}
         }
     }

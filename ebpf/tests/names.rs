@@ -4,6 +4,7 @@ mod common;
 
 use common::{auto, both, delivered, private, v6};
 use oci_bind_hook_ebpf::abi::{Policy, flag};
+use oci_bind_hook_ebpf::bound::Bound;
 use oci_bind_hook_ebpf::names::{
     Endpoint, PEERS, Redirect, Redirects, is_call, known_as, local_name, peer_name,
 };
@@ -86,20 +87,22 @@ fn the_unspecified_address_means_loopback() {
 #[test]
 fn the_own_name_of_a_moved_client() {
     let policy = auto(both());
-    let own = v6("::ffff:192.0.2.10");
+    let own = endpoint("::ffff:192.0.2.10", 4000);
     let mut redirects = Redirects::default();
     redirects.remember(redirect(80));
-    let name = |redirects: &Redirects, peer| local_name(&policy, Some(redirects), own, peer, false);
+    let name =
+        |redirects: &Redirects, peer| local_name(&policy, Some(redirects), None, own, peer, false);
     assert_eq!(name(&redirects, redirect(80).actual), None, "not moved");
     redirects.is_moved = 1;
-    let loopback = v6("::ffff:127.0.0.1");
+    let loopback = endpoint("::ffff:127.0.0.1", 4000);
     assert_eq!(name(&redirects, redirect(80).actual), Some(loopback), "L1");
     assert_eq!(name(&redirects, redirect(81).actual), None, "another peer");
     redirects.remember(Redirect {
         asked: endpoint("::1", 80),
         actual: redirect(80).actual,
     });
-    assert_eq!(name(&redirects, redirect(80).actual), Some(v6("::1")), "L1");
+    let loopback = endpoint("::1", 4000);
+    assert_eq!(name(&redirects, redirect(80).actual), Some(loopback), "L1");
 }
 
 #[test]
@@ -110,9 +113,30 @@ fn private_loopback_has_its_usual_name() {
     for (is_v6, name) in names {
         let peer = peer_name(&policy, None, actual, is_v6);
         assert_eq!(peer, Some(endpoint(name, 80)), "L4");
-        let local = local_name(&policy, None, actual.address, actual, is_v6);
-        assert_eq!(local, Some(v6(name)), "L4");
+        let local = local_name(&policy, None, None, actual, actual, is_v6);
+        assert_eq!(local, Some(endpoint(name, 80)), "L4");
     }
+}
+
+/// As long as it has no peer, which could be on loopback alone.
+#[test]
+fn an_isolated_socket_is_where_it_was_bound() {
+    let policy = auto(both());
+    let nobody = endpoint("::", 0);
+    let actual = endpoint("::1", 40000);
+    let bound = |address, port, is_isolated| Bound {
+        asked: endpoint(address, port),
+        is_isolated,
+    };
+    let name = |bound: Bound, peer| local_name(&policy, None, Some(&bound), actual, peer, true);
+    let wildcard = name(bound("::", 80, 1), nobody);
+    assert_eq!(wildcard, Some(endpoint("::", 80)), "B22");
+    let chosen = name(bound("::", 0, 1), nobody);
+    assert_eq!(chosen, Some(endpoint("::", 40000)), "B22: port 0");
+    let other = name(bound("2001:db8::20", 80, 1), nobody);
+    assert_eq!(other, Some(endpoint("2001:db8::20", 80)), "B23");
+    assert_eq!(name(bound("::", 80, 1), endpoint("::1", 53)), None);
+    assert_eq!(name(bound("2001:db8::20", 80, 0), nobody), None, "B4");
 }
 
 /// The container's own sockets call from there, and are called so.
@@ -131,7 +155,7 @@ fn a_loopback_address_of_its_own_has_its_usual_name() {
     let other = endpoint("::ffff:127.128.2.20", 80);
     assert_eq!(peer_name(&policy, None, other, false), None);
     // A socket that is bound there knows it by what it asked for.
-    let local = local_name(&policy, None, actual.address, actual, false);
+    let local = local_name(&policy, None, None, actual, actual, false);
     assert_eq!(local, None);
 }
 

@@ -43,9 +43,9 @@ impl Program {
     }
 }
 
-/// Programs that decide calls.
+/// Programs that decide calls, or tell where a socket is bound.
 const CALLS: u32 = flag::ACTIVE;
-/// Programs that tell a redirected program the addresses that it used.
+/// Programs that tell a redirected program the peers that it used.
 const NAMES: u32 = flag::LOOPBACK_AUTO | flag::LOOPBACK_PRIVATE;
 /// Programs that see every packet.
 const PACKETS: u32 = flag::GUARD;
@@ -76,12 +76,12 @@ pub const PROGRAMS: [Program; 17] = [
     program(
         "getsockname4",
         bpf_attach_type::BPF_CGROUP_INET4_GETSOCKNAME,
-        NAMES,
+        CALLS,
     ),
     program(
         "getsockname6",
         bpf_attach_type::BPF_CGROUP_INET6_GETSOCKNAME,
-        NAMES,
+        CALLS,
     ),
     program("egress", bpf_attach_type::BPF_CGROUP_INET_EGRESS, PACKETS),
     program("ingress", bpf_attach_type::BPF_CGROUP_INET_INGRESS, PACKETS),

@@ -51,6 +51,9 @@ pub struct Counters {
     pub calls: BTreeMap<&'static str, Calls>,
     /// Refused calls, by cause.
     pub denied: BTreeMap<&'static str, u64>,
+    /// Binds that succeeded out of everybody's reach, by program: to the wildcard of a
+    /// family that is not assigned, or to one more address of the host.
+    pub isolated: BTreeMap<&'static str, u64>,
     /// Packets that the guard dropped, by direction.
     pub dropped: BTreeMap<&'static str, u64>,
 }
@@ -97,6 +100,8 @@ impl From<&abi::Counters> for Counters {
             }
         }
         counters.denied = CAUSES.into_iter().zip(counted.causes).collect();
+        let names = PROGRAMS.iter().map(|program| program.name);
+        counters.isolated = names.zip(counted.isolated).collect();
         counters
     }
 }

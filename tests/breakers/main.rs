@@ -11,6 +11,7 @@ use oci_bind_hook_tests::cgroup::{Cgroup, wait_empty};
 use oci_bind_hook_tests::harness::{self, skip, trial};
 use oci_bind_hook_tests::hook::{Hook, V4, inside};
 use oci_bind_hook_tests::net::{ANY4, ANY6, CIP4, Net};
+use oci_bind_hook_tests::places;
 use oci_bind_hook_tests::process::{self, PATIENCE, Running};
 use oci_bind_hook_tests::reach;
 
@@ -52,16 +53,16 @@ fn main() -> ExitCode {
 /// `command` listens on the wildcard by itself, and at the assigned address
 /// under `run`.
 fn moved(command: &[&str]) -> Result<()> {
-    Net::isolated(|net| {
+    Net::isolated(|_| {
         let mut plain = Command::new(command[0]);
         plain.args(&command[1..]);
-        let at = listening(net, &plain)?;
+        let at = listening(&plain)?;
         ensure!(at == ANY4 || at == ANY6, "by itself it listens at {at}");
 
         let hook = Hook::new()?;
         let mut run = hook.command("run");
         run.args(V4.options()).arg("--").args(command);
-        let at = listening(net, &run)?;
+        let at = listening(&run)?;
         ensure!(at.to_canonical() == CIP4, "under `run` it listens at {at}");
         Ok(())
     })
@@ -69,27 +70,30 @@ fn moved(command: &[&str]) -> Result<()> {
 
 /// Starts `command`, waits until it listens, checks where it answers, and ends
 /// it: the address it listens at.
-fn listening(net: Net, command: &Command) -> Result<IpAddr> {
+fn listening(command: &Command) -> Result<IpAddr> {
     let cgroup = Cgroup::new()?;
     let mut command = inside(&cgroup, command);
     let mut running = Running::start(command.stdin(Stdio::null()).stdout(Stdio::null()))?;
-    let at = wait_for_listener(net, &running)?;
+    let at = wait_for_listener(&running)?;
     reach::assert_accepted_as_named(at, PORT)?;
     running.signal(process::Signal::TERM)?;
     running.wait(PATIENCE)?;
     // A server may have children that still answer a connection.
     wait_empty(cgroup.path(), PATIENCE)?;
-    ensure!(net.listeners(PORT)?.is_empty(), "it listens after its end");
+    ensure!(
+        places::listeners(PORT)?.is_empty(),
+        "it listens after its end"
+    );
     Ok(at)
 }
 
 /// The kernel tells nobody when a socket starts to listen, so look whenever
 /// the program has not ended for a moment.
-fn wait_for_listener(net: Net, running: &Running) -> Result<IpAddr> {
+fn wait_for_listener(running: &Running) -> Result<IpAddr> {
     const MOMENT: Duration = Duration::from_millis(5);
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
-        match net.listeners(PORT)?[..] {
+        match places::listeners(PORT)?[..] {
             [] => {}
             [at] => return Ok(at),
             ref several => bail!("it listens at {several:?}"),

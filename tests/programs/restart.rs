@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use oci_bind_hook_tests::hook::{BOTH, NEIGHBOUR};
 use oci_bind_hook_tests::net::{CIP4, CIP6, Net, OTHER4, OTHER6, mapped};
-use oci_bind_hook_tests::{harness, reach};
+use oci_bind_hook_tests::{harness, places, reach};
 
 use crate::any6::SERVERS;
 use crate::any6_datagrams;
@@ -23,7 +23,7 @@ pub fn trials() -> Vec<Trial> {
         harness::trial(name, move || {
             tool::require(program.needs)?;
             program.binds.require(BOTH)?;
-            Net::isolated(|net| check(program, *port, net))
+            Net::isolated(|_| check(program, *port))
         })
     };
     let datagrams = |program: &'static Program| {
@@ -47,7 +47,7 @@ const WAYS: [(&str, End); 2] = [
     ("after SIGKILL", Server::kill),
 ];
 
-fn check(program: &'static Program, port: u16, net: Net) -> Result<()> {
+fn check(program: &'static Program, port: u16) -> Result<()> {
     let [one, two] = [BOTH, NEIGHBOUR].map(|policy| Pair::new(program, policy));
     let (one, two) = (one?, two?);
     let (own, others) = ([CIP4, CIP6], [OTHER4, OTHER6]);
@@ -57,7 +57,7 @@ fn check(program: &'static Program, port: u16, net: Net) -> Result<()> {
     let mut server = one.start()?;
     answer(&one, &server, own).context("side by side")?;
     // Each has one socket, which answers to both addresses.
-    let mut sockets = net.listeners(port)?;
+    let mut sockets = places::listeners(port)?;
     sockets.sort_unstable();
     ensure!(
         sockets == [mapped(CIP4), mapped(OTHER4)],

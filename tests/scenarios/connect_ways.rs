@@ -34,7 +34,7 @@ fn by_ring() -> Vec<Row> {
         (WITH4, TCP4, ANY4, Ok(CIP4)),
         (WITH4, UDP4, OTHER4, Ok(CIP4)),
         (WITHOUT4, TCP6, ANY6, Ok(CIP6)),
-        (WITHOUT4, UDP4, ANY4, denied(Errno::ADDRNOTAVAIL)),
+        (WITHOUT4, UDP4, CIP4, denied(Errno::ADDRNOTAVAIL)),
     ] {
         let what = format!("{kind:?} bind {asked} by io_uring");
         let observe = move |site: &Site| -> Result<Outcome> {

@@ -2,6 +2,8 @@
 
 use std::fs::File;
 
+use std::net::IpAddr;
+
 use anyhow::{Context, Result, ensure};
 use oci_bind_hook_tests::agent::Agent;
 use oci_bind_hook_tests::bpf::{self, deny_errno};
@@ -71,9 +73,9 @@ impl<'a> Below<'a> {
 }
 
 /// Where a server ends up that binds to 0.0.0.0.
-fn bound(process: &Agent) -> Result<Outcome> {
+fn bound(process: &Agent, address: IpAddr) -> Result<Outcome> {
     let server = process.socket(TCP4)?;
-    done!(server.bind(at(ANY4, 0, 0)));
+    done!(server.bind(at(address, 0, 0)));
     Ok(Ok(server.local()?.ip()))
 }
 
@@ -94,12 +96,12 @@ fn last_bind(scene: &Scene) -> Result<()> {
     // It would run first if it met what the program asked for.
     let first = Foreign::replace(BIND4, Member::UserIp4, ANY4, OTHER4)?;
     below.above(&first)?;
-    expect("asked", bound(&below.process)?, Ok(CIP4))?;
+    expect("asked", bound(&below.process, ANY4)?, Ok(CIP4))?;
     below.gone(&first)?;
 
     let last = Foreign::replace(BIND4, Member::UserIp4, CIP4, OTHER4)?;
     below.above(&last)?;
-    expect("decided", bound(&below.process)?, Ok(OTHER4))?;
+    expect("decided", bound(&below.process, ANY4)?, Ok(OTHER4))?;
     // The guard goes by what was assigned.
     below.change(V4.guarded())?;
     let server = below.process.socket(UDP4)?;
@@ -150,19 +152,19 @@ fn descendant(scene: &Scene) -> Result<()> {
     let child = scene.cgroup.child("child")?;
     let process = Agent::new(&child)?;
     Foreign::replace(BIND4, Member::UserIp4, ANY4, OTHER4)?.attach(&child, Mode::Multi)?;
-    expect("without a policy", bound(&process)?, Ok(OTHER4))?;
+    expect("without a policy", bound(&process, ANY4)?, Ok(OTHER4))?;
     scene.attach(V4)?;
-    expect("under a policy", bound(&process)?, Ok(CIP4))?;
+    expect("under a policy", bound(&process, ANY4)?, Ok(CIP4))?;
     // It has run before the decision.
     Foreign::replace(BIND4, Member::UserIp4, CIP4, OTHER4)?.attach(&child, Mode::Multi)?;
-    expect("decided", bound(&process)?, Ok(CIP4))
+    expect("decided", bound(&process, ANY4)?, Ok(CIP4))
 }
 
 fn refusing(scene: &Scene) -> Result<()> {
     let below = Below::new(scene, V4)?;
     let peer = Peer::new(false, PEER4)?;
     let call = |attach_type| match attach_type {
-        BIND4 => bound(&below.process),
+        BIND4 => bound(&below.process, ANY4),
         CONNECT4 => connected(&below.process, &peer),
         _ => sent(&below.process, &peer),
     };
@@ -178,10 +180,10 @@ fn refusing(scene: &Scene) -> Result<()> {
     // A refusal of ours keeps its errno, whatever an ancestor says to the call.
     below.change(V6)?;
     let refused = Err(deny_errno(Errno::ADDRNOTAVAIL));
-    expect("alone", bound(&below.process)?, refused)?;
+    expect("alone", bound(&below.process, CIP4)?, refused)?;
     for program in [Foreign::permit(BIND4)?, Foreign::refuse(BIND4)?] {
         below.above(&program)?;
-        expect("with an ancestor's", bound(&below.process)?, refused)?;
+        expect("with an ancestor's", bound(&below.process, CIP4)?, refused)?;
         below.gone(&program)?;
     }
     Ok(())
@@ -193,12 +195,16 @@ fn overridden(scene: &Scene) -> Result<()> {
     let inner = scene.cgroup.child("inner")?;
     let process = Agent::new(&inner)?;
     Foreign::refuse(BIND4)?.attach(&scene.cgroup, Mode::Overridable)?;
-    expect("without a policy", bound(&process)?, Err(Errno::PERM))?;
+    expect("without a policy", bound(&process, ANY4)?, Err(Errno::PERM))?;
     scene.hook.attach(&inner, V4)?;
-    expect("under a policy", bound(&process)?, Ok(CIP4))?;
-    expect("in the ancestor", bound(&scene.agent)?, Err(Errno::PERM))?;
+    expect("under a policy", bound(&process, ANY4)?, Ok(CIP4))?;
+    expect(
+        "in the ancestor",
+        bound(&scene.agent, ANY4)?,
+        Err(Errno::PERM),
+    )?;
     scene.hook.detach(&inner)?;
-    expect("after detach", bound(&process)?, Err(Errno::PERM))
+    expect("after detach", bound(&process, ANY4)?, Err(Errno::PERM))
 }
 
 /// In either order, and also for a packet that the other one drops.
@@ -265,7 +271,7 @@ fn stay(scene: &Scene) -> Result<()> {
         scene.attach(policy)?;
         scene.hook.unload()?;
         ensure!(at_port()? == refused, "it no longer refuses the port");
-        expect("under a policy", bound(&scene.agent)?, Ok(CIP4))?;
+        expect("under a policy", bound(&scene.agent, ANY4)?, Ok(CIP4))?;
         for (name, ids) in &foreign {
             let beside = found()?.into_iter().find(|(other, _)| other == name);
             let beside = beside.with_context(|| format!("{name} has gone"))?.1;
@@ -278,13 +284,13 @@ fn stay(scene: &Scene) -> Result<()> {
     let after = found()?;
     ensure!(after == foreign, "after unload {after:?}, had {foreign:?}");
     ensure!(at_port()? == refused, "it no longer refuses the port");
-    expect("without a policy", bound(&scene.agent)?, Ok(ANY4))?;
+    expect("without a policy", bound(&scene.agent, ANY4)?, Ok(ANY4))?;
 
     scene.attach(V4.guarded())?;
     for program in &programs {
         program.detach(&scene.cgroup)?;
     }
-    expect("alone", bound(&scene.agent)?, Ok(CIP4))?;
+    expect("alone", bound(&scene.agent, ANY4)?, Ok(CIP4))?;
     let peer = Peer::new(false, PEER4)?;
     expect("alone", connected(&scene.agent, &peer)?, Ok(CIP4))?;
     ensure!(at_port()? == Ok(()), "the port is still refused");

@@ -39,6 +39,8 @@ pub const LIST: &[Item] = &[
     item("B19", "listen() with no bind", ALL),
     item("B20", "socket(2) for MPTCP", ERRNO),
     item("B21", "bind through io_uring", "6.11; EINVAL before"),
+    item("B22", "bind to the wildcard of a family that is not assigned", ALL),
+    item("B23", "bind to every address of the host, one by one", ALL),
     item("B24", "bind ::, both assigned, where the port is served at IPv6 (see Limits)", ALL),
     item("C1", "TCP connect", ALL),
     item("C2", "UDP connect + send", ALL),

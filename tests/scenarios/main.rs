@@ -26,6 +26,7 @@ mod frames;
 mod from_loopback;
 mod guard;
 mod inherit;
+mod isolated;
 mod keeps;
 mod kept_in;
 mod links;
@@ -77,6 +78,7 @@ const TABLES: &[fn() -> Vec<Row>] = &[
     tagged::rows,
     dual_first::rows,
     bind_options::rows,
+    isolated::rows,
     neighbours::rows,
     connect::rows,
     connect_again::rows,

@@ -8,6 +8,7 @@ use oci_bind_hook_tests::agent::Agent;
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::hook::{BOTH, Hook, NEIGHBOUR, Policy, V4};
 use oci_bind_hook_tests::net::{ANY4, ANY6, CIP6, LOOP4, LOOP6, Net, has_dual, mapped};
+use oci_bind_hook_tests::places;
 use oci_bind_hook_tests::socket::{Kind, Outcome, Socket, TCP4, TCP6, UDP4, UDP6, first_ready};
 use rustix::io::Errno;
 
@@ -43,7 +44,7 @@ pub fn rows() -> Vec<Row> {
         rows.push(Row::alone(
             "L4",
             format!("L4 {kind:?} {how:?}, two containers and the host at one loopback port"),
-            move || Net::isolated(move |net| side_by_side(net, kind, how)),
+            move || Net::isolated(move |_| side_by_side(kind, how)),
         ));
     }
     rows
@@ -116,7 +117,7 @@ fn moved() -> Vec<Row> {
         let what = format!("{kind:?} bind {asked}, in the kernel's list");
         let observe = move |site: &Site| {
             let _server = serve(site, kind, site.at(asked, PORT))?;
-            site.net().listeners(PORT)
+            places::listeners(PORT)
         };
         rows.extend(row("L4", &what, policies, observe, vec![own], vec![asked]));
     }
@@ -193,7 +194,7 @@ pub fn received(client: &Socket, server: &Socket) -> Result<Outcome<()>> {
 
 /// Two containers and the host hold one port of loopback at once, and each
 /// reaches its own.
-fn side_by_side(net: Net, kind: Kind, how: How) -> Result<()> {
+fn side_by_side(kind: Kind, how: How) -> Result<()> {
     let loopback = if kind.v6 { LOOP6 } else { LOOP4 };
     let to = SocketAddr::new(loopback, PORT);
     let cgroups = [Cgroup::new()?, Cgroup::new()?];
@@ -211,7 +212,7 @@ fn side_by_side(net: Net, kind: Kind, how: How) -> Result<()> {
         open(server, to).with_context(|| format!("server {number}"))?;
     }
     if kind.tcp {
-        let found = net.listeners(PORT)?;
+        let found = places::listeners(PORT)?;
         ensure!(found.len() == servers.len(), "listeners: {found:?}");
     }
     for (number, server) in servers.iter().enumerate() {

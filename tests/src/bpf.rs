@@ -43,7 +43,7 @@ const FUNC_SET_RETVAL: i32 = 187;
 
 /// The attach points of every policy, by their numbers in
 /// `enum bpf_attach_type`.
-pub const ATTACH_TYPES: [(&str, u32); 7] = [
+pub const ATTACH_TYPES: [(&str, u32); 9] = [
     ("INET4_BIND", 8),
     ("INET6_BIND", 9),
     ("INET4_CONNECT", 10),
@@ -51,16 +51,16 @@ pub const ATTACH_TYPES: [(&str, u32); 7] = [
     ("UDP4_SENDMSG", 14),
     ("UDP6_SENDMSG", 15),
     ("INET_SOCK_CREATE", SOCK_CREATE),
+    ("INET4_GETSOCKNAME", 31),
+    ("INET6_GETSOCKNAME", 32),
 ];
 
 /// The attach points of a policy that redirects calls to loopback.
-pub const NAME_TYPES: [(&str, u32); 6] = [
+pub const NAME_TYPES: [(&str, u32); 4] = [
     ("UDP4_RECVMSG", 19),
     ("UDP6_RECVMSG", 20),
     ("INET4_GETPEERNAME", 29),
     ("INET6_GETPEERNAME", 30),
-    ("INET4_GETSOCKNAME", 31),
-    ("INET6_GETSOCKNAME", 32),
 ];
 
 /// The attach points of a policy with a guard.

@@ -40,6 +40,16 @@ pub fn refused(cgroup: &Cgroup, cause: Cause) -> Result<u64> {
     Ok(copies.iter().map(|copy| copy.causes[cause as usize]).sum())
 }
 
+/// How many binds were isolated, of IPv4 and of IPv6 sockets.
+pub fn isolated(cgroup: &Cgroup) -> Result<(u64, u64)> {
+    let copies = read(cgroup)?;
+    let sum = |hook: Hook| {
+        let of = |copy: &Counters| copy.isolated[hook as usize];
+        copies.iter().map(of).sum()
+    };
+    Ok((sum(Hook::Bind4), sum(Hook::Bind6)))
+}
+
 /// Each CPU's copy of the cgroup's counters.
 fn read(cgroup: &Cgroup) -> Result<Vec<Counters>> {
     let pins = host::pins()?;

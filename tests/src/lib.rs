@@ -21,6 +21,7 @@ pub mod host;
 pub mod message;
 pub mod net;
 mod netlink;
+pub mod places;
 pub mod process;
 pub mod program;
 pub mod reach;

@@ -190,38 +190,6 @@ impl Net {
     pub fn only_port(&self, port: u16) -> Result<()> {
         self.write("ip_local_port_range", &format!("{port} {port}"))
     }
-
-    /// The local addresses of all TCP sockets that listen at `port`, as the
-    /// kernel lists them.
-    pub fn listeners(&self, port: u16) -> Result<Vec<IpAddr>> {
-        let mut found = Vec::new();
-        for table in ["tcp", "tcp6"] {
-            let path = format!("/proc/thread-self/net/{table}");
-            let text = std::fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
-            found.extend(text.lines().skip(1).filter_map(|line| listener(line, port)));
-        }
-        Ok(found)
-    }
-}
-
-/// The address of a listening socket at `port`, from a line of `/proc/net/tcp`
-/// or `tcp6`: words of an address are hexadecimal in host byte order.
-fn listener(line: &str, port: u16) -> Option<IpAddr> {
-    const LISTEN: &str = "0A";
-    let mut fields = line.split_whitespace();
-    let (address, at) = fields.nth(1)?.split_once(':')?;
-    if fields.nth(1)? != LISTEN || u16::from_str_radix(at, 16).ok()? != port {
-        return None;
-    }
-    let mut octets = Vec::new();
-    for start in (0..address.len()).step_by(8) {
-        let word = u32::from_str_radix(address.get(start..start + 8)?, 16).ok()?;
-        octets.extend(word.to_ne_bytes());
-    }
-    match octets.len() {
-        4 => Some(<[u8; 4]>::try_from(octets).ok()?.into()),
-        _ => Some(<[u8; 16]>::try_from(octets).ok()?.into()),
-    }
 }
 
 /// Whether this kernel has what a dual-stack server takes: its type information.

@@ -20,7 +20,11 @@ pub fn assert_as_named(server: &Socket) -> Result<()> {
 
 /// The addresses at which `server` answers.
 pub fn answered(server: &Socket) -> Result<Vec<IpAddr>> {
-    let port = server.local()?.port();
+    answered_at(server, server.local()?.port())
+}
+
+/// The addresses at which `server`, and nobody else, answers at `port`.
+pub fn answered_at(server: &Socket, port: u16) -> Result<Vec<IpAddr>> {
     filter(|address| answers(server, SocketAddr::new(address, port)))
 }
 

@@ -6,6 +6,7 @@ use aya_ebpf::programs::{SockAddrContext, SockContext};
 use oci_bind_hook_ebpf::abi::{Cause, Hook, Policy, flag};
 use oci_bind_hook_ebpf::address::{Family, Kind, V6, mapped};
 use oci_bind_hook_ebpf::bind::{self, Asked};
+use oci_bind_hook_ebpf::bound::Bound;
 use oci_bind_hook_ebpf::connect::{self, Client};
 use oci_bind_hook_ebpf::dual::is_dual_bind;
 use oci_bind_hook_ebpf::hide;
@@ -14,14 +15,13 @@ use oci_bind_hook_ebpf::names::{Endpoint, Redirect, known_as};
 use oci_bind_hook_ebpf::port::{Port, UDP};
 use oci_bind_hook_ebpf::sendmsg::{self, Datagram};
 use oci_bind_hook_ebpf::socket::may_open;
-use oci_bind_hook_ebpf::verdict::Path;
+use oci_bind_hook_ebpf::verdict::{Action, Path};
 
 use crate::programs::context::{Call, has_groups, protocol};
-use crate::programs::dual;
-use crate::programs::lookup::{find, find_unshared};
+use crate::programs::lookup::{bound_at, find, find_unshared};
 use crate::programs::outcome::{bind_source4, bind_source6, conclude, refuse};
-use crate::programs::redirects;
 use crate::programs::storage::policy;
+use crate::programs::{bound, dual, redirects};
 
 /// socket(2) of both families.
 #[cgroup_sock(sock_create)]
@@ -36,8 +36,21 @@ fn socket(ctx: SockContext) -> i32 {
 #[cgroup_sock_addr(bind4)]
 fn bind4(ctx: SockAddrContext) -> i32 {
     let call = Call::new(&ctx);
-    let verdict = bind::bind4(policy(), asked(&call), call.user_ip4());
+    let policy = policy();
+    let address = call.user_ip4();
+    let asked_for = Endpoint::new(mapped(address), call.user_port());
+    bound::note(&call, asked_for);
+    let socket = Binding {
+        ctx: &ctx,
+        call,
+        policy,
+    };
+    let verdict = bind::bind4(policy, asked(&call), address, &socket);
+    let action = verdict.action;
     conclude(Hook::Bind4, verdict, |(own, port)| {
+        if matches!(action, Action::Isolate) {
+            bound::isolate(&call, asked_for);
+        }
         call.set_user_ip4(own);
         call.set_user_port(port);
         true
@@ -55,13 +68,19 @@ fn bind6(ctx: SockAddrContext) -> i32 {
         call.user_ip6(),
         call.local_port() != 0,
     );
-    let server = Binding {
+    let asked_for = Endpoint::new(address, call.user_port());
+    bound::note(&call, asked_for);
+    let socket = Binding {
         ctx: &ctx,
         call,
         policy,
     };
-    let verdict = bind::bind6(policy, asked(&call), address, &server);
+    let verdict = bind::bind6(policy, asked(&call), address, &socket);
+    let action = verdict.action;
     conclude(Hook::Bind6, verdict, |(own, port)| {
+        if matches!(action, Action::Isolate) {
+            bound::isolate(&call, asked_for);
+        }
         call.set_user_ip6(own);
         call.set_user_port(port);
         !is_dual_bind(policy, call.protocol(), &address, &own)
@@ -75,14 +94,14 @@ fn bind6(ctx: SockAddrContext) -> i32 {
     })
 }
 
-/// An IPv6 socket that is about to be bound.
+/// A socket that is about to be bound.
 struct Binding<'a> {
     ctx: &'a SockAddrContext,
     call: Call,
     policy: &'a Policy,
 }
 
-impl bind::Server for Binding<'_> {
+impl bind::Socket for Binding<'_> {
     #[inline(always)]
     fn v6only(&self) -> bool {
         self.call.v6only()
@@ -110,6 +129,11 @@ impl bind::Server for Binding<'_> {
     #[inline(always)]
     fn find_unshared(&self, address: V6, port: Port) -> Found {
         find_unshared(self.ctx, self.policy, &self.call, address, port)
+    }
+
+    #[inline(always)]
+    fn bound_at(&self, address: Family, port: Port) -> Bound {
+        bound_at(self.ctx, self.call.socket_type(), address, port)
     }
 }
 

@@ -7,8 +7,8 @@ use oci_bind_hook_ebpf::address::{Family, V6, mapped};
 use oci_bind_hook_ebpf::names::{Endpoint, is_call, local_name, peer_name};
 
 use crate::programs::context::Call;
-use crate::programs::redirects;
 use crate::programs::storage::{count, policy};
+use crate::programs::{bound, redirects};
 
 /// getpeername(2) and accept(2) of IPv4 sockets.
 #[cgroup_sock_addr(getpeername4)]
@@ -43,11 +43,12 @@ fn recvmsg6(ctx: SockAddrContext) -> i32 {
 #[cgroup_sock_addr(getsockname4)]
 fn getsockname4(ctx: SockAddrContext) -> i32 {
     let call = Call::new(&ctx);
-    let redirects = redirects::of(call.socket());
-    let local = mapped(call.user_ip4());
-    let name = local_name(policy(), redirects.as_deref(), local, call.peer(), false);
-    if let Some(Family::V4(name)) = name.map(Family::of) {
-        call.set_user_ip4(name);
+    let local = Endpoint::new(mapped(call.user_ip4()), call.user_port());
+    if let Some(name) = name(&call, local, false)
+        && let Family::V4(address) = Family::of(name.address)
+    {
+        call.set_user_ip4(address);
+        call.set_user_port(name.port);
         count(Hook::Getsockname4, |counters| &raw const counters.rewritten);
     }
     1
@@ -57,13 +58,27 @@ fn getsockname4(ctx: SockAddrContext) -> i32 {
 #[cgroup_sock_addr(getsockname6)]
 fn getsockname6(ctx: SockAddrContext) -> i32 {
     let call = Call::new(&ctx);
-    let redirects = redirects::of(call.socket());
-    let local = call.user_ip6();
-    if let Some(name) = local_name(policy(), redirects.as_deref(), local, call.peer(), true) {
-        call.set_user_ip6(name);
+    let local = Endpoint::new(call.user_ip6(), call.user_port());
+    if let Some(name) = name(&call, local, true) {
+        call.set_user_ip6(name.address);
+        call.set_user_port(name.port);
         count(Hook::Getsockname6, |counters| &raw const counters.rewritten);
     }
     1
+}
+
+#[inline(always)]
+fn name(call: &Call, local: Endpoint, is_v6: bool) -> Option<Endpoint> {
+    let redirects = redirects::of(call.socket());
+    let bound = bound::of(call.socket());
+    local_name(
+        policy(),
+        redirects.as_deref(),
+        bound.as_deref(),
+        local,
+        call.peer(),
+        is_v6,
+    )
 }
 
 /// Notes that somebody on loopback has called the socket.

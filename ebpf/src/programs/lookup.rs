@@ -7,14 +7,15 @@ use aya_ebpf::helpers::{bpf_sk_lookup_tcp, bpf_sk_lookup_udp, bpf_sk_release};
 use aya_ebpf::programs::SockAddrContext;
 use core::ptr::read_volatile;
 use oci_bind_hook_ebpf::abi::Policy;
-use oci_bind_hook_ebpf::address::{Family, V4, V6, same6};
+use oci_bind_hook_ebpf::address::{ANY6, Family, V4, V6, same6};
+use oci_bind_hook_ebpf::bound::Bound;
 use oci_bind_hook_ebpf::dual::{can_share, found, is_dual};
 use oci_bind_hook_ebpf::loopback::Found;
 use oci_bind_hook_ebpf::port::{Port, UDP};
 use oci_bind_hook_ebpf::verdict::private_loopback;
 
 use super::context::{Call, sharing};
-use super::{dual, redirects};
+use super::{bound, dual, redirects};
 
 /// `BPF_F_CURRENT_NETNS`: the namespace of the socket that makes the call.
 const CURRENT_NETNS: u64 = u64::MAX;
@@ -56,6 +57,19 @@ pub struct Tuple6 {
     pub to_port: Port,
 }
 
+impl Tuple6 {
+    /// As [`Tuple4::to`].
+    #[inline(always)]
+    pub const fn to(to: V6, to_port: Port) -> Self {
+        Self {
+            from: ANY6,
+            to,
+            from_port: 0,
+            to_port,
+        }
+    }
+}
+
 /// Who answers at `address` and `port`, by the type of the calling socket.
 ///
 /// A datagram socket that sent without a bind is on the wildcard; it is the
@@ -87,6 +101,21 @@ pub fn find_unshared(
     find6(ctx, policy, call.socket_type(), address, port, |socket| {
         can_share(call.protocol(), sharing(call.socket()), sharing(socket))
     })
+}
+
+/// What is kept of the socket that answers at `address` and `port`.
+#[inline(always)]
+pub fn bound_at(ctx: &SockAddrContext, socket_type: u32, address: Family, port: Port) -> Bound {
+    let socket = match address {
+        Family::V4(address) => look_up(ctx.as_ptr(), socket_type, Tuple4::to(address, port)),
+        Family::V6(address) => look_up(ctx.as_ptr(), socket_type, Tuple6::to(address, port)),
+    };
+    if socket.is_null() {
+        return Bound::default();
+    }
+    let bound = bound::of(socket).map_or_else(Bound::default, |bound| *bound);
+    release(socket);
+    bound
 }
 
 /// Who answers at the end of a tuple; otherwise as [`find`].
@@ -150,13 +179,7 @@ fn find_native6(
     port: Port,
     is_shared: impl FnOnce(*mut bpf_sock) -> bool,
 ) -> Found {
-    let tuple = Tuple6 {
-        from: [0; 4],
-        to: address,
-        from_port: 0,
-        to_port: port,
-    };
-    let socket = look_up(ctx.as_ptr(), socket_type, tuple);
+    let socket = look_up(ctx.as_ptr(), socket_type, Tuple6::to(address, port));
     if socket.is_null() {
         return Found::Nobody;
     }

@@ -9,7 +9,7 @@ use oci_bind_hook_ebpf::abi::{Cause, Hook};
 use oci_bind_hook_ebpf::address::{V4, V6};
 use oci_bind_hook_ebpf::verdict::{Action, Verdict};
 
-use super::storage::{count, count_refusal};
+use super::storage::{count, count_isolated, count_refusal};
 
 /// Whether this kernel has `bpf_set_retval`; set by the loader, which tries.
 /// The verifier removes the call where it is 0.
@@ -30,13 +30,16 @@ pub fn conclude<A>(hook: Hook, verdict: Verdict<A>, rewrite: impl FnOnce(A) -> b
             count(hook, |counters| &raw const counters.passed);
             ALLOW
         }
-        Action::Rewrite => {
-            if rewrite(verdict.rewrite) {
-                count(hook, |counters| &raw const counters.rewritten);
-                ALLOW
-            } else {
-                refuse(hook, Cause::Immovable)
+        action @ (Action::Rewrite | Action::Isolate) => {
+            if !rewrite(verdict.rewrite) {
+                return refuse(hook, Cause::Immovable);
             }
+            if action == Action::Isolate {
+                count_isolated(hook);
+            } else {
+                count(hook, |counters| &raw const counters.rewritten);
+            }
+            ALLOW
         }
         Action::Deny => refuse(hook, verdict.cause),
     }

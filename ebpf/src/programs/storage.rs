@@ -8,7 +8,7 @@ use aya_ebpf::bindings::bpf_map_type::{
 use aya_ebpf::helpers::bpf_get_local_storage;
 use core::arch::asm;
 use core::ffi::c_void;
-use oci_bind_hook_ebpf::abi::{Cause, Counters, Hook, HookCounters, Policy};
+use oci_bind_hook_ebpf::abi::{BINDS, Cause, Counters, Hook, HookCounters, Policy};
 
 /// A map whose key is the cgroup's id alone: one value for all attach types
 /// (Linux 5.9), so that one update changes the policy of every hook at once.
@@ -56,6 +56,12 @@ pub fn count_refusal(hook: Hook, cause: Cause) {
     let counters = counters();
     add_one(&raw const counters.hooks[hook as usize].denied);
     add_one(&raw const counters.causes[cause as usize]);
+}
+
+/// Counts an isolated bind.
+#[inline(always)]
+pub fn count_isolated(hook: Hook) {
+    add_one(&raw const counters().isolated[hook as usize % BINDS]);
 }
 
 #[inline(always)]

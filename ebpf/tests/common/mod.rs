@@ -44,6 +44,8 @@ pub enum Said<R> {
     Pass,
     /// The call goes on with these addresses.
     Rewrite(R),
+    /// The bind goes on at this loopback address.
+    Isolate(R),
     /// The call is refused.
     Deny(Cause),
 }
@@ -54,6 +56,7 @@ impl<R> Said<R> {
         match self {
             Self::Pass => Said::Pass,
             Self::Rewrite(address) => Said::Rewrite(convert(address)),
+            Self::Isolate(address) => Said::Isolate(convert(address)),
             Self::Deny(cause) => Said::Deny(cause),
         }
     }
@@ -64,6 +67,7 @@ pub fn said<R>(verdict: Verdict<R>) -> Said<R> {
     match verdict.action {
         Action::Pass => Said::Pass,
         Action::Rewrite => Said::Rewrite(verdict.rewrite),
+        Action::Isolate => Said::Isolate(verdict.rewrite),
         Action::Deny => Said::Deny(verdict.cause),
     }
 }

@@ -99,6 +99,7 @@ fn details(entry: &Entry) -> String {
     for (title, counts) in [
         ("dropped packets", &entry.counters.dropped),
         ("denied calls", &entry.counters.denied),
+        ("isolated binds", &entry.counters.isolated),
     ] {
         let counts = counts.iter().filter(|(_, count)| **count > 0);
         let counts: Vec<_> = counts

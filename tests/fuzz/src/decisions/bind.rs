@@ -3,8 +3,10 @@
 use arbitrary::{Result, Unstructured};
 use oci_bind_hook_ebpf::abi::{Cause, Policy};
 use oci_bind_hook_ebpf::address::{Family, Kind, V6, mapped};
-use oci_bind_hook_ebpf::bind::{Asked, Server, bind4, bind6};
+use oci_bind_hook_ebpf::bind::{self, Asked, bind4, bind6};
+use oci_bind_hook_ebpf::bound::Bound;
 use oci_bind_hook_ebpf::loopback::Found;
+use oci_bind_hook_ebpf::names::Endpoint;
 use oci_bind_hook_ebpf::port::Port;
 use oci_bind_hook_ebpf::verdict::{Action, Verdict};
 
@@ -20,30 +22,35 @@ pub fn check(policy: &Policy, input: &mut Unstructured<'_>) -> Result<()> {
         protocol: any_protocol(input)?,
         port: near_port(input)?,
     };
-    let address = any4(policy, input)?;
-    let verdict = bind4(policy, asked, address);
-    let verdict = verdict.map(|(address, port)| (mapped(address), port));
-    hold(policy, asked, mapped(address), &verdict);
-
-    let address = any_address(policy, input)?;
     let socket = Socket {
         v6only: input.arbitrary()?,
         can_be_dual: input.arbitrary()?,
         network: Network::any(policy, input)?,
+        first: Bound {
+            asked: Endpoint::new(any_address(policy, input)?, asked.port),
+            is_isolated: 0,
+        },
     };
+    let address = any4(policy, input)?;
+    let verdict = bind4(policy, asked, address, &socket);
+    let verdict = verdict.map(|(address, port)| (mapped(address), port));
+    hold(policy, asked, mapped(address), &verdict);
+
+    let address = any_address(policy, input)?;
     let verdict = bind6(policy, asked, address, &socket);
     hold(policy, asked, address, &verdict);
     Ok(())
 }
 
-/// An IPv6 socket that is about to be bound.
+/// A socket that is about to be bound.
 struct Socket<'a> {
     v6only: bool,
     can_be_dual: bool,
     network: Network<'a>,
+    first: Bound,
 }
 
-impl Server for Socket<'_> {
+impl bind::Socket for Socket<'_> {
     fn v6only(&self) -> bool {
         self.v6only
     }
@@ -58,6 +65,10 @@ impl Server for Socket<'_> {
 
     fn find_unshared(&self, address: V6, port: Port) -> Found {
         self.find(address, port)
+    }
+
+    fn bound_at(&self, _: Family, _: Port) -> Bound {
+        self.first
     }
 }
 
@@ -92,6 +103,15 @@ fn hold(policy: &Policy, asked: Asked, address: V6, verdict: &Verdict<(V6, Port)
                 Kind::Loopback => policy.private().map(mapped) == Some(to) && at == asked.port,
                 _ => policy.owns(to) && port == Some(at),
             }
+        }
+        Action::Isolate => {
+            let (to, at) = verdict.rewrite;
+            let is_wanted = match family.kind() {
+                Kind::Unspecified => !is_assigned,
+                Kind::Unicast => is_assigned && asked.port != 0,
+                _ => false,
+            };
+            is_wanted && at == 0 && matches!(Family::of(to).kind(), Kind::Loopback)
         }
     };
     assert!(holds, "{asked:?} {family:?}: {verdict:?} under {policy:?}");

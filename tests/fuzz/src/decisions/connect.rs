@@ -86,6 +86,7 @@ fn to_loopback(
         port,
     } = verdict.rewrite;
     match verdict.action {
+        Action::Isolate => false,
         Action::Pass => policy.private().is_none(),
         Action::Deny => policy.private().is_some(),
         Action::Rewrite => {
@@ -112,6 +113,7 @@ fn elsewhere(
         return (verdict.action, verdict.cause) == (Action::Deny, Cause::Unreachable);
     };
     match verdict.action {
+        Action::Isolate => false,
         Action::Pass => {
             let is_link_local =
                 matches!(destination, Family::V6(_)) && destination.kind() == Kind::LinkLocal;

@@ -86,6 +86,7 @@ fn hold(policy: &Policy, sent: Sent, network: &Network<'_>, verdict: &Verdict<Pa
     let path = verdict.rewrite;
     let holds = match verdict.action {
         _ if is_tied => verdict.action == Action::Deny,
+        Action::Isolate => false,
         Action::Pass => {
             let is_fixed = sent.datagram.is_connected || policy.private().is_none();
             let is_kept = to_loopback || local == Kind::Loopback || to_link && own.is_some();
