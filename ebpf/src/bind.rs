@@ -7,7 +7,7 @@ use crate::address::{
 use crate::bound::Bound;
 use crate::dual::is_dual;
 use crate::hide;
-use crate::loopback::Found;
+use crate::loopback::{Found, port6};
 use crate::port::{Port, PortUse, port};
 use crate::verdict::{Verdict, assigned4, assigned6, is_active, private_loopback};
 
@@ -73,8 +73,7 @@ pub fn bind4(
 ///
 /// A wildcard socket that is open to both families, both assigned, becomes a
 /// dual-stack server (see [`crate::dual`]): it gets the IPv4 address. Others
-/// can have only one address, the IPv6 one if there is one. There is but one IPv6
-/// loopback address, so a private `::1` is the IPv4-mapped private address.
+/// can have only one address, the IPv6 one if there is one.
 #[inline(always)]
 pub fn bind6(
     policy: &Policy,
@@ -164,8 +163,7 @@ fn local6(
     if matches!(kind, Kind::Loopback) {
         return match private_loopback(policy) {
             None => Verdict::pass(),
-            Some(_) if socket.v6only() => Verdict::deny(Cause::NotAssigned),
-            Some(private) => Verdict::rewrite((mapped(private), asked.port)),
+            Some(private) => Verdict::rewrite((LOOPBACK6, port6(private, asked.port))),
         };
     }
     let PortUse::Is(actual) = port else {

@@ -1,7 +1,8 @@
 //! What a program asked for when it bound a socket that is somewhere else.
 
-use crate::address::{ANY6, Family, Kind, V6, same6};
+use crate::address::{ANY6, Family, Kind, LOOPBACK6, V4, V6, same6};
 use crate::names::Endpoint;
+use crate::port::Port;
 
 /// What is kept of a bound socket: the value of the map `BOUND`, all zero if nothing is.
 #[repr(C)]
@@ -9,9 +10,12 @@ use crate::names::Endpoint;
 pub struct Bound {
     /// The address and port that the program asked for.
     pub asked: Endpoint,
-    /// 1 if getsockname says so, because the socket is isolated
-    /// ([`crate::verdict::Action::Isolate`]).
-    pub is_isolated: u32,
+    /// 1 if getsockname says so, because the socket is elsewhere on loopback: it is isolated
+    /// ([`crate::verdict::Action::Isolate`]), or on a private loopback.
+    pub is_told: u32,
+    /// The private loopback address of the cgroup that the socket is of, network byte
+    /// order, if it is told something else for that; else 0.
+    pub owner: V4,
 }
 
 impl Bound {
@@ -36,13 +40,15 @@ impl Bound {
         !same6(&self.asked.address, &ANY6) && !same6(&self.asked.address, address)
     }
 
-    /// What getsockname says of an isolated socket at this port, network byte order.
+    /// What getsockname says of the socket, which is at `port` and has a peer or not. An
+    /// isolated one that has a peer is on loopback for its program too.
     #[inline(always)]
-    pub fn name(&self, port: u16) -> Option<Endpoint> {
+    pub fn name(&self, port: Port, has_peer: bool) -> Option<Endpoint> {
         let port = match self.asked.port {
             0 => port,
             asked => asked,
         };
-        (self.is_isolated != 0).then(|| Endpoint::new(self.asked.address, port))
+        let is_named = !has_peer || same6(&self.asked.address, &LOOPBACK6);
+        (self.is_told != 0 && is_named).then(|| Endpoint::new(self.asked.address, port))
     }
 }

@@ -6,7 +6,7 @@
 //! socket is one whose address the other programs govern (TCP and UDP).
 
 use crate::abi::{Policy, flag};
-use crate::address::{Family, Kind, V4, V6, kind4, kind6, same6};
+use crate::address::{Family, Kind, V6, kind4, kind6, same6};
 use crate::loopback::Found;
 use crate::port::{Port, TCP, UDP, is_exempt};
 use crate::verdict::{assigned4, assigned6};
@@ -50,8 +50,10 @@ pub trait Packet {
     fn is_plain(&self) -> bool;
     /// Its socket.
     fn owner(&self) -> Option<Owner>;
+    /// Whether its socket is known to be on the private loopback of the cgroup.
+    fn is_private(&self) -> bool;
     /// Who receives it at this address of this host.
-    fn receiver(&self, owner: &Owner, address: V4) -> Found;
+    fn receiver(&self, owner: &Owner, address: Family) -> Found;
 }
 
 /// Whether a packet may leave.
@@ -131,15 +133,21 @@ fn may_reach(policy: &Policy, destination: Family, packet: &impl Packet) -> bool
     let Some(owner) = packet.owner() else {
         return false;
     };
-    let is_own = |address| matches!(address, Family::V4(address) if address == policy.loopback);
+    // All cgroups share `::1`, where the sockets tell whose they are.
     if owner.protocol == TCP && !owner.is_opening {
-        return packet
-            .source()
-            .is_some_and(|source| !matches!(source.kind(), Kind::Loopback) || is_own(source));
+        return packet.source().is_some_and(|source| match source {
+            Family::V4(address) => {
+                !matches!(source.kind(), Kind::Loopback) || address == policy.loopback
+            }
+            Family::V6(_) => !matches!(source.kind(), Kind::Loopback) || packet.is_private(),
+        });
     }
     if owner.protocol == TCP || owner.protocol == UDP {
-        return is_own(destination)
-            && !matches!(packet.receiver(&owner, policy.loopback), Found::Other);
+        let is_own = match destination {
+            Family::V4(address) => address == policy.loopback,
+            Family::V6(_) => true,
+        };
+        return is_own && !matches!(packet.receiver(&owner, destination), Found::Other);
     }
     packet.is_icmp()
 }

@@ -1,9 +1,9 @@
 //! Calls to loopback: whose loopback is meant.
 
 use crate::abi::{Cause, Policy, flag};
-use crate::address::{Family, LOOPBACK4, LOOPBACK6, V6, mapped};
+use crate::address::{Family, LOOPBACK4, LOOPBACK6, V4, V6, mapped};
 use crate::hide;
-use crate::port::{Port, PortUse, port};
+use crate::port::{Port, PortUse, UDP, port};
 use crate::verdict::{assigned4, assigned6, private_loopback};
 
 /// Who is at an address and port, as `bpf_sk_lookup_tcp` and
@@ -130,6 +130,23 @@ fn to_own(policy: &Policy, call: Loopback, find: &mut impl FnMut(Family, Port) -
     }
     let private = private_loopback(policy);
     let mut is_answered = false;
+    let mut is_free = false;
+    if let Some(private) = private
+        && call.can_be_v6
+    {
+        // Whoever has called a server is at the port that the kernel chose.
+        let found = find(Family::V6(LOOPBACK6), call.port);
+        let is_caller = hide::truth(policy, matches!(found, Found::Own));
+        is_free = hide::truth(policy, matches!(found, Found::Nobody));
+        let port = if is_caller {
+            call.port
+        } else {
+            port6(private, call.port)
+        };
+        if is_caller || matches!(find(Family::V6(LOOPBACK6), port), Found::Own) {
+            return Route::to(Family::V6(LOOPBACK6), port);
+        }
+    }
     if let Some(private) = private
         && call.can_be_v4
     {
@@ -166,8 +183,32 @@ fn to_own(policy: &Policy, call: Loopback, find: &mut impl FnMut(Family, Port) -
         Some(private) if call.can_be_v4 && !is_answered => {
             Route::to(Family::V4(private), call.port)
         }
+        // Nobody but who may be connected to the caller.
+        Some(_) if is_free && call.protocol == UDP => Route::to(Family::V6(LOOPBACK6), call.port),
         Some(_) => Route::nowhere(Cause::Refused),
     }
+}
+
+/// The ports that [`port6`] gives: below those that the kernel chooses from.
+const FIRST_PORT: u16 = 1024;
+const PORTS: u16 = 32768 - FIRST_PORT;
+
+/// The port of a server that a program binds to `::1` at `port`, where loopback is
+/// private; both in network byte order. There is but one IPv6 loopback address, so what is
+/// of one cgroup's own is where its ports are.
+///
+/// Two servers can come to the same port: the kernel refuses the second.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "a port has 16 bits")]
+pub const fn port6(private: V4, port: Port) -> Port {
+    /// 2^64 divided by the golden ratio, as in [`crate::dual::bucket`].
+    const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+    if port == 0 {
+        return 0;
+    }
+    let key = (private as u64) << 16 | port as u64;
+    let hash = key.wrapping_mul(MULTIPLIER) >> 32;
+    (FIRST_PORT + (hash % PORTS as u64) as u16).to_be()
 }
 
 /// The source of a call that [`route`] sends to `destination`, both with IPv4

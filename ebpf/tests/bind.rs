@@ -10,7 +10,7 @@ use oci_bind_hook_ebpf::address::{Family, V4, V6, mapped};
 use oci_bind_hook_ebpf::bind::{self, Asked};
 use oci_bind_hook_ebpf::bound::Bound;
 use oci_bind_hook_ebpf::dual::is_dual_bind;
-use oci_bind_hook_ebpf::loopback::Found;
+use oci_bind_hook_ebpf::loopback::{Found, port6};
 use oci_bind_hook_ebpf::names::Endpoint;
 use oci_bind_hook_ebpf::port::Port;
 use proptest::prelude::*;
@@ -174,7 +174,7 @@ fn one_address_after_another() {
             find: |_, _| Found::Nobody,
             first: Bound {
                 asked: Endpoint::new(v6(first), 80_u16.to_be()),
-                is_isolated: 0,
+                ..Bound::default()
             },
         };
         let call = |family| Asked {
@@ -401,12 +401,13 @@ fn private_loopback() {
         let verdict = address(bind4(&policy, asked(INET), v4(wanted)));
         assert_eq!(verdict, Rewrite(v4(PRIVATE)), "L4: bind {wanted}");
     }
-    for wanted in ["::1", "::ffff:127.0.0.1"] {
-        let verdict = address(bind6(&policy, asked(INET6), v6(wanted), false));
-        assert_eq!(verdict, Rewrite(v6(mapped)), "L4: bind {wanted}");
+    let verdict = address(bind6(&policy, asked(INET6), v6("::ffff:127.0.0.1"), false));
+    assert_eq!(verdict, Rewrite(v6(mapped)), "L4");
+    for v6only in [false, true] {
+        let verdict = bind6(&policy, asked(INET6), v6("::1"), v6only);
+        let port = port6(v4(PRIVATE), 80_u16.to_be());
+        assert_eq!(verdict, Rewrite((v6("::1"), port)), "L7: v6only {v6only}");
     }
-    let verdict = bind6(&policy, asked(INET6), v6("::1"), true);
-    assert_eq!(verdict, Deny(Cause::NotAssigned), "L4: v6only");
     let verdict = bind4(&auto(both()), asked(INET), v4("127.0.0.1"));
     assert_eq!(verdict, Pass, "L2");
 }

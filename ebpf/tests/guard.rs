@@ -2,11 +2,9 @@
 
 mod common;
 
-use common::{
-    OWN4, OWN6, PRIVATE, TCP, UDP, UDP_LITE, both, family, only4, private, v4, with_port,
-};
+use common::{OWN4, OWN6, PRIVATE, TCP, UDP, UDP_LITE, both, family, only4, private, with_port};
 use oci_bind_hook_ebpf::abi::{Policy, protocol};
-use oci_bind_hook_ebpf::address::{Family, Kind, V4};
+use oci_bind_hook_ebpf::address::{Family, Kind};
 use oci_bind_hook_ebpf::guard::{self, Owner, may_enter};
 use oci_bind_hook_ebpf::loopback::Found;
 
@@ -27,6 +25,8 @@ struct Packet {
     is_icmp: bool,
     is_plain: bool,
     owner: Option<Owner>,
+    /// Whether its socket is on the private loopback.
+    is_private: bool,
     /// Who is at the private loopback, if it may be looked up.
     receiver: Option<Found>,
 }
@@ -56,8 +56,15 @@ impl guard::Packet for Packet {
         self.owner
     }
 
-    fn receiver(&self, _: &Owner, address: V4) -> Found {
-        assert_eq!(address, v4(PRIVATE), "looked up elsewhere");
+    fn is_private(&self) -> bool {
+        self.is_private
+    }
+
+    fn receiver(&self, _: &Owner, address: Family) -> Found {
+        assert!(
+            [family(PRIVATE), family("::1")].contains(&address),
+            "looked up elsewhere"
+        );
         self.receiver.expect("looked up a receiver")
     }
 }
@@ -70,6 +77,7 @@ const UNKNOWN: Packet = Packet {
     is_icmp: false,
     is_plain: true,
     owner: None,
+    is_private: false,
     receiver: None,
 };
 /// `IPPROTO_ICMP`
@@ -211,12 +219,15 @@ fn private_loopback_is_all_that_is_reached() {
         (open(UDP), PRIVATE, PRIVATE, Some(Other), false),
         (open(UDP), PRIVATE, host, None, false),
         (open(UDP), OWN4, host, None, false),
-        (open(UDP), OWN6, "::1", None, false),
+        (open(UDP), "::1", "::1", Some(Own), true),
+        (open(UDP), "::1", "::1", Some(Nobody), true),
+        (open(UDP), OWN6, "::1", Some(Other), false),
         (opening, PRIVATE, PRIVATE, Some(Own), true),
         (opening, PRIVATE, PRIVATE, Some(Nobody), true),
         (opening, PRIVATE, PRIVATE, Some(Other), false),
         (opening, PRIVATE, host, None, false),
-        (opening, OWN6, "::1", None, false),
+        (opening, "::1", "::1", Some(Own), true),
+        (opening, OWN6, "::1", Some(Other), false),
         // To programs of the host that have called the container's servers.
         (open(TCP), PRIVATE, host, None, true),
         (open(TCP), OWN4, host, None, true),
@@ -252,6 +263,35 @@ fn private_loopback_is_all_that_is_reached() {
             assert!(shared, "L3: {owner:?} to {destination}");
         }
     }
+}
+
+/// All containers share `::1`, so a connection there is one's own if its socket says so.
+#[test]
+fn a_connection_at_the_ipv6_loopback() {
+    let packet = Packet {
+        destination: "::1",
+        is_local: true,
+        owner: Some(owner(TCP, "::1", "::1")),
+        ..UNKNOWN
+    };
+    let policy = private(both());
+    assert!(
+        !may_leave(&policy, "::1", packet),
+        "L8: of before the policy"
+    );
+    let own = Packet {
+        is_private: true,
+        ..packet
+    };
+    assert!(may_leave(&policy, "::1", own), "L7");
+    let called = Packet {
+        owner: Some(owner(TCP, OWN6, "::1")),
+        ..packet
+    };
+    assert!(
+        may_leave(&policy, OWN6, called),
+        "L8: a program of the host has called"
+    );
 }
 
 #[test]

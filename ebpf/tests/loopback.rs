@@ -7,7 +7,8 @@ use common::{server, v4, v6, with_port};
 use oci_bind_hook_ebpf::abi::{Cause, protocol};
 use oci_bind_hook_ebpf::address::{ANY4, ANY6, Family, Kind, LOOPBACK4, LOOPBACK6, kind4, kind6};
 use oci_bind_hook_ebpf::loopback::Found::{Dual, Nobody, Other, Own};
-use oci_bind_hook_ebpf::loopback::{Loopback, Route, Way, is_private, route};
+use oci_bind_hook_ebpf::loopback::{Loopback, Route, Way, is_private, port6, route};
+use oci_bind_hook_ebpf::port::{Port, UDP};
 
 /// A call from an IPv4 socket to 127.0.0.1, port 80.
 const FROM_V4: Loopback = Loopback {
@@ -133,6 +134,10 @@ fn private_never_reaches_the_host() {
         (FROM_V6ONLY, server(OWN6, 80, Own), to(OWN6, 80)),
         (FROM_V6ONLY, server(OWN6, 80, Dual), to(OWN6, 80)),
         (FROM_V6ONLY, server(PRIVATE, 80, Own), refused),
+        // All containers share ::1, so the host's is not it.
+        (FROM_V6, server("::1", 80, Other), to(PRIVATE, 80)),
+        (FROM_V6ONLY, server("::1", 80, Other), refused),
+        (FROM_V6ONLY, server("::1", 80, Nobody), refused),
     ];
     for (call, find, expected) in rows {
         assert_eq!(route(&policy, call, find), expected, "L4: {call:?}");
@@ -144,6 +149,49 @@ fn private_never_reaches_the_host() {
         Family::V4(_) => Nobody,
     };
     assert_eq!(route(&policy, FROM_V6, dual), to(OWN4, 80), "L4: dual");
+}
+
+/// A server that a program has bound to `::1` is at a port of the cgroup's own; who has
+/// called one is at the port that the kernel chose.
+#[test]
+fn private_finds_servers_at_the_ipv6_loopback() {
+    let policy = private(both());
+    let port = Port::from_be(port6(v4(PRIVATE), 80_u16.to_be()));
+    assert_ne!(port, 80);
+    for call in [FROM_V6, FROM_V6ONLY] {
+        for at in [port, 80] {
+            let route = route(&policy, call, server("::1", at, Own));
+            assert_eq!(route, to("::1", at), "L7: {call:?}");
+        }
+    }
+    // It comes before the server of the same port at 127.0.0.1.
+    let both = |address, asked: Port| match address {
+        Family::V4(_) => Own,
+        Family::V6(LOOPBACK6) if asked == port.to_be() => Own,
+        Family::V6(_) => Nobody,
+    };
+    assert_eq!(route(&policy, FROM_V6, both), to("::1", port), "L7");
+    assert_eq!(route(&policy, FROM_V4, both), to(PRIVATE, 80), "L7");
+    // An answer to who is connected, whom no lookup finds.
+    let datagram = Loopback {
+        protocol: UDP,
+        ..FROM_V6ONLY
+    };
+    let nobody = route(&policy, datagram, |_, _| Nobody);
+    assert_eq!(nobody, to("::1", 80), "L7");
+    let other = route(&policy, datagram, |_, _| Other);
+    assert_eq!(other, Route::nowhere(Cause::Refused), "L8");
+}
+
+#[test]
+fn ports_of_the_ipv6_loopback() {
+    for port in [1, 53, 80, 1023, 1024, 8080, 32767, 32768, u16::MAX] {
+        let own = Port::from_be(port6(v4(PRIVATE), port.to_be()));
+        assert!((1024..32768).contains(&own), "{port}: {own}");
+        let others = port6(v4("127.128.2.11"), port.to_be());
+        assert_ne!(own.to_be(), others, "{port}");
+    }
+    assert_eq!(port6(v4(PRIVATE), 0), 0);
 }
 
 #[test]

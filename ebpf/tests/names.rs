@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{auto, both, delivered, private, v6};
+use common::{PRIVATE, auto, both, delivered, private, v4, v6};
 use oci_bind_hook_ebpf::abi::{Policy, flag};
 use oci_bind_hook_ebpf::bound::Bound;
 use oci_bind_hook_ebpf::names::{
@@ -124,9 +124,10 @@ fn an_isolated_socket_is_where_it_was_bound() {
     let policy = auto(both());
     let nobody = endpoint("::", 0);
     let actual = endpoint("::1", 40000);
-    let bound = |address, port, is_isolated| Bound {
+    let bound = |address, port, is_told| Bound {
         asked: endpoint(address, port),
-        is_isolated,
+        is_told,
+        owner: 0,
     };
     let name = |bound: Bound, peer| local_name(&policy, None, Some(&bound), actual, peer, true);
     let wildcard = name(bound("::", 80, 1), nobody);
@@ -137,6 +138,22 @@ fn an_isolated_socket_is_where_it_was_bound() {
     assert_eq!(other, Some(endpoint("2001:db8::20", 80)), "B23");
     assert_eq!(name(bound("::", 80, 1), endpoint("::1", 53)), None);
     assert_eq!(name(bound("2001:db8::20", 80, 0), nobody), None, "B4");
+}
+
+/// Whether it has a peer or not.
+#[test]
+fn a_server_at_the_private_ipv6_loopback_is_where_it_was_bound() {
+    let policy = private(both());
+    let actual = endpoint("::1", 2000);
+    let bound = Bound {
+        asked: endpoint("::1", 80),
+        is_told: 1,
+        owner: v4(PRIVATE),
+    };
+    for peer in [endpoint("::", 0), endpoint("::1", 40000)] {
+        let name = local_name(&policy, None, Some(&bound), actual, peer, true);
+        assert_eq!(name, Some(endpoint("::1", 80)), "L7: {peer:?}");
+    }
 }
 
 /// The container's own sockets call from there, and are called so.

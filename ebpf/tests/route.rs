@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{OWN4, OWN6, PRIVATE, TCP, both, family, no_lookup, private};
+use common::{OWN4, OWN6, PRIVATE, TCP, both, family, private};
 use common::{server, v6, with_port};
 use oci_bind_hook_ebpf::abi::{Cause, Policy, flag, protocol};
 use oci_bind_hook_ebpf::address::{Family, LOOPBACK6};
@@ -91,7 +91,7 @@ fn an_exempt_port_is_looked_for_on_the_private_loopback_alone() {
         ..OPEN
     };
     let refused = Route::nowhere(Cause::Refused);
-    assert_eq!(route(&policy, v6only, no_lookup), refused, "L4");
+    assert_eq!(route(&policy, v6only, server(OWN6, 80, Own)), refused, "L4");
     let found = route(&policy, OPEN, server(PRIVATE, 80, Other));
     assert_eq!(found, refused, "L4");
 }

@@ -279,7 +279,7 @@ fn the_hosts_loopback_is_not_behind_a_private_one() {
         server(PRIVATE, 53, Other),
     );
     assert_eq!(verdict, Deny(refused), "L4");
-    let verdict = sendmsg6(&policy, "::1", ("::", "::"), server(PRIVATE, 53, Own));
+    let verdict = sendmsg6(&policy, "::1", ("::", "::"), server("::1", 53, Other));
     assert_eq!(verdict, Deny(refused), "L4");
 }
 

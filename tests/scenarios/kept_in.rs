@@ -9,6 +9,7 @@ use oci_bind_hook_tests::counters::{await_dropped, dropped};
 use oci_bind_hook_tests::harness::skip;
 use oci_bind_hook_tests::hook::{BOTH, Policy, V4};
 use oci_bind_hook_tests::net::{ANY4, ANY6, CIP4, LOOP4, LOOP6, mapped};
+use oci_bind_hook_tests::places;
 use oci_bind_hook_tests::socket::{Kind, Outcome, Socket, TCP4, UDP4, UDP6, at, errno};
 use oci_bind_hook_tests::sys;
 use rustix::io::Errno;
@@ -90,9 +91,14 @@ fn late() -> Vec<Row> {
                 };
                 let client = site.socket(kind)?;
                 done!(client.connect(to));
+                // At `::1` it is at another port.
+                let port = match &own {
+                    Some(own) => places::place(own)?.port(),
+                    None => PORT,
+                };
                 drop(own);
                 let server = Socket::new(Kind::of(false, host))?;
-                open(&server, SocketAddr::new(host, PORT))?;
+                open(&server, SocketAddr::new(host, port))?;
                 done!(client.send(None, b"ping"));
                 received(&client, &server)
             };

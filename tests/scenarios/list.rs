@@ -67,6 +67,7 @@ pub const LIST: &[Item] = &[
     item("L4", "policy private: a loopback of the container's own", ERRNO),
     item("L5", "connect to 0.0.0.0 or :: means loopback", ALL),
     item("L6", "policies auto, private: a UDP socket bound to the wildcard calls loopback (see Limits)", "5.14; from the assigned address before"),
+    item("L7", "policy private: 127.0.0.1:p and [::1]:p at once", ALL),
     item("L8", "policy private: nothing reaches the host's loopback", ERRNO),
     item("L9", "a socket bound to loopback reaches no other host", ALL),
     item("G1", "packets leaving from another address", ALL),

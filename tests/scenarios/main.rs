@@ -44,6 +44,7 @@ mod ping;
 mod ports;
 mod private;
 mod private_again;
+mod private_both;
 mod raw;
 mod rewritten;
 mod row;
@@ -90,6 +91,7 @@ const TABLES: &[fn() -> Vec<Row>] = &[
     loopback_served::rows,
     private::rows,
     private_again::rows,
+    private_both::rows,
     guard::rows,
     unhooked::rows,
     raw::rows,

@@ -29,7 +29,6 @@ pub fn rows() -> Vec<Row> {
         (PRIVATE_BOTH, UDP6, PEER6, LOOP6),
     ];
     for (policies, kind, first, to) in lines {
-        // The private loopback is of IPv4, whatever the family.
         let (server, loopback) = if to == LOOP6 {
             (UDP6, LOOP6)
         } else {
@@ -41,16 +40,10 @@ pub fn rows() -> Vec<Row> {
         let observe = move |site: &Site| {
             let server = serve(site, server, site.at(loopback, PORT))?;
             let outcome = call(&has_sent(site, kind, first)?, &server, to, How::Connect)?;
-            Ok(or_refused(outcome, told(LOOP4)))
+            Ok(or_refused(outcome, told(loopback)))
         };
-        rows.extend(row(
-            "L4",
-            &what,
-            policies,
-            observe,
-            told(LOOP4),
-            told(loopback),
-        ));
+        let seen = told(loopback);
+        rows.extend(row("L4", &what, policies, observe, seen.clone(), seen));
         rows.push(Scene::row(
             "L4",
             &format!("{what}, by its real address"),

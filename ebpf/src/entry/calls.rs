@@ -4,7 +4,7 @@
 use aya_ebpf::macros::{cgroup_sock, cgroup_sock_addr};
 use aya_ebpf::programs::{SockAddrContext, SockContext};
 use oci_bind_hook_ebpf::abi::{Cause, Hook, Policy, flag};
-use oci_bind_hook_ebpf::address::{Family, Kind, V6, mapped};
+use oci_bind_hook_ebpf::address::{Family, Kind, LOOPBACK6, V6, mapped, same6};
 use oci_bind_hook_ebpf::bind::{self, Asked};
 use oci_bind_hook_ebpf::bound::Bound;
 use oci_bind_hook_ebpf::connect::{self, Client};
@@ -49,7 +49,7 @@ fn bind4(ctx: SockAddrContext) -> i32 {
     let action = verdict.action;
     conclude(Hook::Bind4, verdict, |(own, port)| {
         if matches!(action, Action::Isolate) {
-            bound::isolate(&call, asked_for);
+            bound::tell(&call, policy, asked_for);
         }
         call.set_user_ip4(own);
         call.set_user_port(port);
@@ -78,8 +78,8 @@ fn bind6(ctx: SockAddrContext) -> i32 {
     let verdict = bind::bind6(policy, asked(&call), address, &socket);
     let action = verdict.action;
     conclude(Hook::Bind6, verdict, |(own, port)| {
-        if matches!(action, Action::Isolate) {
-            bound::isolate(&call, asked_for);
+        if matches!(action, Action::Isolate) || same6(&own, &LOOPBACK6) {
+            bound::tell(&call, policy, asked_for);
         }
         call.set_user_ip6(own);
         call.set_user_port(port);

@@ -1,21 +1,47 @@
-//! What is kept of bound sockets: socket storage, which the kernel frees with the socket.
+//! What is kept of bound sockets: socket storage, which the kernel frees with the socket,
+//! and copies for the connections that a server accepts.
 
-use aya_ebpf::bindings::bpf_sock;
-use aya_ebpf::btf_maps::SkStorage;
+use aya_ebpf::bindings::bpf_map_type::BPF_MAP_TYPE_SK_STORAGE;
+use aya_ebpf::bindings::{BPF_F_CLONE, BPF_F_NO_PREALLOC, bpf_sock};
 use aya_ebpf::helpers::bpf_sk_storage_get;
 use core::ffi::c_void;
-use core::ptr::null_mut;
+use core::ptr::{null, null_mut};
+use oci_bind_hook_ebpf::abi::Policy;
 use oci_bind_hook_ebpf::bound::Bound;
 use oci_bind_hook_ebpf::names::Endpoint;
+use oci_bind_hook_ebpf::verdict::private_loopback;
 
 use super::context::Call;
 
 /// `BPF_SK_STORAGE_GET_F_CREATE`
 const CREATE: u64 = 1;
 
+const TYPE: usize = BPF_MAP_TYPE_SK_STORAGE as usize;
+const FLAGS: usize = (BPF_F_NO_PREALLOC | BPF_F_CLONE) as usize;
+
+/// Socket storage that the sockets of accepted connections have a copy of, which aya has
+/// no name for: the loader goes by the type of this struct alone.
+#[repr(C)]
+struct ClonedStorage<T> {
+    r#type: *const [i32; TYPE],
+    key: *const i32,
+    value: *const T,
+    max_entries: *const [i32; 0],
+    map_flags: *const [i32; FLAGS],
+}
+
+// SAFETY: nothing is behind the pointers, and nothing reads them.
+unsafe impl<T> Sync for ClonedStorage<T> {}
+
 #[unsafe(link_section = ".maps")]
 #[unsafe(no_mangle)]
-static BOUND: SkStorage<Bound> = SkStorage::new();
+static BOUND: ClonedStorage<Bound> = ClonedStorage {
+    r#type: null(),
+    key: null(),
+    value: null(),
+    max_entries: null(),
+    map_flags: null(),
+};
 
 /// What is kept of the socket.
 #[inline(always)]
@@ -34,25 +60,31 @@ pub fn note(call: &Call, asked: Endpoint) {
     }
     let socket = call.socket();
     if Bound::is_kept(&asked) {
-        keep(socket, asked, 0);
+        if let Some(bound) = get(socket, CREATE) {
+            *bound = Bound {
+                asked,
+                ..Bound::default()
+            };
+        }
     } else if let Some(bound) = of(socket) {
         *bound = Bound::default();
     }
 }
 
-/// Keeps what a bind asks for that is isolated. For lack of memory it is not kept, and the
+/// Keeps what a bind asks for that is told so. For lack of memory it is not kept, and the
 /// program is told the real address.
 #[inline(always)]
-pub fn isolate(call: &Call, asked: Endpoint) {
-    if call.local_port() == 0 {
-        keep(call.socket(), asked, 1);
+pub fn tell(call: &Call, policy: &Policy, asked: Endpoint) {
+    if call.local_port() != 0 {
+        return;
     }
-}
-
-#[inline(always)]
-fn keep(socket: *mut bpf_sock, asked: Endpoint, is_isolated: u32) {
-    if let Some(bound) = get(socket, CREATE) {
-        *bound = Bound { asked, is_isolated };
+    if let Some(bound) = get(call.socket(), CREATE) {
+        // What a policy further in has kept comes first.
+        if bound.is_told == 0 {
+            bound.asked = asked;
+            bound.is_told = 1;
+        }
+        bound.owner = private_loopback(policy).unwrap_or(0);
     }
 }
 

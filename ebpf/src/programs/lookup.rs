@@ -7,9 +7,10 @@ use aya_ebpf::helpers::{bpf_sk_lookup_tcp, bpf_sk_lookup_udp, bpf_sk_release};
 use aya_ebpf::programs::SockAddrContext;
 use core::ptr::read_volatile;
 use oci_bind_hook_ebpf::abi::Policy;
-use oci_bind_hook_ebpf::address::{ANY6, Family, V4, V6, same6};
+use oci_bind_hook_ebpf::address::{ANY6, Family, LOOPBACK6, V4, V6, same6};
 use oci_bind_hook_ebpf::bound::Bound;
 use oci_bind_hook_ebpf::dual::{can_share, found, is_dual};
+use oci_bind_hook_ebpf::hide;
 use oci_bind_hook_ebpf::loopback::Found;
 use oci_bind_hook_ebpf::port::{Port, UDP};
 use oci_bind_hook_ebpf::verdict::private_loopback;
@@ -144,7 +145,8 @@ fn find6(
     port: Port,
     is_shared: impl FnOnce(*mut bpf_sock) -> bool,
 ) -> Found {
-    let found = find_native6(ctx, policy, socket_type, address, port, is_shared);
+    let tuple = Tuple6::to(address, port);
+    let found = find_native6(ctx, policy, socket_type, tuple, is_shared);
     let can_be_dual = socket_type == SOCK_DGRAM
         && is_dual(policy, UDP)
         && same6(&address, &policy.ipv6)
@@ -170,16 +172,17 @@ fn has_dual(ctx: &SockAddrContext, policy: &Policy, port: Port) -> bool {
     is_dual
 }
 
+/// Who answers at the end of a tuple, as far as the kernel itself knows.
 #[inline(always)]
-fn find_native6(
-    ctx: &SockAddrContext,
+pub fn find_native6(
+    ctx: &impl EbpfContext,
     policy: &Policy,
     socket_type: u32,
-    address: V6,
-    port: Port,
+    tuple: Tuple6,
     is_shared: impl FnOnce(*mut bpf_sock) -> bool,
 ) -> Found {
-    let socket = look_up(ctx.as_ptr(), socket_type, Tuple6::to(address, port));
+    let address = tuple.to;
+    let socket = look_up(ctx.as_ptr(), socket_type, tuple);
     if socket.is_null() {
         return Found::Nobody;
     }
@@ -190,6 +193,10 @@ fn find_native6(
     let local = [word(0), word(1), word(2), word(3)];
     let kind = match found(policy, address, local) {
         Found::Other if is_shared(socket) => Found::Nobody,
+        // All cgroups share the address: what is kept of the socket says whose it is.
+        Found::Own if same6(&address, &LOOPBACK6) && private_loopback(policy).is_some() => {
+            Found::Other
+        }
         kind => kind,
     };
     conclude(socket, policy, socket_type, kind)
@@ -223,7 +230,8 @@ fn conclude(socket: *mut bpf_sock, policy: &Policy, socket_type: u32, kind: Foun
     // SAFETY: the socket is held until it is released below.
     let state = unsafe { read_volatile(&raw const (*socket).state) };
     let is_stream = socket_type == SOCK_STREAM;
-    let is_own = !is_stream && is_redirected(socket, policy);
+    let is_own = private_loopback(policy).is_some_and(|private| is_private(socket, private));
+    let is_own = hide::truth(policy, is_own);
     release(socket);
     if is_stream && state != LISTEN {
         Found::Nobody
@@ -234,9 +242,10 @@ fn conclude(socket: *mut bpf_sock, policy: &Policy, socket_type: u32, kind: Foun
     }
 }
 
+/// Whether a socket is of the cgroup with this private loopback: it is bound there, at
+/// `::1`, or was redirected there.
 #[inline(always)]
-fn is_redirected(socket: *mut bpf_sock, policy: &Policy) -> bool {
-    private_loopback(policy).is_some_and(|private| {
-        redirects::of(socket).is_some_and(|redirects| redirects.owner == private)
-    })
+pub fn is_private(socket: *mut bpf_sock, private: V4) -> bool {
+    bound::of(socket).is_some_and(|bound| bound.owner == private)
+        || redirects::of(socket).is_some_and(|redirects| redirects.owner == private)
 }

@@ -6,18 +6,22 @@ use aya_ebpf::helpers::bpf_sk_fullsock;
 use aya_ebpf::programs::SkBuffContext;
 use core::ptr::read_volatile;
 use oci_bind_hook_ebpf::abi::Policy;
-use oci_bind_hook_ebpf::address::{Family, V4, mapped};
+use oci_bind_hook_ebpf::address::{Family, mapped};
 use oci_bind_hook_ebpf::guard::{self, Owner};
 use oci_bind_hook_ebpf::loopback::Found;
 use oci_bind_hook_ebpf::port::{Port, UDP};
+use oci_bind_hook_ebpf::verdict::private_loopback;
 
-use super::lookup::{SOCK_DGRAM, SOCK_STREAM, Tuple4, find4};
+use super::lookup::{SOCK_DGRAM, SOCK_STREAM, Tuple4, Tuple6, find_native6, find4, is_private};
 
 /// `ETH_P_IP`, network byte order.
 const IPV4: u32 = 0x0800_u16.to_be() as u32;
 /// `IPPROTO_ICMP` and `IPPROTO_ICMPV6`
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
+/// `IPPROTO_TCP` and `IPPROTO_UDP`, as a header says them.
+const TCP: u8 = 6;
+const UDP_NEXT: u8 = 17;
 /// The first byte of an IPv4 header without options.
 const PLAIN4: u8 = 0x45;
 /// What of IPv6 can have a route in it: `NEXTHDR_HOP`, `NEXTHDR_ROUTING` and
@@ -120,11 +124,20 @@ impl<'a> Packet<'a> {
 
     /// The port at the destination, which TCP and UDP have in the same place. The
     /// kernel calls the program for whole packets, before it makes fragments.
+    ///
+    /// After an extension of an IPv6 header there is no port.
     #[inline(always)]
     fn destination_port(&self) -> Option<Port> {
         const WORD: usize = 4;
         const OFFSET: usize = 2;
-        let header = usize::from(self.byte(0) & 0xf) * WORD;
+        const HEADER6: usize = 40;
+        let header = if self.is_v4() {
+            usize::from(self.byte(0) & 0xf) * WORD
+        } else if matches!(self.next(), TCP | UDP_NEXT) {
+            HEADER6
+        } else {
+            return None;
+        };
         self.ctx.load(header + OFFSET).ok()
     }
 
@@ -214,23 +227,39 @@ impl guard::Packet for Packet<'_> {
     }
 
     #[inline(always)]
-    fn receiver(&self, owner: &Owner, address: V4) -> Found {
-        let (Some(Family::V4(from)), Some(port)) = (self.source(), self.destination_port()) else {
+    fn is_private(&self) -> bool {
+        match (self.socket(), private_loopback(self.policy)) {
+            (Some(socket), Some(private)) => is_private(socket, private),
+            _ => false,
+        }
+    }
+
+    #[inline(always)]
+    fn receiver(&self, owner: &Owner, address: Family) -> Found {
+        let (Some(from), Some(port)) = (self.source(), self.destination_port()) else {
             return Found::Other;
         };
-        let server = Tuple4::to(address, port);
-        // The receiver of a datagram can be connected to its sender.
-        let (socket_type, tuple) = if owner.protocol == UDP {
-            let from_port = owner.port;
-            let tuple = Tuple4 {
-                from,
-                from_port,
-                ..server
-            };
-            (SOCK_DGRAM, tuple)
-        } else {
-            (SOCK_STREAM, server)
-        };
-        find4(self.ctx, self.policy, socket_type, tuple)
+        let is_datagram = owner.protocol == UDP;
+        let socket_type = if is_datagram { SOCK_DGRAM } else { SOCK_STREAM };
+        match (from, address) {
+            (Family::V4(from), Family::V4(address)) => {
+                let mut tuple = Tuple4::to(address, port);
+                // The receiver of a datagram can be connected to its sender.
+                if is_datagram {
+                    tuple.from = from;
+                    tuple.from_port = owner.port;
+                }
+                find4(self.ctx, self.policy, socket_type, tuple)
+            }
+            (Family::V6(from), Family::V6(address)) => {
+                let mut tuple = Tuple6::to(address, port);
+                if is_datagram {
+                    tuple.from = from;
+                    tuple.from_port = owner.port;
+                }
+                find_native6(self.ctx, self.policy, socket_type, tuple, |_| false)
+            }
+            _ => Found::Other,
+        }
     }
 }

@@ -2,10 +2,10 @@
 
 use arbitrary::{Result, Unstructured};
 use oci_bind_hook_ebpf::abi::{Cause, Policy};
-use oci_bind_hook_ebpf::address::{Family, Kind, V6, mapped};
+use oci_bind_hook_ebpf::address::{Family, Kind, LOOPBACK6, V6, mapped};
 use oci_bind_hook_ebpf::bind::{self, Asked, bind4, bind6};
 use oci_bind_hook_ebpf::bound::Bound;
-use oci_bind_hook_ebpf::loopback::Found;
+use oci_bind_hook_ebpf::loopback::{Found, port6};
 use oci_bind_hook_ebpf::names::Endpoint;
 use oci_bind_hook_ebpf::port::Port;
 use oci_bind_hook_ebpf::verdict::{Action, Verdict};
@@ -28,7 +28,7 @@ pub fn check(policy: &Policy, input: &mut Unstructured<'_>) -> Result<()> {
         network: Network::any(policy, input)?,
         first: Bound {
             asked: Endpoint::new(any_address(policy, input)?, asked.port),
-            is_isolated: 0,
+            ..Bound::default()
         },
     };
     let address = any4(policy, input)?;
@@ -100,7 +100,11 @@ fn hold(policy: &Policy, asked: Asked, address: V6, verdict: &Verdict<(V6, Port)
         Action::Rewrite => {
             let (to, at) = verdict.rewrite;
             match family.kind() {
-                Kind::Loopback => policy.private().map(mapped) == Some(to) && at == asked.port,
+                Kind::Loopback => match (family, policy.private()) {
+                    (_, None) => false,
+                    (Family::V4(_), Some(own)) => to == mapped(own) && at == asked.port,
+                    (Family::V6(_), Some(own)) => to == LOOPBACK6 && at == port6(own, asked.port),
+                },
                 _ => policy.owns(to) && port == Some(at),
             }
         }

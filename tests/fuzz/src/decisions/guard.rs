@@ -3,7 +3,7 @@
 
 use arbitrary::{Result, Unstructured};
 use oci_bind_hook_ebpf::abi::Policy;
-use oci_bind_hook_ebpf::address::{Family, Kind, V4, mapped};
+use oci_bind_hook_ebpf::address::{Family, Kind, LOOPBACK6, mapped};
 use oci_bind_hook_ebpf::guard::{self, Owner, may_enter, may_leave};
 use oci_bind_hook_ebpf::loopback::Found;
 use oci_bind_hook_ebpf::port::{TCP, UDP, is_exempt};
@@ -18,6 +18,7 @@ struct Packet {
     is_icmp: bool,
     is_plain: bool,
     owner: Option<Owner>,
+    is_private: bool,
     receiver: Found,
 }
 
@@ -46,7 +47,11 @@ impl guard::Packet for Packet {
         self.owner
     }
 
-    fn receiver(&self, _: &Owner, _: V4) -> Found {
+    fn is_private(&self) -> bool {
+        self.is_private
+    }
+
+    fn receiver(&self, _: &Owner, _: Family) -> Found {
         self.receiver
     }
 }
@@ -75,6 +80,7 @@ pub fn check(policy: &Policy, input: &mut Unstructured<'_>) -> Result<()> {
         is_icmp: input.arbitrary()?,
         is_plain: input.arbitrary()?,
         owner: input.arbitrary::<bool>()?.then_some(owner),
+        is_private: input.arbitrary()?,
         receiver: *input.choose(&[Found::Own, Found::Other, Found::Nobody])?,
     };
     leaves(policy, &packet);
@@ -91,7 +97,7 @@ fn leaves(policy: &Policy, packet: &Packet) {
     if let (Kind::Loopback, Some(private)) = (kind, policy.private()) {
         let owner = packet.owner.expect("a packet of nobody to loopback");
         let is_reply = owner.protocol == TCP && !owner.is_opening;
-        let is_own = packet.destination.to_v6() == mapped(private)
+        let is_own = [mapped(private), LOOPBACK6].contains(&packet.destination.to_v6())
             && (owner.protocol == TCP || owner.protocol == UDP)
             && packet.receiver != Found::Other;
         assert!(is_reply || is_own || packet.is_icmp, "{packet:?}");

@@ -4,14 +4,14 @@ use std::cell::{Cell, RefCell};
 
 use arbitrary::{Result, Unstructured};
 use oci_bind_hook_ebpf::abi::Policy;
-use oci_bind_hook_ebpf::address::{Family, Kind, V6, mapped};
+use oci_bind_hook_ebpf::address::{Family, Kind, LOOPBACK6, V6, mapped};
 use oci_bind_hook_ebpf::loopback::Found;
 use oci_bind_hook_ebpf::port::Port;
 
 use super::policy::Says as _;
 
 /// The most lookups of one call.
-const LOOKUPS: usize = 4;
+const LOOKUPS: usize = 5;
 
 /// Says of each lookup what it was told to, and remembers where a
 /// server of the cgroup itself was found.
@@ -20,6 +20,8 @@ pub struct Network<'a> {
     answers: [Found; LOOKUPS],
     asked: Cell<usize>,
     is_exact: Cell<bool>,
+    /// A port of `::1` where nobody is.
+    free: Cell<Option<Port>>,
     own: RefCell<Vec<(V6, Port)>>,
 }
 
@@ -34,6 +36,7 @@ impl<'a> Network<'a> {
             answers,
             asked: Cell::new(0),
             is_exact: Cell::new(false),
+            free: Cell::new(None),
             own: RefCell::default(),
         })
     }
@@ -48,7 +51,11 @@ impl<'a> Network<'a> {
             self.is_exact.set(answer == Found::Own);
             return answer;
         }
-        assert!(self.policy.owns(at) || private == Some(at), "{address:?}");
+        let is_private = private.is_some_and(|private| at == private || at == LOOPBACK6);
+        assert!(self.policy.owns(at) || is_private, "{address:?}");
+        if at == LOOPBACK6 && answer == Found::Nobody && self.free.get().is_none() {
+            self.free.set(Some(port));
+        }
         let is_dual = answer == Found::Dual && matches!(address, Family::V6(_));
         if answer == Found::Own || is_dual {
             self.own.borrow_mut().push((at, port));
@@ -58,9 +65,10 @@ impl<'a> Network<'a> {
 
     /// Whether a call to loopback may go there: to a server of the cgroup, unless somebody
     /// is where it was called, or to the private loopback, where the kernel says that there
-    /// is none.
+    /// is none. At `::1`, where others are too, nobody was found then.
     pub fn may_lead_to(&self, address: V6, port: Port) -> bool {
         !self.is_exact.get() && self.own.borrow().contains(&(address, port))
             || self.policy.private().map(mapped) == Some(address)
+            || address == LOOPBACK6 && self.free.get() == Some(port)
     }
 }

@@ -1,0 +1,168 @@
+//! L7: 127.0.0.1 and `::1` at one port, on a loopback of the container's own.
+
+use std::net::{IpAddr, SocketAddr};
+
+use anyhow::{Result, ensure};
+use oci_bind_hook_tests::agent::Agent;
+use oci_bind_hook_tests::cgroup::Cgroup;
+use oci_bind_hook_tests::hook::{BOTH, NEIGHBOUR, V4, V6};
+use oci_bind_hook_tests::net::{LOOP4, LOOP6};
+use oci_bind_hook_tests::places;
+use oci_bind_hook_tests::socket::{Kind, Outcome, Socket, TCP4, TCP6, UDP4, UDP6, at};
+use rustix::io::Errno;
+
+use crate::observe::{PORT, done};
+use crate::row::{Row, Scene, Site, row};
+use crate::told::{How, Told, call, open, serve};
+
+/// Policies with a private loopback.
+const PRIVATE: &[oci_bind_hook_tests::hook::Policy] = &[
+    V4.loopback("private").guarded(),
+    V6.loopback("private").guarded(),
+    BOTH.loopback("private").guarded(),
+    BOTH.loopback("private"),
+];
+
+/// All rows of this file.
+pub fn rows() -> Vec<Row> {
+    let mut rows = both();
+    rows.extend(one_port());
+    rows.extend(apart());
+    rows
+}
+
+/// Servers at both, in either order; a call to each finds the one that is there.
+fn both() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (kind4, kind6, how) in [
+        (TCP4, TCP6, How::Connect),
+        (TCP4, TCP6.v6only(), How::Connect),
+        (UDP4, UDP6, How::Connect),
+        (UDP4, UDP6.v6only(), How::Connect),
+        (UDP4, UDP6, How::SendTo),
+        (UDP4, UDP6.v6only(), How::SendTo),
+    ] {
+        for is_v6_first in [false, true] {
+            let first = if is_v6_first { LOOP6 } else { LOOP4 };
+            let what = format!("{kind4:?} and {kind6:?} {how:?}, servers at both, {first} first");
+            let observe = move |site: &Site| -> Result<Outcome<[Told; 2]>> {
+                let (four, six) = if is_v6_first {
+                    let six = serve(site, kind6, site.at(LOOP6, PORT))?;
+                    (serve(site, kind4, site.at(LOOP4, PORT))?, six)
+                } else {
+                    let four = serve(site, kind4, site.at(LOOP4, PORT))?;
+                    (four, serve(site, kind6, site.at(LOOP6, PORT))?)
+                };
+                let mut told = Vec::new();
+                for (server, kind, address) in [(&four, kind4, LOOP4), (&six, kind6, LOOP6)] {
+                    let name = server.local()?;
+                    ensure!(
+                        name == SocketAddr::new(address, PORT),
+                        "a server is told {name}"
+                    );
+                    told.push(done!(call(&site.socket(kind)?, server, name, how)?));
+                }
+                Ok(Ok(told.try_into().expect("two calls")))
+            };
+            let told = [(kind4, LOOP4), (kind6, LOOP6)]
+                .map(|(kind, to)| Told::by_call(how, kind, SocketAddr::new(to, PORT), to));
+            rows.extend(row(
+                "L7",
+                &what,
+                PRIVATE,
+                observe,
+                Ok(told.clone()),
+                Ok(told),
+            ));
+        }
+    }
+    rows
+}
+
+/// What else a program does with one port of `::1`.
+fn one_port() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for kind in [TCP6, UDP6.v6only()] {
+        let what = format!("{kind:?} bind {LOOP6} twice");
+        let observe = move |site: &Site| {
+            let _server = serve(site, kind, site.at(LOOP6, PORT))?;
+            Ok(site.socket(kind)?.bind(site.at(LOOP6, PORT)))
+        };
+        let in_use = Err(Errno::ADDRINUSE);
+        rows.extend(row("L7", &what, PRIVATE, observe, in_use, in_use));
+
+        let what = format!("{kind:?} bind {LOOP6} port 0, and calls it");
+        let how = How::Connect;
+        let observe = move |site: &Site| -> Result<Outcome<(IpAddr, IpAddr)>> {
+            let server = serve(site, kind, site.at(LOOP6, 0))?;
+            let told = done!(call(&site.socket(kind)?, &server, server.local()?, how)?);
+            Ok(Ok((told.peer.ip(), told.seen)))
+        };
+        let told = Ok((LOOP6, LOOP6));
+        rows.extend(row("L7", &what, PRIVATE, observe, told, told));
+    }
+    let what = "tcp6 accepted connections are told the same";
+    let observe = move |site: &Site| {
+        let server = serve(site, TCP6, site.at(LOOP6, PORT))?;
+        let client = site.socket(TCP6)?;
+        client.connect(site.at(LOOP6, PORT))?;
+        let accepted = server.accept()?;
+        drop(server);
+        // Also when nobody listens there any more.
+        accepted.send(None, b"pong")?;
+        ensure!(client.receive_connected()? == b"pong", "no pong");
+        accepted.reset_on_close()?;
+        accepted.local()
+    };
+    let name = SocketAddr::new(LOOP6, PORT);
+    rows.extend(row("L7", what, PRIVATE, observe, name, name));
+    rows
+}
+
+/// Two containers and the host.
+fn apart() -> Vec<Row> {
+    let kinds = [
+        (TCP6, How::Connect),
+        (TCP6.v6only(), How::Connect),
+        (UDP6, How::Connect),
+        (UDP6.v6only(), How::SendTo),
+    ];
+    let row = |(kind, how): (Kind, How)| {
+        let what = format!("{kind:?} {how:?} {LOOP6}, two containers and the host at one port");
+        Scene::row("L7", &what, move |scene| {
+            scene.attach(BOTH.loopback("private").guarded())?;
+            let other = Cgroup::new()?;
+            let policy = NEIGHBOUR.loopback("private").guarded();
+            scene.hook.attach(&other, policy)?;
+            let neighbour = Agent::new(&other)?;
+            let own = scene.inside();
+            let to = at(LOOP6, PORT, 0);
+            let host = Socket::new(kind)?;
+            open(&host, to)?;
+            let one = serve(&own, kind, to)?;
+            let two = neighbour.socket(kind)?;
+            open(&two, to)?;
+            let places = [places::place(&one)?, places::place(&two)?, to];
+            ensure!(
+                places[0] != places[1] && !places[..2].contains(&to),
+                "{places:?}"
+            );
+            call(&own.socket(kind)?, &one, to, how)??;
+            call(&neighbour.socket(kind)?, &two, to, how)??;
+            call(&Socket::new(kind)?, &host, to, how)??;
+            // Without a server of its own nobody is there.
+            drop(one);
+            let client = own.socket(kind)?;
+            let outcome = match how {
+                How::Connect => client.connect(to).and_then(|()| client.send(None, b"ping")),
+                How::SendTo => client.send(Some(to), b"ping"),
+            };
+            ensure!(
+                !host.has_input()? && !two.has_input()?,
+                "others hear: {outcome:?}"
+            );
+            Ok(())
+        })
+    };
+    kinds.map(row).into()
+}
