@@ -58,7 +58,7 @@ fn under_run(hook: &Hook, cgroup: &Cgroup) -> Result<Agent> {
     Agent::through(|helper| {
         let mut run = hook.command("run");
         run.args(V4.options()).arg("--").arg(helper.get_program());
-        inside(cgroup, &run)
+        Ok(inside(cgroup, &run))
     })
 }
 

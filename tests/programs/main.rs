@@ -5,6 +5,8 @@
 mod any6;
 mod any6_datagrams;
 mod clients;
+mod daemon;
+mod daemons;
 mod echo;
 mod http;
 mod pair;
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
             .flat_map(pair::trials)
             .chain(restart::trials())
             .chain(clients::trials())
+            .chain(daemons::trials())
             .chain(trust::trials())
             .chain(resolver::trials())
             .collect()

@@ -47,8 +47,8 @@ impl Agent {
 
     /// Starts the helper through a command line that `wrap` makes of its own. It
     /// need not be there yet: what it is asked waits for it.
-    pub fn through(wrap: impl FnOnce(&Command) -> Command) -> Result<Self> {
-        Self::start_as(&mut wrap(&Command::new(process::built("socket-agent")?)))
+    pub fn through(wrap: impl FnOnce(&Command) -> Result<Command>) -> Result<Self> {
+        Self::start_as(&mut wrap(&Command::new(process::built("socket-agent")?))?)
     }
 
     fn start() -> Result<Self> {
