@@ -6,7 +6,8 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 
-use crate::request::{self, AllowLoopback, Request, quote};
+use crate::config::Config;
+use crate::request::{self, AllowLoopback, NAMES, Request, Setting, quote};
 
 #[cfg(test)]
 mod tests;
@@ -57,6 +58,21 @@ pub fn parse(annotations: &[(String, String)]) -> Result<Option<Request>> {
         );
     }
     Ok(None)
+}
+
+/// Checks that the configuration permits the annotations of a request.
+///
+/// # Errors
+///
+/// If it does not, with the first of them.
+pub fn permit(request: &Request, config: &Config) -> Result<()> {
+    if let Some(setting) = Setting::of(request).find(|setting| !config.permit.contains(setting)) {
+        bail!(
+            "annotation \"{PREFIX}{setting}\" is not permitted by the configuration: \
+             remove it, or add {setting} to permit"
+        );
+    }
+    Ok(())
 }
 
 /// Every key of ours, by the containers it is meant for.
@@ -119,22 +135,23 @@ impl<'a> Keys<'a> {
 
 /// Parses one value into the request.
 fn set(request: &mut Request, setting: &str, value: &str) -> Result<()> {
+    let Some(setting) = Setting::named(setting) else {
+        bail!(
+            "unknown key (its value is {}): after {PREFIX} write {NAMES}",
+            quote(value)
+        );
+    };
     match setting {
-        "ipv4" => put(&mut request.ipv4, value, |value| {
+        Setting::Ipv4 => put(&mut request.ipv4, value, |value| {
             request::parse_ipv4(value, AllowLoopback::No)
         }),
-        "ipv6" => put(&mut request.ipv6, value, |value| {
+        Setting::Ipv6 => put(&mut request.ipv6, value, |value| {
             request::parse_ipv6(value, AllowLoopback::No)
         }),
-        "loopback" => put(&mut request.loopback, value, FromStr::from_str),
-        "ports" => put(&mut request.ports, value, FromStr::from_str),
-        "exempt" => put(&mut request.exempt, value, FromStr::from_str),
-        "guard" => put(&mut request.guard, value, FromStr::from_str),
-        _ => bail!(
-            "unknown key (its value is {}): after {PREFIX} write \
-             ipv4, ipv6, loopback, ports, exempt or guard",
-            quote(value)
-        ),
+        Setting::Loopback => put(&mut request.loopback, value, FromStr::from_str),
+        Setting::Ports => put(&mut request.ports, value, FromStr::from_str),
+        Setting::Exempt => put(&mut request.exempt, value, FromStr::from_str),
+        Setting::Guard => put(&mut request.guard, value, FromStr::from_str),
     }
 }
 

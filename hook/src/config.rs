@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 use toml::de::DeTable;
 
-use crate::request::{Guard, Loopback, one_line, parse_decimal, quote};
+use crate::request::{Guard, Loopback, Setting, one_line, parse_decimal, quote};
 
 mod file;
 #[cfg(test)]
@@ -34,6 +34,8 @@ pub struct Config {
     pub allow: Vec<IpNet>,
     /// Networks it may never claim an address of; stronger than `allow`.
     pub deny: Vec<IpNet>,
+    /// Which annotations a container may carry.
+    pub permit: Vec<Setting>,
     /// Whether an address must be configured in the container's network
     /// namespace.
     pub require_local_address: bool,
@@ -94,6 +96,10 @@ pub fn parse(text: &str, origin: &str) -> Result<Config> {
     let built_in = Raw::parse(BUILT_IN, BUILT_IN_ORIGIN)?;
     Ok(Config {
         origin: origin.to_owned(),
+        permit: either(file.permit, built_in.permit, "permit")?
+            .into_iter()
+            .map(|Written(setting)| setting)
+            .collect(),
         allow: networks(either(file.allow, built_in.allow, "allow")?),
         deny: networks(either(file.deny, built_in.deny, "deny")?),
         require_local_address: either(
@@ -133,6 +139,7 @@ fn networks(written: Vec<Written<Network>>) -> Vec<IpNet> {
 struct Raw {
     allow: Option<Vec<Written<Network>>>,
     deny: Option<Vec<Written<Network>>>,
+    permit: Option<Vec<Written<Setting>>>,
     require_local_address: Option<bool>,
     debug: Option<bool>,
     #[serde(default)]

@@ -10,10 +10,12 @@ use std::str::FromStr;
 use anyhow::{Error, Result, bail};
 
 mod ports;
+mod setting;
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub use ports::{ExemptPort, ExemptPorts, PortMapping, PortMappings, Protocol};
+pub use setting::{NAMES, Setting};
 
 /// What a user asked for, for one container or one command.
 ///

@@ -17,6 +17,7 @@ const BAD: &[(&str, &[&str])] = &[
     ("allow = 1\n", &[":1", "allow"]),
     ("allow = [\"192.0.2.0/33\"]\n", &[":1", "192.0.2.0/33"]),
     ("# fine\nallow = [\n", &[":2"]),
+    ("permit = [\"ipv4\", \"port\"]\n", &[":1", "permit", "port"]),
     (
         "[defaults]\nloopback = \"yes\"\n",
         &[":2", "loopback", "yes"],
@@ -33,6 +34,9 @@ const FORBIDDING: &[&str] = &[
     "allow = [\"198.51.100.0/24\"]\n",
     "allow = [\"192.0.2.0/24\"]\ndeny = [\"192.0.2.10/32\"]\n",
 ];
+
+/// Without the annotation that the container has.
+const UNPERMITTED: &str = "permit = [\"ipv6\", \"ports\"]\n";
 
 /// All trials of this file.
 pub fn trials() -> Vec<Trial> {
@@ -55,6 +59,10 @@ pub fn trials() -> Vec<Trial> {
             move || refuse(text, |_| vec!["192.0.2.10"]),
         ));
     }
+    trials.push(harness::trial(
+        format!("configuration {UNPERMITTED:?}"),
+        move || refuse(UNPERMITTED, |_| vec!["io.oci-bind-hook.ipv4", "permit"]),
+    ));
     trials.push(harness::trial("configuration that is missing", || {
         Net::isolated(|_| {
             let container = Container::new()?;

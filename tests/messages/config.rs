@@ -96,7 +96,7 @@ pub const AREA: Area = Area {
         Row {
             cause: "A key is unknown.",
             message: "container ID: FILE:1: key denied: unknown field `denied`, expected one of \
-                `allow`, `deny`, `require-local-address`, `debug`, `defaults`",
+                `allow`, `deny`, `permit`, `require-local-address`, `debug`, `defaults`",
             remedy: KEYS,
             test: |scene| with(scene, b"denied = []\n"),
         },

@@ -27,6 +27,21 @@ pub const AREA: Area = Area {
             test: |scene| under(scene, "allow = [\"198.51.100.0/24\"]"),
         },
         Row {
+            cause: "The administrator does not permit the annotation.",
+            message: "container ID: annotation \"io.oci-bind-hook.exempt\" is not permitted by \
+                the configuration: remove it, or add exempt to permit",
+            remedy: "Ask the administrator, or do without.",
+            test: |scene| {
+                let hook = Hook::with_config("permit = [\"ipv4\", \"ports\"]")?;
+                let settings = [
+                    ("io.oci-bind-hook.ipv4", "192.0.2.10"),
+                    ("io.oci-bind-hook.exempt", "53"),
+                ];
+                let state = scene.container()?.state(&settings);
+                hook.create_runtime(state.to_string().as_bytes())
+            },
+        },
+        Row {
             cause: "A port is both moved and exempt.",
             message: "container ID: port 53/udp is exempt, and moved by 53:5353: choose one",
             remedy: "Remove it from `ports` or from `exempt`.",

@@ -44,7 +44,9 @@ pub(super) fn create_runtime(config: Result<Config>, dry_run: bool) -> Result<()
         privileges::check()?;
     }
     let namespace = Namespace::OfProcess(container.pid);
-    let plan = decide(&request, &config?, namespace)?;
+    let config = config?;
+    annotations::permit(&request, &config)?;
+    let plan = decide(&request, &config, namespace)?;
     let cgroup = cgroup::of_container(&container.id, container.pid)?;
     let mut policy = abi::Policy::from(&plan);
     if dry_run {

@@ -5,6 +5,12 @@ use proptest::prelude::*;
 use super::*;
 use crate::request::tests as requests;
 
+/// As an array of TOML.
+fn list(items: &[impl fmt::Display]) -> String {
+    let items = items.iter().map(|item| format!("\"{item}\""));
+    items.collect::<Vec<_>>().join(", ")
+}
+
 fn error(text: &str) -> String {
     format!("{:#}", parse(text, "test.toml").unwrap_err())
 }
@@ -22,6 +28,14 @@ fn the_built_in_names_every_key() {
             origin: "empty".to_owned(),
             allow: vec![],
             deny: vec![],
+            permit: vec![
+                Setting::Ipv4,
+                Setting::Ipv6,
+                Setting::Loopback,
+                Setting::Ports,
+                Setting::Exempt,
+                Setting::Guard,
+            ],
             require_local_address: true,
             debug: false,
             defaults: Defaults {
@@ -38,6 +52,7 @@ fn keys_that_are_given_replace_the_built_in() {
     let config = parse(
         "allow = [\"192.0.2.0/24\", \"2001:db8:1::/64\"]\n\
          deny = [\"192.0.2.1\", \"2001:db8:1::1\"]\n\
+         permit = [\"ipv6\", \"ports\"]\n\
          require-local-address = false\n\
          debug = true\n\
          defaults.guard = \"off\"\n",
@@ -46,6 +61,7 @@ fn keys_that_are_given_replace_the_built_in() {
     .unwrap();
     assert_eq!(config.allow, [net("192.0.2.0/24"), net("2001:db8:1::/64")]);
     assert_eq!(config.deny, [net("192.0.2.1/32"), net("2001:db8:1::1/128")]);
+    assert_eq!(config.permit, [Setting::Ipv6, Setting::Ports]);
     assert!(!config.require_local_address);
     assert!(config.debug);
     assert_eq!(config.defaults.guard, Guard::Off);
@@ -85,6 +101,10 @@ fn errors_name_line_and_key() {
         (
             "[defaults]\nipv4 = \"x\"",
             "test.toml:2: key defaults.ipv4: unknown field",
+        ),
+        (
+            "permit = [\n\"port\"]",
+            "test.toml:2: key permit: \"port\" is no annotation: write ipv4,",
         ),
         ("debug = \"on\"", "test.toml:1: key debug: invalid type"),
         ("defaults = 1", "test.toml:1: key defaults: invalid type"),
@@ -210,6 +230,7 @@ proptest! {
     fn a_configuration_is_what_was_written(
         allow in proptest::collection::vec(network(), 0..4),
         deny in proptest::collection::vec(network(), 0..4),
+        permit in prop::sample::subsequence(vec![Setting::Ipv4, Setting::Loopback, Setting::Guard], 0..=3),
         require_local_address in any::<bool>(),
         debug in any::<bool>(),
         request in requests::request(),
@@ -219,21 +240,19 @@ proptest! {
             debug,
             allow,
             deny,
+            permit,
             require_local_address,
             defaults: Defaults {
                 loopback: request.loopback.unwrap_or(Loopback::Auto),
                 guard: request.guard.unwrap_or(Guard::On),
             },
         };
-        let list = |networks: &[IpNet]| {
-            let items = networks.iter().map(|network| format!("\"{network}\""));
-            items.collect::<Vec<_>>().join(", ")
-        };
         let text = format!(
-            "allow = [{}]\ndeny = [{}]\nrequire-local-address = {}\n\
+            "allow = [{}]\ndeny = [{}]\npermit = [{}]\nrequire-local-address = {}\n\
              debug = {debug}\n[defaults]\nloopback = \"{}\"\nguard = \"{}\"\n",
             list(&config.allow),
             list(&config.deny),
+            list(&config.permit),
             config.require_local_address,
             config.defaults.loopback,
             config.defaults.guard,
