@@ -121,7 +121,7 @@ impl bind::Socket for Binding<'_> {
             self.ctx,
             self.policy,
             self.call.socket_type(),
-            address,
+            &address,
             port,
         )
     }
@@ -148,7 +148,7 @@ fn connect4(ctx: SockAddrContext) -> i32 {
     let client = client(&call, policy, false);
     let socket_type = call.socket_type();
     let verdict = connect::connect4(policy, destination, client, |address, port| {
-        find(&ctx, policy, socket_type, address, port)
+        find(&ctx, policy, socket_type, &address, port)
     });
     conclude(Hook::Connect4, verdict, |path| {
         let asked = mapped(call.user_ip4());
@@ -168,7 +168,7 @@ fn connect6(ctx: SockAddrContext) -> i32 {
     let client = client(&call, policy, !call.v6only());
     let socket_type = call.socket_type();
     let verdict = connect::connect6(policy, destination, client, |address, port| {
-        find(&ctx, policy, socket_type, address, port)
+        find(&ctx, policy, socket_type, &address, port)
     });
     conclude(Hook::Connect6, verdict, |path| {
         let asked = call.user_ip6();
@@ -194,7 +194,7 @@ fn sendmsg4(ctx: SockAddrContext) -> i32 {
         destination,
         call.msg_src_ip4(),
         datagram,
-        |address, port| find(&ctx, policy, socket_type, address, port),
+        |address, port| find(&ctx, policy, socket_type, &address, port),
     );
     conclude(Hook::Sendmsg4, verdict, |path| {
         if path.is_moved {
@@ -227,7 +227,7 @@ fn sendmsg6(ctx: SockAddrContext) -> i32 {
         destination,
         call.msg_src_ip6(),
         datagram,
-        |address, port| find(&ctx, policy, socket_type, address, port),
+        |address, port| find(&ctx, policy, socket_type, &address, port),
     );
     conclude(Hook::Sendmsg6, verdict, |path| {
         if path.is_moved {

@@ -75,15 +75,18 @@ impl Tuple6 {
 ///
 /// A datagram socket that sent without a bind is on the wildcard; it is the
 /// cgroup's own if it was redirected under the same private loopback.
-#[inline(always)]
+///
+/// A function that the programs call, and of no closure: what the compiler says of the type
+/// of one has an order that changes from build to build.
+#[inline(never)]
 pub fn find(
     ctx: &SockAddrContext,
     policy: &Policy,
     socket_type: u32,
-    address: Family,
+    address: &Family,
     port: Port,
 ) -> Found {
-    match address {
+    match *address {
         Family::V4(address) => find4(ctx, policy, socket_type, Tuple4::to(address, port)),
         Family::V6(address) => find6(ctx, policy, socket_type, address, port, |_| false),
     }
