@@ -41,8 +41,9 @@ pub struct Policy {
     /// The assigned IPv6 address as four words, each in network byte order;
     /// meaningful with [`flag::IPV6`].
     pub ipv6: [u32; 4],
-    /// The container's own address in 127.0.0.0/8, network byte order; meaningful with
-    /// [`flag::LOOPBACK_PRIVATE`] or [`flag::LOOPBACK_UDP`].
+    /// The container's own address in 127.0.0.0/8, network byte order: an address with
+    /// [`flag::LOOPBACK_PRIVATE`] or [`flag::LOOPBACK_UDP`], and in any case what tells
+    /// its sockets from those of other policies.
     pub loopback: u32,
     /// How many of `port_rules` are in use, host byte order.
     pub rules: u32,

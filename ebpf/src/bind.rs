@@ -4,7 +4,6 @@ use crate::abi::{Cause, Policy};
 use crate::address::{
     ANY4, ANY6, Family, Kind, LOOPBACK4, LOOPBACK6, V4, V6, kind4, kind6, mapped, same6,
 };
-use crate::bound::Bound;
 use crate::dual::is_dual;
 use crate::hide;
 use crate::loopback::{Found, port6};
@@ -40,8 +39,9 @@ pub trait Socket {
     /// The same, but [`Found::Nobody`] if that one is at the wildcard and lets this
     /// socket have the port too.
     fn find_unshared(&self, address: V6, port: Port) -> Found;
-    /// What is kept of the socket that is at an address and port.
-    fn bound_at(&self, address: Family, port: Port) -> Bound;
+    /// Whether its program binds one address of the host after another, and is at the
+    /// assigned one ([`crate::bound`]).
+    fn is_repeated(&self) -> bool;
 }
 
 /// Decides a bind of an IPv4 socket to `address`.
@@ -63,7 +63,7 @@ pub fn bind4(
         return Verdict::deny(Cause::Family);
     }
     let port = port(policy, asked.protocol, asked.port);
-    if is_repeated(policy, Family::V4(address), port, socket) {
+    if hide::truth(policy, socket.is_repeated()) {
         return isolate4(policy);
     }
     local4(policy, asked, address, port)
@@ -88,7 +88,7 @@ pub fn bind6(
         return Verdict::deny(Cause::Family);
     }
     let port = port(policy, asked.protocol, asked.port);
-    let is_repeated = is_repeated(policy, Family::of(address), port, socket);
+    let is_repeated = hide::truth(policy, socket.is_repeated());
     match Family::of(address) {
         Family::V4(_) if is_repeated => to_mapped(isolate4(policy)),
         Family::V6(_) if is_repeated => isolate6(),
@@ -163,7 +163,7 @@ fn local6(
     if matches!(kind, Kind::Loopback) {
         return match private_loopback(policy) {
             None => Verdict::pass(),
-            Some(private) => Verdict::rewrite((LOOPBACK6, port6(private, asked.port))),
+            Some(private) => private6(private, asked.port, socket),
         };
     }
     let PortUse::Is(actual) = port else {
@@ -185,22 +185,15 @@ fn local6(
     }
 }
 
-/// Whether a socket is at the assigned address and this port that had asked for another
-/// address of the host than `asked`: a program binds each of them, and is there by the
-/// first.
+/// A bind to `::1` where loopback is private. All cgroups share the address, so a port
+/// that somebody else has is not shared, whatever the options say.
 #[inline(always)]
-fn is_repeated(policy: &Policy, asked: Family, port: PortUse, socket: &impl Socket) -> bool {
-    let own = match asked {
-        Family::V4(_) => assigned4(policy).map(Family::V4),
-        Family::V6(_) => assigned6(policy).map(Family::V6),
-    };
-    let is_repeated = match (own, port) {
-        (Some(own), PortUse::Is(port)) if port != 0 && matches!(asked.kind(), Kind::Unicast) => {
-            socket.bound_at(own, port).is_other(&asked.to_v6())
-        }
-        _ => false,
-    };
-    hide::truth(policy, is_repeated)
+fn private6(private: V4, asked: Port, socket: &impl Socket) -> Verdict<(V6, Port)> {
+    let port = port6(private, asked);
+    if port != 0 && matches!(socket.find(LOOPBACK6, port), Found::Other) {
+        return Verdict::deny(Cause::InUse);
+    }
+    Verdict::rewrite((LOOPBACK6, port))
 }
 
 #[inline(always)]

@@ -1,54 +1,90 @@
-//! What a program asked for when it bound a socket that is somewhere else.
+//! What a program asked for when it bound a socket.
 
-use crate::address::{ANY6, Family, Kind, LOOPBACK6, V4, V6, same6};
+use crate::abi::{Policy, flag};
+use crate::address::{Family, Kind, LOOPBACK6, V4, mapped, same6};
 use crate::names::Endpoint;
-use crate::port::Port;
+use crate::port::{PortUse, TCP, UDP, port};
+use crate::verdict::{assigned4, assigned6};
 
-/// What is kept of a bound socket: the value of the map `BOUND`, all zero if nothing is.
+/// What is kept of a bind: the value of the maps `BOUND` and `LOOPBACK6`, all zero if
+/// nothing is.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bound {
     /// The address and port that the program asked for.
     pub asked: Endpoint,
-    /// 1 if getsockname says so, because the socket is elsewhere on loopback: it is isolated
+    /// Where the socket was bound instead; port 0 for the kernel's choice.
+    pub actual: Endpoint,
+    /// 1 if getsockname says what was asked for: the socket is isolated
     /// ([`crate::verdict::Action::Isolate`]), or on a private loopback.
     pub is_told: u32,
-    /// The private loopback address of the cgroup that the socket is of, network byte
-    /// order, if it is told something else for that; else 0.
+    /// The loopback address of the policy under which it was bound
+    /// ([`Policy::loopback`]), network byte order, which says whose the socket is.
     pub owner: V4,
+    /// Who bound it, a user id of the initial user namespace.
+    pub uid: u32,
 }
 
 impl Bound {
-    /// Whether it names an address of the host, to which the kernel would bind one socket
-    /// at this port: others are compared with it ([`crate::bind`]).
+    /// What to keep of a bind of any socket: of one that names an address of the host, to
+    /// which the kernel would bind one socket at this port, since others are compared with
+    /// it ([`crate::bind`]); and of one that goes to the loopback that all share, to know
+    /// whose it is ([`crate::loopback`]).
     #[inline(always)]
-    pub fn is_kept(asked: &Endpoint) -> bool {
-        asked.port != 0 && matches!(Family::of(asked.address).kind(), Kind::Unicast)
+    pub fn kept(policy: &Policy, protocol: u32, asked: Endpoint, uid: u32) -> Option<Self> {
+        let family = Family::of(asked.address);
+        let actual = match family.kind() {
+            Kind::Loopback if policy.flags & flag::LOOPBACK_AUTO != 0 => asked,
+            Kind::Unicast if asked.port != 0 && (protocol == TCP || protocol == UDP) => {
+                let own = match family {
+                    Family::V4(_) => mapped(assigned4(policy)?),
+                    Family::V6(_) => assigned6(policy)?,
+                };
+                match port(policy, protocol, asked.port) {
+                    PortUse::Is(actual) => Endpoint::new(own, actual),
+                    PortUse::Exempt => return None,
+                }
+            }
+            _ => return None,
+        };
+        Some(Self {
+            asked,
+            actual,
+            is_told: 0,
+            owner: policy.loopback,
+            uid,
+        })
     }
 
-    /// Whether a bind as `asked` may come from a policy further in, which has isolated it,
-    /// so that what is kept of it has to stay.
+    /// Whether a bind to this address and port is the one that is kept, which a policy
+    /// further in has changed.
     #[inline(always)]
-    pub fn may_be_isolated(asked: &Endpoint) -> bool {
-        asked.port == 0 && matches!(Family::of(asked.address).kind(), Kind::Loopback)
+    pub const fn is_made_at(&self, asked: &Endpoint) -> bool {
+        self.owner != 0 && self.actual.is(asked)
     }
 
-    /// Whether the program had asked for another address of the host than `address`, an
-    /// IPv4 one IPv4-mapped.
+    /// Whether a program that asks for this binds one address of the host after another,
+    /// and this socket was the first: the same user's, under the same policy, at the same
+    /// port of another address.
     #[inline(always)]
-    pub fn is_other(&self, address: &V6) -> bool {
-        !same6(&self.asked.address, &ANY6) && !same6(&self.asked.address, address)
+    pub const fn is_repeated_by(&self, next: &Self) -> bool {
+        let is_same_program = self.owner == next.owner && self.uid == next.uid;
+        let is_same_place = self.actual.is(&next.actual) && self.asked.port == next.asked.port;
+        let is_same_address = same6(&self.asked.address, &next.asked.address);
+        is_same_program && is_same_place && !is_same_address
     }
 
-    /// What getsockname says of the socket, which is at `port` and has a peer or not. An
+    /// What getsockname says of the socket at this address, which has a peer or not. An
     /// isolated one that has a peer is on loopback for its program too.
     #[inline(always)]
-    pub fn name(&self, port: Port, has_peer: bool) -> Option<Endpoint> {
+    pub fn name(&self, local: &Endpoint, has_peer: bool) -> Option<Endpoint> {
+        let is_there = same6(&local.address, &self.actual.address)
+            && (self.actual.port == 0 || self.actual.port == local.port);
+        let is_named = !has_peer || same6(&self.asked.address, &LOOPBACK6);
         let port = match self.asked.port {
-            0 => port,
+            0 => local.port,
             asked => asked,
         };
-        let is_named = !has_peer || same6(&self.asked.address, &LOOPBACK6);
-        (self.is_told != 0 && is_named).then(|| Endpoint::new(self.asked.address, port))
+        (self.is_told != 0 && is_there && is_named).then(|| Endpoint::new(self.asked.address, port))
     }
 }

@@ -155,6 +155,7 @@ fn to_loopback(
         address,
         protocol: client.protocol,
         port: client.port,
+        can_be_answer: false,
         can_be_v4,
         can_be_v6,
     };

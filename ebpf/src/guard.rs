@@ -50,8 +50,6 @@ pub trait Packet {
     fn is_plain(&self) -> bool;
     /// Its socket.
     fn owner(&self) -> Option<Owner>;
-    /// Whether its socket is known to be on the private loopback of the cgroup.
-    fn is_private(&self) -> bool;
     /// Who receives it at this address of this host.
     fn receiver(&self, owner: &Owner, address: Family) -> Found;
 }
@@ -133,23 +131,22 @@ fn may_reach(policy: &Policy, destination: Family, packet: &impl Packet) -> bool
     let Some(owner) = packet.owner() else {
         return false;
     };
-    // All cgroups share `::1`, where the sockets tell whose they are.
-    if owner.protocol == TCP && !owner.is_opening {
-        return packet.source().is_some_and(|source| match source {
-            Family::V4(address) => {
-                !matches!(source.kind(), Kind::Loopback) || address == policy.loopback
-            }
-            Family::V6(_) => !matches!(source.kind(), Kind::Loopback) || packet.is_private(),
-        });
+    if owner.protocol != TCP && owner.protocol != UDP {
+        return packet.is_icmp();
     }
-    if owner.protocol == TCP || owner.protocol == UDP {
-        let is_own = match destination {
-            Family::V4(address) => address == policy.loopback,
-            Family::V6(_) => true,
-        };
-        return is_own && !matches!(packet.receiver(&owner, destination), Found::Other);
+    let is_reply = owner.protocol == TCP && !owner.is_opening;
+    match destination {
+        // All cgroups share it: who receives each packet tells whose it is.
+        Family::V6(_) => !matches!(packet.receiver(&owner, destination), Found::Other),
+        Family::V4(_) if is_reply => packet.source().is_some_and(|source| {
+            let is_own = matches!(source, Family::V4(address) if address == policy.loopback);
+            !matches!(source.kind(), Kind::Loopback) || is_own
+        }),
+        Family::V4(address) => {
+            address == policy.loopback
+                && !matches!(packet.receiver(&owner, destination), Found::Other)
+        }
     }
-    packet.is_icmp()
 }
 
 #[inline(always)]

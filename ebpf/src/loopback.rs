@@ -3,7 +3,7 @@
 use crate::abi::{Cause, Policy, flag};
 use crate::address::{Family, LOOPBACK4, LOOPBACK6, V4, V6, mapped};
 use crate::hide;
-use crate::port::{Port, PortUse, UDP, port};
+use crate::port::{Port, PortUse, port};
 use crate::verdict::{assigned4, assigned6, private_loopback};
 
 /// Who is at an address and port, as `bpf_sk_lookup_tcp` and
@@ -88,6 +88,9 @@ pub struct Loopback {
     pub protocol: u32,
     /// The port called.
     pub port: Port,
+    /// Whether the call may be the answer to another: a datagram that names its
+    /// destination.
+    pub can_be_answer: bool,
     /// Whether the call can go to an IPv4 address.
     pub can_be_v4: bool,
     /// Whether the call can go to an IPv6 address.
@@ -130,21 +133,27 @@ fn to_own(policy: &Policy, call: Loopback, find: &mut impl FnMut(Family, Port) -
     }
     let private = private_loopback(policy);
     let mut is_answered = false;
-    let mut is_free = false;
+    // The port at `::1` for a call that finds nobody, or 0.
+    let mut free = 0;
     if let Some(private) = private
         && call.can_be_v6
     {
         // Whoever has called a server is at the port that the kernel chose.
         let found = find(Family::V6(LOOPBACK6), call.port);
         let is_caller = hide::truth(policy, matches!(found, Found::Own));
-        is_free = hide::truth(policy, matches!(found, Found::Nobody));
-        let port = if is_caller {
-            call.port
-        } else {
-            port6(private, call.port)
-        };
-        if is_caller || matches!(find(Family::V6(LOOPBACK6), port), Found::Own) {
+        let is_free = hide::truth(policy, matches!(found, Found::Nobody));
+        let own = port6(private, call.port);
+        let port = if is_caller { call.port } else { own };
+        let found = find(Family::V6(LOOPBACK6), port);
+        if matches!(found, Found::Own) {
             return Route::to(Family::V6(LOOPBACK6), port);
+        }
+        if call.can_be_answer {
+            if is_free {
+                free = call.port;
+            }
+        } else if matches!(found, Found::Nobody) {
+            free = own;
         }
     }
     if let Some(private) = private
@@ -179,12 +188,12 @@ fn to_own(policy: &Policy, call: Loopback, find: &mut impl FnMut(Family, Port) -
     }
     match private {
         None => Route::HOST,
-        // Nobody there: the kernel itself says so.
+        // Nobody there: the kernel itself says so, or a server comes later. Who is connected
+        // to the caller is not found.
+        Some(_) if free != 0 => Route::to(Family::V6(LOOPBACK6), free),
         Some(private) if call.can_be_v4 && !is_answered => {
             Route::to(Family::V4(private), call.port)
         }
-        // Nobody but who may be connected to the caller.
-        Some(_) if is_free && call.protocol == UDP => Route::to(Family::V6(LOOPBACK6), call.port),
         Some(_) => Route::nowhere(Cause::Refused),
     }
 }

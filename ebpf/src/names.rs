@@ -183,7 +183,7 @@ pub fn local_name(
         return Some(Endpoint::new(address, local.port));
     }
     let has_peer = peer.port != 0;
-    if let Some(name) = bound.and_then(|bound| bound.name(local.port, has_peer)) {
+    if let Some(name) = bound.and_then(|bound| bound.name(&local, has_peer)) {
         return Some(name);
     }
     is_private(policy, local.address).then(|| Endpoint::new(loopback(is_v6), local.port))

@@ -183,6 +183,7 @@ fn to_loopback(
         address,
         protocol: datagram.protocol,
         port: datagram.port,
+        can_be_answer: true,
         can_be_v4: matches!(address, Family::V4(_)),
         can_be_v6: matches!(address, Family::V6(_)),
     };

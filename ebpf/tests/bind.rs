@@ -8,10 +8,8 @@ use common::{dual, family, no_lookup, said, server, with_port, words};
 use oci_bind_hook_ebpf::abi::{Cause, Policy, protocol};
 use oci_bind_hook_ebpf::address::{Family, V4, V6, mapped};
 use oci_bind_hook_ebpf::bind::{self, Asked};
-use oci_bind_hook_ebpf::bound::Bound;
 use oci_bind_hook_ebpf::dual::is_dual_bind;
 use oci_bind_hook_ebpf::loopback::{Found, port6};
-use oci_bind_hook_ebpf::names::Endpoint;
 use oci_bind_hook_ebpf::port::Port;
 use proptest::prelude::*;
 
@@ -33,7 +31,7 @@ fn bind4(policy: &Policy, asked: Asked, address: V4) -> Said<(V4, u16)> {
         v6only: false,
         can_be_dual: false,
         find: no_lookup,
-        first: Bound::default(),
+        is_repeated: false,
     };
     said(bind::bind4(policy, asked, address, &socket))
 }
@@ -43,7 +41,7 @@ fn bind6(policy: &Policy, asked: Asked, address: V6, v6only: bool) -> Said<(V6, 
         v6only,
         can_be_dual: true,
         find: no_lookup,
-        first: Bound::default(),
+        is_repeated: false,
     };
     said(bind::bind6(policy, asked, address, &socket))
 }
@@ -53,8 +51,8 @@ struct Socket<F> {
     v6only: bool,
     can_be_dual: bool,
     find: F,
-    /// What is kept of the socket that has the port already.
-    first: Bound,
+    /// Whether its program is at the assigned address already, by another one.
+    is_repeated: bool,
 }
 
 impl<F: Fn(Family, Port) -> Found> bind::Socket for Socket<F> {
@@ -74,9 +72,8 @@ impl<F: Fn(Family, Port) -> Found> bind::Socket for Socket<F> {
         self.find(address, port)
     }
 
-    fn bound_at(&self, address: Family, _: Port) -> Bound {
-        assert!([family(OWN4), family(OWN6)].contains(&address));
-        self.first
+    fn is_repeated(&self) -> bool {
+        self.is_repeated
     }
 }
 
@@ -167,52 +164,29 @@ fn the_wildcard_of_a_family_that_is_not_assigned() {
 /// A program binds every address of the host, and is at the assigned one by the first.
 #[test]
 fn one_address_after_another() {
-    let bound = |wanted: Family, first: &str, port: u16| {
+    let bound = |wanted: Family| {
         let socket = Socket {
             v6only: true,
             can_be_dual: false,
-            find: |_, _| Found::Nobody,
-            first: Bound {
-                asked: Endpoint::new(v6(first), 80_u16.to_be()),
-                ..Bound::default()
-            },
-        };
-        let call = |family| Asked {
-            port: port.to_be(),
-            ..asked(family)
+            find: no_lookup,
+            is_repeated: true,
         };
         match wanted {
-            Family::V4(wanted) => said(bind::bind4(&both(), call(INET), wanted, &socket))
+            Family::V4(wanted) => said(bind::bind4(&both(), asked(INET), wanted, &socket))
                 .map(|(address, port)| (mapped(address), port)),
-            Family::V6(wanted) => said(bind::bind6(&both(), call(INET6), wanted, &socket)),
+            Family::V6(wanted) => said(bind::bind6(&both(), asked(INET6), wanted, &socket)),
         }
     };
-    let port = 80_u16.to_be();
-    let out4 = Isolate((v6("::ffff:127.0.0.1"), 0));
-    let out6 = Isolate((v6("::1"), 0));
-    let (own4, own6) = (v6("::ffff:192.0.2.10"), v6(OWN6));
-    for (wanted, first, expected) in [
-        ("192.0.2.20", "::ffff:192.0.2.10", out4),
-        ("192.0.2.20", "::ffff:192.0.2.30", out4),
-        (OWN4, "::ffff:192.0.2.30", out4),
-        ("2001:db8::20", OWN6, out6),
-        (OWN6, "2001:db8::20", out6),
-        // The kernel says what it thinks of the same bind again.
-        ("192.0.2.20", "::ffff:192.0.2.20", Rewrite((own4, port))),
-        (OWN4, "::ffff:192.0.2.10", Pass),
-        ("2001:db8::20", "2001:db8::20", Rewrite((own6, port))),
-        // Somebody at the wildcard.
-        ("192.0.2.20", "::", Rewrite((own4, port))),
-        ("0.0.0.0", "::ffff:192.0.2.20", Rewrite((own4, port))),
-        ("::", "2001:db8::20", Rewrite((own6, port))),
-        ("127.0.0.1", "::ffff:192.0.2.20", Pass),
+    for (wanted, expected) in [
+        ("192.0.2.20", "::ffff:127.0.0.1"),
+        ("::ffff:192.0.2.20", "::ffff:127.0.0.1"),
+        (OWN4, "::ffff:127.0.0.1"),
+        ("2001:db8::20", "::1"),
+        (OWN6, "::1"),
     ] {
-        let verdict = bound(family(wanted), first, 80);
-        assert_eq!(verdict, expected, "B23: {wanted} after {first}");
+        let verdict = bound(family(wanted));
+        assert_eq!(verdict, Isolate((v6(expected), 0)), "B23: {wanted}");
     }
-    // A port of the kernel's choice is free.
-    let verdict = bound(family("192.0.2.20"), "::ffff:192.0.2.30", 0);
-    assert_eq!(verdict, Rewrite((own4, 0)), "B3");
 }
 
 #[test]
@@ -236,7 +210,7 @@ fn a_dual_stack_server() {
             v6only,
             can_be_dual,
             find: server(OWN6, 80, there),
-            first: Bound::default(),
+            is_repeated: false,
         };
         let wanted = v6(wanted);
         let verdict = said(bind::bind6(&policy, call, wanted, &socket));
@@ -403,10 +377,23 @@ fn private_loopback() {
     }
     let verdict = address(bind6(&policy, asked(INET6), v6("::ffff:127.0.0.1"), false));
     assert_eq!(verdict, Rewrite(v6(mapped)), "L4");
+    let port = port6(v4(PRIVATE), 80_u16.to_be());
     for v6only in [false, true] {
-        let verdict = bind6(&policy, asked(INET6), v6("::1"), v6only);
-        let port = port6(v4(PRIVATE), 80_u16.to_be());
-        assert_eq!(verdict, Rewrite((v6("::1"), port)), "L7: v6only {v6only}");
+        for (there, expected) in [
+            (Found::Nobody, Rewrite((v6("::1"), port))),
+            (Found::Own, Rewrite((v6("::1"), port))),
+            // Somebody else's, which is not shared.
+            (Found::Other, Deny(Cause::InUse)),
+        ] {
+            let socket = Socket {
+                v6only,
+                can_be_dual: true,
+                find: server("::1", Port::from_be(port), there),
+                is_repeated: false,
+            };
+            let verdict = said(bind::bind6(&policy, asked(INET6), v6("::1"), &socket));
+            assert_eq!(verdict, expected, "L7: v6only {v6only}, {there:?}");
+        }
     }
     let verdict = bind4(&auto(both()), asked(INET), v4("127.0.0.1"));
     assert_eq!(verdict, Pass, "L2");

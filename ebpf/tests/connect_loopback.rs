@@ -8,7 +8,8 @@ use common::{server, v4, v6, with_port};
 use oci_bind_hook_ebpf::abi::{Cause, Policy, protocol};
 use oci_bind_hook_ebpf::address::{Family, V6};
 use oci_bind_hook_ebpf::connect::{self, Bound, Client, Local};
-use oci_bind_hook_ebpf::loopback::Found::{self, Nobody, Own};
+use oci_bind_hook_ebpf::loopback::Found::{self, Nobody, Other, Own};
+use oci_bind_hook_ebpf::loopback::port6;
 use oci_bind_hook_ebpf::port::Port;
 use oci_bind_hook_ebpf::verdict::Path;
 
@@ -129,7 +130,6 @@ fn the_private_loopback_comes_first() {
     let open = client("::", 0);
     let rows = [
         (open, server(PRIVATE, 80, Own), PRIVATE, PRIVATE),
-        (open, server(PRIVATE, 80, Nobody), PRIVATE, PRIVATE),
         (open, server(OWN4, 80, Own), PRIVATE, OWN4),
         // It has no IPv6 address to come from.
         (open, server(OWN6, 80, Own), OWN6, OWN6),
@@ -140,8 +140,15 @@ fn the_private_loopback_comes_first() {
         let expected = Rewrite(path(true, source, destination, 80));
         assert_eq!(found, expected, "L4: {destination}");
     }
-    let found = connect6(&policy, "::1", v6only(), server(PRIVATE, 80, Own));
-    assert_eq!(found, Deny(Cause::Refused), "L4: v6only");
+    // Nobody is there, or comes later.
+    let port = port6(v4(PRIVATE), 80_u16.to_be());
+    for client in [open, v6only()] {
+        let found = connect6(&policy, "::1", client, |_, _| Nobody);
+        let expected = path(true, "::1", "::1", Port::from_be(port));
+        assert_eq!(found, Rewrite(expected), "L7");
+        let found = connect6(&policy, "::1", client, |_, _| Other);
+        assert_eq!(found, Deny(Cause::Refused), "L8");
+    }
 }
 
 /// A socket on a loopback address may stay there, if the cgroup has no other.

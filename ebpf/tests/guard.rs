@@ -25,8 +25,6 @@ struct Packet {
     is_icmp: bool,
     is_plain: bool,
     owner: Option<Owner>,
-    /// Whether its socket is on the private loopback.
-    is_private: bool,
     /// Who is at the private loopback, if it may be looked up.
     receiver: Option<Found>,
 }
@@ -56,10 +54,6 @@ impl guard::Packet for Packet {
         self.owner
     }
 
-    fn is_private(&self) -> bool {
-        self.is_private
-    }
-
     fn receiver(&self, _: &Owner, address: Family) -> Found {
         assert!(
             [family(PRIVATE), family("::1")].contains(&address),
@@ -77,7 +71,6 @@ const UNKNOWN: Packet = Packet {
     is_icmp: false,
     is_plain: true,
     owner: None,
-    is_private: false,
     receiver: None,
 };
 /// `IPPROTO_ICMP`
@@ -233,7 +226,9 @@ fn private_loopback_is_all_that_is_reached() {
         (open(TCP), OWN4, host, None, true),
         // Of before the policy.
         (open(TCP), host, host, None, false),
-        (open(TCP), "::1", "::1", None, false),
+        (open(TCP), "::1", "::1", Some(Own), true),
+        (open(TCP), "::1", "::1", Some(Nobody), true),
+        (open(TCP), "::1", "::1", Some(Other), false),
         // The kernel itself answers.
         (open(ICMP), host, host, None, true),
         (open(UDP_LITE), host, host, None, false),
@@ -263,35 +258,6 @@ fn private_loopback_is_all_that_is_reached() {
             assert!(shared, "L3: {owner:?} to {destination}");
         }
     }
-}
-
-/// All containers share `::1`, so a connection there is one's own if its socket says so.
-#[test]
-fn a_connection_at_the_ipv6_loopback() {
-    let packet = Packet {
-        destination: "::1",
-        is_local: true,
-        owner: Some(owner(TCP, "::1", "::1")),
-        ..UNKNOWN
-    };
-    let policy = private(both());
-    assert!(
-        !may_leave(&policy, "::1", packet),
-        "L8: of before the policy"
-    );
-    let own = Packet {
-        is_private: true,
-        ..packet
-    };
-    assert!(may_leave(&policy, "::1", own), "L7");
-    let called = Packet {
-        owner: Some(owner(TCP, OWN6, "::1")),
-        ..packet
-    };
-    assert!(
-        may_leave(&policy, OWN6, called),
-        "L8: a program of the host has called"
-    );
 }
 
 #[test]

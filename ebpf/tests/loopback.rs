@@ -15,6 +15,7 @@ const FROM_V4: Loopback = Loopback {
     address: Family::V4(LOOPBACK4),
     protocol: TCP,
     port: 80_u16.to_be(),
+    can_be_answer: false,
     can_be_v4: true,
     can_be_v6: false,
 };
@@ -123,6 +124,8 @@ fn auto_finds_the_moved_port() {
 fn private_never_reaches_the_host() {
     let policy = private(both());
     let refused = Route::nowhere(Cause::Refused);
+    // Nobody is there, or comes later.
+    let own6 = to("::1", Port::from_be(port6(v4(PRIVATE), 80_u16.to_be())));
     let rows = [
         (FROM_V4, server(PRIVATE, 80, Own), to(PRIVATE, 80)),
         (FROM_V4, server(OWN4, 80, Own), to(OWN4, 80)),
@@ -133,11 +136,11 @@ fn private_never_reaches_the_host() {
         (FROM_V6, server(OWN6, 80, Own), to(OWN6, 80)),
         (FROM_V6ONLY, server(OWN6, 80, Own), to(OWN6, 80)),
         (FROM_V6ONLY, server(OWN6, 80, Dual), to(OWN6, 80)),
-        (FROM_V6ONLY, server(PRIVATE, 80, Own), refused),
+        (FROM_V6ONLY, server(PRIVATE, 80, Own), own6),
         // All containers share ::1, so the host's is not it.
-        (FROM_V6, server("::1", 80, Other), to(PRIVATE, 80)),
-        (FROM_V6ONLY, server("::1", 80, Other), refused),
-        (FROM_V6ONLY, server("::1", 80, Nobody), refused),
+        (FROM_V6, server("::1", 80, Other), own6),
+        (FROM_V6ONLY, server("::1", 80, Other), own6),
+        (FROM_V6ONLY, server("::1", 80, Nobody), own6),
     ];
     for (call, find, expected) in rows {
         assert_eq!(route(&policy, call, find), expected, "L4: {call:?}");
@@ -175,12 +178,15 @@ fn private_finds_servers_at_the_ipv6_loopback() {
     // An answer to who is connected, whom no lookup finds.
     let datagram = Loopback {
         protocol: UDP,
+        can_be_answer: true,
         ..FROM_V6ONLY
     };
     let nobody = route(&policy, datagram, |_, _| Nobody);
     assert_eq!(nobody, to("::1", 80), "L7");
-    let other = route(&policy, datagram, |_, _| Other);
-    assert_eq!(other, Route::nowhere(Cause::Refused), "L8");
+    for call in [datagram, FROM_V6, FROM_V6ONLY] {
+        let other = route(&policy, call, |_, _| Other);
+        assert_eq!(other, Route::nowhere(Cause::Refused), "L8: {call:?}");
+    }
 }
 
 #[test]

@@ -126,8 +126,9 @@ fn an_isolated_socket_is_where_it_was_bound() {
     let actual = endpoint("::1", 40000);
     let bound = |address, port, is_told| Bound {
         asked: endpoint(address, port),
+        actual: endpoint("::1", 0),
         is_told,
-        owner: 0,
+        ..Bound::default()
     };
     let name = |bound: Bound, peer| local_name(&policy, None, Some(&bound), actual, peer, true);
     let wildcard = name(bound("::", 80, 1), nobody);
@@ -138,6 +139,12 @@ fn an_isolated_socket_is_where_it_was_bound() {
     assert_eq!(other, Some(endpoint("2001:db8::20", 80)), "B23");
     assert_eq!(name(bound("::", 80, 1), endpoint("::1", 53)), None);
     assert_eq!(name(bound("2001:db8::20", 80, 0), nobody), None, "B4");
+    // The bind has failed, and the socket is elsewhere.
+    let elsewhere = Bound {
+        actual: endpoint("::ffff:127.0.0.1", 0),
+        ..bound("::", 80, 1)
+    };
+    assert_eq!(name(elsewhere, nobody), None, "B22");
 }
 
 /// Whether it has a peer or not.
@@ -147,13 +154,18 @@ fn a_server_at_the_private_ipv6_loopback_is_where_it_was_bound() {
     let actual = endpoint("::1", 2000);
     let bound = Bound {
         asked: endpoint("::1", 80),
+        actual,
         is_told: 1,
         owner: v4(PRIVATE),
+        uid: 0,
     };
     for peer in [endpoint("::", 0), endpoint("::1", 40000)] {
         let name = local_name(&policy, None, Some(&bound), actual, peer, true);
         assert_eq!(name, Some(endpoint("::1", 80)), "L7: {peer:?}");
     }
+    let elsewhere = endpoint("::1", 2001);
+    let name = local_name(&policy, None, Some(&bound), elsewhere, elsewhere, true);
+    assert_eq!(name, None, "L7: the bind has failed");
 }
 
 /// The container's own sockets call from there, and are called so.

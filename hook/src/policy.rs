@@ -146,17 +146,15 @@ impl From<&Plan> for abi::Policy {
                 *word = u32::from_ne_bytes(*chunk);
             }
         }
+        let loopback = match plan.loopback {
+            Loopback::Private(Some(address)) => address,
+            _ => derived_loopback(plan),
+        };
+        policy.loopback = loopback.to_bits().to_be();
         match plan.loopback {
             Loopback::Host => {}
-            Loopback::Auto => {
-                policy.flags |= flag::LOOPBACK_AUTO;
-                policy.loopback = derived_loopback(plan).to_bits().to_be();
-            }
-            Loopback::Private(address) => {
-                policy.flags |= flag::LOOPBACK_PRIVATE;
-                let address = address.unwrap_or_else(|| derived_loopback(plan));
-                policy.loopback = address.to_bits().to_be();
-            }
+            Loopback::Auto => policy.flags |= flag::LOOPBACK_AUTO,
+            Loopback::Private(_) => policy.flags |= flag::LOOPBACK_PRIVATE,
         }
         if plan.guard == Guard::On {
             policy.flags |= flag::GUARD;

@@ -5,13 +5,16 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::Result;
 use libc::{SO_REUSEPORT, SOL_SOCKET};
+use oci_bind_hook_tests::agent::Agent;
+use oci_bind_hook_tests::cgroup::Cgroup;
+use oci_bind_hook_tests::hook::{BOTH, NEIGHBOUR};
 use oci_bind_hook_tests::net::{ANY4, ANY6, LOOP4, LOOP6, mapped};
-use oci_bind_hook_tests::socket::{Socket, TCP4, TCP6, UDP4, UDP6};
+use oci_bind_hook_tests::socket::{Socket, TCP4, TCP6, UDP4, UDP6, at};
 
 use crate::localhost::{AUTO4, AUTO6};
 use crate::observe::PORT;
-use crate::row::{Row, Site, row};
-use crate::told::{How, Told, call, open};
+use crate::row::{Row, Scene, Site, row};
+use crate::told::{How, Told, call, open, serve};
 
 /// Where resolvers are that serve their own host alone.
 const RESOLVER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 53));
@@ -38,7 +41,7 @@ pub fn rows() -> Vec<Row> {
         (AUTO6, [TCP6, UDP6], [TCP6, UDP6], ANY6, LOOP6, LOOP6),
         (AUTO6, [TCP6, UDP6], [TCP6, UDP6], ANY6, LOOP6, ANY6),
     ];
-    for (policies, [tcp_server, udp_server], [tcp, udp], any, at, to) in lines {
+    for (policies, [tcp_server, udp_server], [tcp, udp], any, place, to) in lines {
         for (server, client, how) in [
             (tcp_server, tcp, How::Connect),
             (udp_server, udp, How::Connect),
@@ -46,8 +49,8 @@ pub fn rows() -> Vec<Row> {
         ] {
             for whose in [Whose::Own, Whose::Host] {
                 let what =
-                    format!("{client:?} {how:?} {to}, {whose:?} server at {at}, own at {any}");
-                let seen = if at.is_ipv4() { LOOP4 } else { LOOP6 };
+                    format!("{client:?} {how:?} {to}, {whose:?} server at {place}, own at {any}");
+                let seen = if place.is_ipv4() { LOOP4 } else { LOOP6 };
                 let to = SocketAddr::new(to, PORT);
                 let told = Ok(Told::by_call(how, client, to, seen));
                 let observe = move |site: &Site| {
@@ -56,12 +59,32 @@ pub fn rows() -> Vec<Row> {
                         Whose::Own => site.socket(server)?,
                         Whose::Host => Socket::new(server)?,
                     };
-                    let exact = shared(socket, SocketAddr::new(at, PORT))?;
+                    let exact = shared(socket, SocketAddr::new(place, PORT))?;
                     call(&site.socket(client)?, &exact, to, how)
                 };
                 rows.extend(row("L1", &what, policies, observe, told.clone(), told));
             }
         }
+    }
+    for (server, any, to) in [
+        (TCP4, ANY4, LOOP4),
+        (UDP4, ANY4, LOOP4),
+        (TCP6, ANY6, LOOP6),
+    ] {
+        let what = format!("{server:?} {to}, where another container is at it");
+        rows.push(Scene::row("L1", &what, move |scene| {
+            scene.attach(BOTH.loopback("auto").guarded())?;
+            let other = Cgroup::new()?;
+            scene
+                .hook
+                .attach(&other, NEIGHBOUR.loopback("auto").guarded())?;
+            let own = serve(&scene.inside(), server, at(any, PORT, 0))?;
+            let theirs = Agent::new(&other)?.socket(server)?;
+            open(&theirs, at(to, PORT, 0))?;
+            let client = scene.inside().socket(server)?;
+            call(&client, &own, at(to, PORT, 0), How::Connect)??;
+            Ok(())
+        }));
     }
     rows
 }

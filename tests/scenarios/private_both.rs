@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Result, ensure};
+use libc::{SO_REUSEADDR, SO_REUSEPORT, SOL_SOCKET};
 use oci_bind_hook_tests::agent::Agent;
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::hook::{BOTH, NEIGHBOUR, V4, V6};
@@ -12,8 +13,8 @@ use oci_bind_hook_tests::socket::{Kind, Outcome, Socket, TCP4, TCP6, UDP4, UDP6,
 use rustix::io::Errno;
 
 use crate::observe::{PORT, done};
-use crate::row::{Row, Scene, Site, row};
-use crate::told::{How, Told, call, open, serve};
+use crate::row::{Row, Scene, Site, denied, row};
+use crate::told::{How, Told, call, open, serve, take};
 
 /// Policies with a private loopback.
 const PRIVATE: &[oci_bind_hook_tests::hook::Policy] = &[
@@ -28,6 +29,13 @@ pub fn rows() -> Vec<Row> {
     let mut rows = both();
     rows.extend(one_port());
     rows.extend(apart());
+    rows.push(late());
+    rows.extend(shared());
+    rows.push(Scene::row(
+        "L7",
+        "a policy further out leaves it alone",
+        nested,
+    ));
     rows
 }
 
@@ -150,19 +158,78 @@ fn apart() -> Vec<Row> {
             call(&own.socket(kind)?, &one, to, how)??;
             call(&neighbour.socket(kind)?, &two, to, how)??;
             call(&Socket::new(kind)?, &host, to, how)??;
-            // Without a server of its own nobody is there.
-            drop(one);
-            let client = own.socket(kind)?;
-            let outcome = match how {
-                How::Connect => client.connect(to).and_then(|()| client.send(None, b"ping")),
-                How::SendTo => client.send(Some(to), b"ping"),
-            };
-            ensure!(
-                !host.has_input()? && !two.has_input()?,
-                "others hear: {outcome:?}"
-            );
             Ok(())
         })
     };
     kinds.map(row).into()
+}
+
+/// A datagram socket that is connected before its server is there.
+fn late() -> Row {
+    Scene::row(
+        "L7",
+        "udp6 connected to ::1, then its server starts",
+        |scene| {
+            scene.attach(BOTH.loopback("private").guarded())?;
+            let (own, to) = (scene.inside(), at(LOOP6, PORT, 0));
+            let client = own.socket(UDP6)?;
+            client.connect(to)?;
+            let server = serve(&own, UDP6, to)?;
+            client.send(None, b"ping")?;
+            take(&server)?;
+            Ok(())
+        },
+    )
+}
+
+/// Options that let sockets have one port do not let containers have one at `::1`: a
+/// server of the host is at the very port that the container's would be.
+fn shared() -> Vec<Row> {
+    [
+        (TCP6, SO_REUSEPORT),
+        (UDP6, SO_REUSEPORT),
+        (UDP6, SO_REUSEADDR),
+    ]
+    .map(|(kind, option)| {
+        let what = format!("{kind:?} a port that the host shares, option {option}");
+        Scene::row("L8", &what, move |scene| {
+            scene.attach(BOTH.loopback("private").guarded())?;
+            let own = scene.inside();
+            let free = serve(&own, kind, at(LOOP6, PORT, 0))?;
+            let place = places::place(&free)?;
+            drop(free);
+            let sharing = |socket: Socket| {
+                socket.set(SOL_SOCKET, option, 1)?;
+                anyhow::Ok(socket)
+            };
+            let host = sharing(Socket::new(kind)?)?;
+            open(&host, place)?;
+            let outcome = sharing(own.socket(kind)?)?.bind(at(LOOP6, PORT, 0));
+            ensure!(outcome == denied(Errno::ADDRINUSE), "{outcome:?}");
+            // Nor is it called.
+            let client = own.socket(kind)?;
+            let outcome = client.connect(at(LOOP6, PORT, 0));
+            ensure!(outcome == denied(Errno::CONNREFUSED), "{outcome:?}");
+            Ok(())
+        })
+    })
+    .into()
+}
+
+/// A container with a private loopback below a cgroup with another policy.
+fn nested(scene: &Scene) -> Result<()> {
+    scene.attach(BOTH.loopback("auto").guarded())?;
+    let inner = scene.cgroup.child("inner")?;
+    scene
+        .hook
+        .attach(&inner, BOTH.loopback("private").guarded())?;
+    let agent = Agent::new(&inner)?;
+    for (kind, how) in [(TCP6, How::Connect), (UDP6, How::SendTo)] {
+        let server = agent.socket(kind)?;
+        open(&server, at(LOOP6, PORT, 0))?;
+        let name = server.local()?;
+        ensure!(name == at(LOOP6, PORT, 0), "the server is told {name}");
+        call(&agent.socket(kind)?, &server, name, how)??;
+    }
+    Ok(())
 }

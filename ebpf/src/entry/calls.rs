@@ -39,17 +39,19 @@ fn bind4(ctx: SockAddrContext) -> i32 {
     let policy = policy();
     let address = call.user_ip4();
     let asked_for = Endpoint::new(mapped(address), call.user_port());
-    bound::note(&call, asked_for);
+    let kept = bound::asked(&call, policy, asked_for);
+    bound::note(&call, kept, &asked_for);
     let socket = Binding {
         ctx: &ctx,
         call,
         policy,
+        kept,
     };
     let verdict = bind::bind4(policy, asked(&call), address, &socket);
     let action = verdict.action;
     conclude(Hook::Bind4, verdict, |(own, port)| {
         if matches!(action, Action::Isolate) {
-            bound::tell(&call, policy, asked_for);
+            bound::tell(&call, policy, asked_for, Endpoint::new(mapped(own), port));
         }
         call.set_user_ip4(own);
         call.set_user_port(port);
@@ -69,17 +71,19 @@ fn bind6(ctx: SockAddrContext) -> i32 {
         call.local_port() != 0,
     );
     let asked_for = Endpoint::new(address, call.user_port());
-    bound::note(&call, asked_for);
+    let kept = bound::asked(&call, policy, asked_for);
+    bound::note(&call, kept, &asked_for);
     let socket = Binding {
         ctx: &ctx,
         call,
         policy,
+        kept,
     };
     let verdict = bind::bind6(policy, asked(&call), address, &socket);
     let action = verdict.action;
     conclude(Hook::Bind6, verdict, |(own, port)| {
         if matches!(action, Action::Isolate) || same6(&own, &LOOPBACK6) {
-            bound::tell(&call, policy, asked_for);
+            bound::tell(&call, policy, asked_for, Endpoint::new(own, port));
         }
         call.set_user_ip6(own);
         call.set_user_port(port);
@@ -99,6 +103,8 @@ struct Binding<'a> {
     ctx: &'a SockAddrContext,
     call: Call,
     policy: &'a Policy,
+    /// What is kept of the bind.
+    kept: Option<Bound>,
 }
 
 impl bind::Socket for Binding<'_> {
@@ -132,8 +138,14 @@ impl bind::Socket for Binding<'_> {
     }
 
     #[inline(always)]
-    fn bound_at(&self, address: Family, port: Port) -> Bound {
-        bound_at(self.ctx, self.call.socket_type(), address, port)
+    fn is_repeated(&self) -> bool {
+        let Some(next) = &self.kept else {
+            return false;
+        };
+        let at = Family::of(next.actual.address);
+        matches!(at.kind(), Kind::Unicast)
+            && bound_at(self.ctx, self.call.socket_type(), at, next.actual.port)
+                .is_repeated_by(next)
     }
 }
 

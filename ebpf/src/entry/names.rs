@@ -70,7 +70,7 @@ fn getsockname6(ctx: SockAddrContext) -> i32 {
 #[inline(always)]
 fn name(call: &Call, local: Endpoint, is_v6: bool) -> Option<Endpoint> {
     let redirects = redirects::of(call.socket());
-    let bound = bound::of(call.socket());
+    let bound = bound::at_loopback6(call.socket()).or_else(|| bound::of(call.socket()));
     local_name(
         policy(),
         redirects.as_deref(),

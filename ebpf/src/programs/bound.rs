@@ -1,15 +1,15 @@
-//! What is kept of bound sockets: socket storage, which the kernel frees with the socket,
-//! and copies for the connections that a server accepts.
+//! What is kept of binds: socket storage, which the kernel frees with the socket.
 
 use aya_ebpf::bindings::bpf_map_type::BPF_MAP_TYPE_SK_STORAGE;
 use aya_ebpf::bindings::{BPF_F_CLONE, BPF_F_NO_PREALLOC, bpf_sock};
-use aya_ebpf::helpers::bpf_sk_storage_get;
+use aya_ebpf::btf_maps::SkStorage;
+use aya_ebpf::helpers::{bpf_get_current_uid_gid, bpf_sk_storage_get};
 use core::ffi::c_void;
 use core::ptr::{null, null_mut};
 use oci_bind_hook_ebpf::abi::Policy;
+use oci_bind_hook_ebpf::address::{LOOPBACK6 as LOOPBACK, same6};
 use oci_bind_hook_ebpf::bound::Bound;
 use oci_bind_hook_ebpf::names::Endpoint;
-use oci_bind_hook_ebpf::verdict::private_loopback;
 
 use super::context::Call;
 
@@ -33,9 +33,10 @@ struct ClonedStorage<T> {
 // SAFETY: nothing is behind the pointers, and nothing reads them.
 unsafe impl<T> Sync for ClonedStorage<T> {}
 
+/// Of sockets at the private `::1`, whose connections have to be known.
 #[unsafe(link_section = ".maps")]
 #[unsafe(no_mangle)]
-static BOUND: ClonedStorage<Bound> = ClonedStorage {
+static LOOPBACK6: ClonedStorage<Bound> = ClonedStorage {
     r#type: null(),
     key: null(),
     value: null(),
@@ -43,56 +44,89 @@ static BOUND: ClonedStorage<Bound> = ClonedStorage {
     map_flags: null(),
 };
 
-/// What is kept of the socket.
+/// Of others.
+#[unsafe(link_section = ".maps")]
+#[unsafe(no_mangle)]
+static BOUND: SkStorage<Bound> = SkStorage::new();
+
+/// What is kept of a socket.
 #[inline(always)]
 pub fn of(socket: *mut bpf_sock) -> Option<&'static mut Bound> {
-    get(socket, 0)
+    get((&raw const BOUND).cast(), socket, 0)
 }
 
-/// Keeps which address of the host a bind asks for, and forgets what was kept of one that
-/// failed. For lack of memory it is not kept, and a bind to another address fails.
+/// What is kept of a socket at the private `::1`.
+#[inline(always)]
+pub fn at_loopback6(socket: *mut bpf_sock) -> Option<&'static mut Bound> {
+    get((&raw const LOOPBACK6).cast(), socket, 0)
+}
+
+/// What would be kept of this bind.
+#[inline(always)]
+pub fn asked(call: &Call, policy: &Policy, asked: Endpoint) -> Option<Bound> {
+    Bound::kept(policy, call.protocol(), asked, uid())
+}
+
+/// Keeps what a bind asks for, and forgets what was kept of one that failed. For lack of
+/// memory it is not kept.
 ///
 /// A socket that has a port is not bound again: the kernel will refuse that.
 #[inline(always)]
-pub fn note(call: &Call, asked: Endpoint) {
-    if call.local_port() != 0 || Bound::may_be_isolated(&asked) {
-        return;
-    }
-    let socket = call.socket();
-    if Bound::is_kept(&asked) {
-        if let Some(bound) = get(socket, CREATE) {
-            *bound = Bound {
-                asked,
-                ..Bound::default()
-            };
-        }
-    } else if let Some(bound) = of(socket) {
-        *bound = Bound::default();
-    }
-}
-
-/// Keeps what a bind asks for that is told so. For lack of memory it is not kept, and the
-/// program is told the real address.
-#[inline(always)]
-pub fn tell(call: &Call, policy: &Policy, asked: Endpoint) {
+pub fn note(call: &Call, kept: Option<Bound>, asked: &Endpoint) {
     if call.local_port() != 0 {
         return;
     }
-    if let Some(bound) = get(call.socket(), CREATE) {
-        // What a policy further in has kept comes first.
-        if bound.is_told == 0 {
-            bound.asked = asked;
-            bound.is_told = 1;
+    let socket = call.socket();
+    for known in [of(socket), at_loopback6(socket)] {
+        if let Some(bound) = known {
+            // What a policy further in has kept comes first.
+            if bound.is_made_at(asked) {
+                return;
+            }
+            *bound = Bound::default();
         }
-        bound.owner = private_loopback(policy).unwrap_or(0);
+    }
+    if let Some(kept) = kept
+        && let Some(bound) = get((&raw const BOUND).cast(), socket, CREATE)
+    {
+        *bound = kept;
     }
 }
 
+/// Keeps what a bind asks for that is made at `actual` on loopback, and told so. For lack
+/// of memory it is not kept, and the program is told the real address.
 #[inline(always)]
-fn get(socket: *mut bpf_sock, flags: u64) -> Option<&'static mut Bound> {
-    let map: *mut c_void = (&raw const BOUND).cast_mut().cast();
+pub fn tell(call: &Call, policy: &Policy, asked: Endpoint, actual: Endpoint) {
+    if call.local_port() != 0 {
+        return;
+    }
+    let is_cloned = same6(&asked.address, &LOOPBACK);
+    let map = if is_cloned {
+        (&raw const LOOPBACK6).cast()
+    } else {
+        (&raw const BOUND).cast()
+    };
+    if let Some(bound) = get(map, call.socket(), CREATE) {
+        *bound = Bound {
+            asked,
+            actual,
+            is_told: 1,
+            owner: policy.loopback,
+            uid: uid(),
+        };
+    }
+}
+
+/// Who makes the call: the lower half of what the helper says.
+#[inline(always)]
+fn uid() -> u32 {
+    bpf_get_current_uid_gid() as u32
+}
+
+#[inline(always)]
+fn get(map: *const c_void, socket: *mut bpf_sock, flags: u64) -> Option<&'static mut Bound> {
     // SAFETY: the helper takes any full socket; the value is zero at first.
-    let value = unsafe { bpf_sk_storage_get(map, socket.cast(), null_mut(), flags) };
+    let value = unsafe { bpf_sk_storage_get(map.cast_mut(), socket.cast(), null_mut(), flags) };
     // SAFETY: the value is as large as the map says, and lives as long as the
     // program runs. The socket is locked, or the value is only read: a bind that
     // goes on at the same time is seen or not.

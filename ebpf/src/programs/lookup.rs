@@ -7,7 +7,7 @@ use aya_ebpf::helpers::{bpf_sk_lookup_tcp, bpf_sk_lookup_udp, bpf_sk_release};
 use aya_ebpf::programs::SockAddrContext;
 use core::ptr::read_volatile;
 use oci_bind_hook_ebpf::abi::Policy;
-use oci_bind_hook_ebpf::address::{ANY6, Family, LOOPBACK6, V4, V6, same6};
+use oci_bind_hook_ebpf::address::{ANY6, Family, Kind, LOOPBACK6, V4, V6, kind4, same6};
 use oci_bind_hook_ebpf::bound::Bound;
 use oci_bind_hook_ebpf::dual::{can_share, found, is_dual};
 use oci_bind_hook_ebpf::hide;
@@ -134,7 +134,8 @@ pub fn find4(ctx: &impl EbpfContext, policy: &Policy, socket_type: u32, tuple: T
     // SAFETY: the socket is held until it is released below.
     let own = unsafe { read_volatile(&raw const (*socket).src_ip4) } == address;
     let kind = if own { Found::Own } else { Found::Other };
-    conclude(socket, policy, socket_type, kind)
+    let is_loopback = matches!(kind4(address), Kind::Loopback);
+    conclude(socket, policy, socket_type, is_loopback, kind)
 }
 
 /// A dual-stack socket of UDP is not found at its IPv6 address, where datagrams are
@@ -177,7 +178,7 @@ fn has_dual(ctx: &SockAddrContext, policy: &Policy, port: Port) -> bool {
 
 /// Who answers at the end of a tuple, as far as the kernel itself knows.
 #[inline(always)]
-pub fn find_native6(
+fn find_native6(
     ctx: &impl EbpfContext,
     policy: &Policy,
     socket_type: u32,
@@ -202,7 +203,8 @@ pub fn find_native6(
         }
         kind => kind,
     };
-    conclude(socket, policy, socket_type, kind)
+    let is_loopback = same6(&address, &LOOPBACK6);
+    conclude(socket, policy, socket_type, is_loopback, kind)
 }
 
 /// The socket at the end of a tuple, which has to be released; null if there is none.
@@ -227,19 +229,34 @@ pub fn release(socket: *mut bpf_sock) {
     let _ = unsafe { bpf_sk_release(socket.cast()) };
 }
 
-/// What a socket that was found is, once it is released.
+/// What a socket that was found is, once it is released. At a loopback address that all
+/// share, one that was bound under another policy is somebody else's.
 #[inline(always)]
-fn conclude(socket: *mut bpf_sock, policy: &Policy, socket_type: u32, kind: Found) -> Found {
+fn conclude(
+    socket: *mut bpf_sock,
+    policy: &Policy,
+    socket_type: u32,
+    is_loopback: bool,
+    kind: Found,
+) -> Found {
     // SAFETY: the socket is held until it is released below.
     let state = unsafe { read_volatile(&raw const (*socket).state) };
     let is_stream = socket_type == SOCK_STREAM;
-    let is_own = private_loopback(policy).is_some_and(|private| is_private(socket, private));
+    let private = private_loopback(policy);
+    let is_own = private.is_some_and(|private| is_private(socket, private));
     let is_own = hide::truth(policy, is_own);
+    let is_foreign = is_loopback
+        && private.is_none()
+        && bound::of(socket)
+            .is_some_and(|bound| bound.owner != 0 && bound.owner != policy.loopback);
+    let is_foreign = hide::truth(policy, is_foreign);
     release(socket);
     if is_stream && state != LISTEN {
         Found::Nobody
     } else if is_own {
         Found::Own
+    } else if is_foreign {
+        Found::Other
     } else {
         kind
     }
@@ -248,7 +265,25 @@ fn conclude(socket: *mut bpf_sock, policy: &Policy, socket_type: u32, kind: Foun
 /// Whether a socket is of the cgroup with this private loopback: it is bound there, at
 /// `::1`, or was redirected there.
 #[inline(always)]
-pub fn is_private(socket: *mut bpf_sock, private: V4) -> bool {
-    bound::of(socket).is_some_and(|bound| bound.owner == private)
+fn is_private(socket: *mut bpf_sock, private: V4) -> bool {
+    bound::at_loopback6(socket).is_some_and(|bound| bound.owner == private)
         || redirects::of(socket).is_some_and(|redirects| redirects.owner == private)
+}
+
+/// Who receives a packet at `::1` by its tuple, where loopback is private: a server, or
+/// who is in a connection.
+#[inline(always)]
+pub fn find_private6(
+    ctx: &impl EbpfContext,
+    private: V4,
+    socket_type: u32,
+    tuple: Tuple6,
+) -> Found {
+    let socket = look_up(ctx.as_ptr(), socket_type, tuple);
+    if socket.is_null() {
+        return Found::Nobody;
+    }
+    let is_own = is_private(socket, private);
+    release(socket);
+    if is_own { Found::Own } else { Found::Other }
 }

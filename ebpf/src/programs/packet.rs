@@ -10,9 +10,8 @@ use oci_bind_hook_ebpf::address::{Family, mapped};
 use oci_bind_hook_ebpf::guard::{self, Owner};
 use oci_bind_hook_ebpf::loopback::Found;
 use oci_bind_hook_ebpf::port::{Port, UDP};
-use oci_bind_hook_ebpf::verdict::private_loopback;
 
-use super::lookup::{SOCK_DGRAM, SOCK_STREAM, Tuple4, Tuple6, find_native6, find4, is_private};
+use super::lookup::{SOCK_DGRAM, SOCK_STREAM, Tuple4, Tuple6, find_private6, find4};
 
 /// `ETH_P_IP`, network byte order.
 const IPV4: u32 = 0x0800_u16.to_be() as u32;
@@ -227,14 +226,6 @@ impl guard::Packet for Packet<'_> {
     }
 
     #[inline(always)]
-    fn is_private(&self) -> bool {
-        match (self.socket(), private_loopback(self.policy)) {
-            (Some(socket), Some(private)) => is_private(socket, private),
-            _ => false,
-        }
-    }
-
-    #[inline(always)]
     fn receiver(&self, owner: &Owner, address: Family) -> Found {
         let (Some(from), Some(port)) = (self.source(), self.destination_port()) else {
             return Found::Other;
@@ -251,13 +242,14 @@ impl guard::Packet for Packet<'_> {
                 }
                 find4(self.ctx, self.policy, socket_type, tuple)
             }
-            (Family::V6(from), Family::V6(address)) => {
-                let mut tuple = Tuple6::to(address, port);
-                if is_datagram {
-                    tuple.from = from;
-                    tuple.from_port = owner.port;
-                }
-                find_native6(self.ctx, self.policy, socket_type, tuple, |_| false)
+            (Family::V6(from), Family::V6(to)) => {
+                let tuple = Tuple6 {
+                    from,
+                    to,
+                    from_port: owner.port,
+                    to_port: port,
+                };
+                find_private6(self.ctx, self.policy.loopback, socket_type, tuple)
             }
             _ => Found::Other,
         }

@@ -4,9 +4,7 @@ use arbitrary::{Result, Unstructured};
 use oci_bind_hook_ebpf::abi::{Cause, Policy};
 use oci_bind_hook_ebpf::address::{Family, Kind, LOOPBACK6, V6, mapped};
 use oci_bind_hook_ebpf::bind::{self, Asked, bind4, bind6};
-use oci_bind_hook_ebpf::bound::Bound;
 use oci_bind_hook_ebpf::loopback::{Found, port6};
-use oci_bind_hook_ebpf::names::Endpoint;
 use oci_bind_hook_ebpf::port::Port;
 use oci_bind_hook_ebpf::verdict::{Action, Verdict};
 
@@ -26,19 +24,16 @@ pub fn check(policy: &Policy, input: &mut Unstructured<'_>) -> Result<()> {
         v6only: input.arbitrary()?,
         can_be_dual: input.arbitrary()?,
         network: Network::any(policy, input)?,
-        first: Bound {
-            asked: Endpoint::new(any_address(policy, input)?, asked.port),
-            ..Bound::default()
-        },
+        is_repeated: input.arbitrary()?,
     };
     let address = any4(policy, input)?;
     let verdict = bind4(policy, asked, address, &socket);
     let verdict = verdict.map(|(address, port)| (mapped(address), port));
-    hold(policy, asked, mapped(address), &verdict);
+    hold(policy, asked, mapped(address), &socket, &verdict);
 
     let address = any_address(policy, input)?;
     let verdict = bind6(policy, asked, address, &socket);
-    hold(policy, asked, address, &verdict);
+    hold(policy, asked, address, &socket, &verdict);
     Ok(())
 }
 
@@ -47,7 +42,7 @@ struct Socket<'a> {
     v6only: bool,
     can_be_dual: bool,
     network: Network<'a>,
-    first: Bound,
+    is_repeated: bool,
 }
 
 impl bind::Socket for Socket<'_> {
@@ -67,12 +62,18 @@ impl bind::Socket for Socket<'_> {
         self.find(address, port)
     }
 
-    fn bound_at(&self, _: Family, _: Port) -> Bound {
-        self.first
+    fn is_repeated(&self) -> bool {
+        self.is_repeated
     }
 }
 
-fn hold(policy: &Policy, asked: Asked, address: V6, verdict: &Verdict<(V6, Port)>) {
+fn hold(
+    policy: &Policy,
+    asked: Asked,
+    address: V6,
+    socket: &Socket<'_>,
+    verdict: &Verdict<(V6, Port)>,
+) {
     if !policy.is_written() {
         assert_eq!(
             (verdict.action, verdict.cause),
@@ -110,12 +111,9 @@ fn hold(policy: &Policy, asked: Asked, address: V6, verdict: &Verdict<(V6, Port)
         }
         Action::Isolate => {
             let (to, at) = verdict.rewrite;
-            let is_wanted = match family.kind() {
-                Kind::Unspecified => !is_assigned,
-                Kind::Unicast => is_assigned && asked.port != 0,
-                _ => false,
-            };
-            is_wanted && at == 0 && matches!(Family::of(to).kind(), Kind::Loopback)
+            let is_wanted =
+                socket.is_repeated || family.kind() == Kind::Unspecified && !is_assigned;
+            is_wanted && at == 0 && Family::of(to).kind() == Kind::Loopback
         }
     };
     assert!(holds, "{asked:?} {family:?}: {verdict:?} under {policy:?}");

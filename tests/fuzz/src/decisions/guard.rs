@@ -18,7 +18,6 @@ struct Packet {
     is_icmp: bool,
     is_plain: bool,
     owner: Option<Owner>,
-    is_private: bool,
     receiver: Found,
 }
 
@@ -45,10 +44,6 @@ impl guard::Packet for Packet {
 
     fn owner(&self) -> Option<Owner> {
         self.owner
-    }
-
-    fn is_private(&self) -> bool {
-        self.is_private
     }
 
     fn receiver(&self, _: &Owner, _: Family) -> Found {
@@ -80,7 +75,6 @@ pub fn check(policy: &Policy, input: &mut Unstructured<'_>) -> Result<()> {
         is_icmp: input.arbitrary()?,
         is_plain: input.arbitrary()?,
         owner: input.arbitrary::<bool>()?.then_some(owner),
-        is_private: input.arbitrary()?,
         receiver: *input.choose(&[Found::Own, Found::Other, Found::Nobody])?,
     };
     leaves(policy, &packet);

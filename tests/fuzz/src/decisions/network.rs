@@ -20,8 +20,8 @@ pub struct Network<'a> {
     answers: [Found; LOOKUPS],
     asked: Cell<usize>,
     is_exact: Cell<bool>,
-    /// A port of `::1` where nobody is.
-    free: Cell<Option<Port>>,
+    /// Ports of `::1` where nobody is.
+    free: RefCell<Vec<Port>>,
     own: RefCell<Vec<(V6, Port)>>,
 }
 
@@ -36,7 +36,7 @@ impl<'a> Network<'a> {
             answers,
             asked: Cell::new(0),
             is_exact: Cell::new(false),
-            free: Cell::new(None),
+            free: RefCell::default(),
             own: RefCell::default(),
         })
     }
@@ -53,8 +53,8 @@ impl<'a> Network<'a> {
         }
         let is_private = private.is_some_and(|private| at == private || at == LOOPBACK6);
         assert!(self.policy.owns(at) || is_private, "{address:?}");
-        if at == LOOPBACK6 && answer == Found::Nobody && self.free.get().is_none() {
-            self.free.set(Some(port));
+        if at == LOOPBACK6 && answer == Found::Nobody {
+            self.free.borrow_mut().push(port);
         }
         let is_dual = answer == Found::Dual && matches!(address, Family::V6(_));
         if answer == Found::Own || is_dual {
@@ -69,6 +69,6 @@ impl<'a> Network<'a> {
     pub fn may_lead_to(&self, address: V6, port: Port) -> bool {
         !self.is_exact.get() && self.own.borrow().contains(&(address, port))
             || self.policy.private().map(mapped) == Some(address)
-            || address == LOOPBACK6 && self.free.get() == Some(port)
+            || address == LOOPBACK6 && self.free.borrow().contains(&port)
     }
 }

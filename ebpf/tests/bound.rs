@@ -1,0 +1,121 @@
+//! What is kept of a bind, and what follows from it.
+
+mod common;
+
+use common::{OWN4, OWN6, PRIVATE, TCP, UDP, UDP_LITE, auto, both, only4, v4, v6, with_port};
+use oci_bind_hook_ebpf::abi::{Policy, protocol};
+use oci_bind_hook_ebpf::bound::Bound;
+use oci_bind_hook_ebpf::names::Endpoint;
+
+fn endpoint(address: &str, port: u16) -> Endpoint {
+    Endpoint::new(v6(address), port.to_be())
+}
+
+/// A policy whose sockets are known by its loopback address.
+fn policy(policy: Policy) -> Policy {
+    Policy {
+        loopback: v4(PRIVATE),
+        ..policy
+    }
+}
+
+fn kept(of: Policy, protocol: u32, asked: Endpoint) -> Option<Bound> {
+    Bound::kept(&policy(of), protocol, asked, 1000)
+}
+
+#[test]
+fn an_address_of_the_host() {
+    let moved = with_port(both(), 80, 8080, protocol::TCP);
+    for (of, protocol, asked, actual) in [
+        (
+            both(),
+            TCP,
+            ("::ffff:192.0.2.20", 80),
+            ("::ffff:192.0.2.10", 80),
+        ),
+        (both(), UDP, ("2001:db8::20", 53), (OWN6, 53)),
+        (
+            moved,
+            TCP,
+            ("::ffff:192.0.2.20", 80),
+            ("::ffff:192.0.2.10", 8080),
+        ),
+        (
+            moved,
+            UDP,
+            ("::ffff:192.0.2.20", 80),
+            ("::ffff:192.0.2.10", 80),
+        ),
+    ] {
+        let bound = kept(of, protocol, endpoint(asked.0, asked.1)).expect("kept");
+        assert_eq!(bound.asked, endpoint(asked.0, asked.1));
+        assert_eq!(bound.actual, endpoint(actual.0, actual.1), "{asked:?}");
+        assert_eq!(
+            (bound.is_told, bound.owner, bound.uid),
+            (0, v4(PRIVATE), 1000)
+        );
+    }
+}
+
+#[test]
+fn what_is_not_kept() {
+    let exempt = with_port(both(), 80, 0, protocol::TCP);
+    for (of, protocol, asked, port) in [
+        (both(), TCP, "::ffff:192.0.2.20", 0),
+        (both(), UDP_LITE, "::ffff:192.0.2.20", 80),
+        (exempt, TCP, "::ffff:192.0.2.20", 80),
+        (only4(), TCP, "2001:db8::20", 80),
+        (both(), TCP, "::", 80),
+        (both(), TCP, "fe80::1", 80),
+        (both(), UDP, "ff02::fb", 80),
+        // Not the loopback that all share.
+        (both(), TCP, "::1", 80),
+    ] {
+        assert_eq!(kept(of, protocol, endpoint(asked, port)), None, "{asked}");
+    }
+}
+
+#[test]
+fn the_loopback_that_all_share() {
+    for address in ["::1", "::ffff:127.0.0.1", "::ffff:127.0.0.53"] {
+        for port in [0, 80] {
+            let asked = endpoint(address, port);
+            let bound = kept(auto(both()), TCP, asked).expect("kept");
+            assert_eq!((bound.asked, bound.actual), (asked, asked), "L1");
+        }
+    }
+}
+
+/// The same user's, under the same policy, at the same port of another address.
+#[test]
+fn one_address_after_another() {
+    let other = kept(both(), TCP, endpoint("::ffff:192.0.2.20", 80)).expect("kept");
+    let own = kept(both(), TCP, endpoint("::ffff:192.0.2.10", 80)).expect("kept");
+    assert!(other.is_repeated_by(&own), "B23");
+    assert!(own.is_repeated_by(&other), "B23");
+    assert!(!own.is_repeated_by(&own), "the kernel says what it thinks");
+    let nobody = Bound::default();
+    assert!(!nobody.is_repeated_by(&own), "nothing is known of it");
+    let of_others = Bound { uid: 1001, ..own };
+    assert!(!other.is_repeated_by(&of_others), "another user");
+    let of_others = Bound {
+        owner: v4(OWN4),
+        ..own
+    };
+    assert!(!other.is_repeated_by(&of_others), "another policy");
+    // 80 is moved to 8080, which is asked for too.
+    let moved = with_port(both(), 80, 8080, protocol::TCP);
+    let first = kept(moved, TCP, endpoint("::ffff:192.0.2.20", 80)).expect("kept");
+    let second = kept(moved, TCP, endpoint("::ffff:192.0.2.10", 8080)).expect("kept");
+    assert_eq!(first.actual, second.actual);
+    assert!(!first.is_repeated_by(&second), "another port");
+}
+
+/// A policy further out sees what one further in has made of the bind.
+#[test]
+fn a_bind_of_a_policy_further_in() {
+    let bound = kept(both(), TCP, endpoint("::ffff:192.0.2.20", 80)).expect("kept");
+    assert!(bound.is_made_at(&endpoint("::ffff:192.0.2.10", 80)));
+    assert!(!bound.is_made_at(&endpoint("::ffff:192.0.2.20", 80)));
+    assert!(!Bound::default().is_made_at(&endpoint("::", 0)), "nothing");
+}
