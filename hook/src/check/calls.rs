@@ -252,9 +252,9 @@ pub fn dual_datagrams(sides: &[Side]) -> Result<()> {
     Ok(())
 }
 
-/// The errno of a bind that an IPv6 policy refuses.
+/// The errno of a bind that an IPv6 policy refuses: to an IPv4 address that is there.
 pub fn refused_bind() -> Option<Errno> {
-    errno(TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)))
+    errno(TcpListener::bind((OWN4, 0)))
 }
 
 /// The errno of a bind that an IPv4 policy refuses: of a socket for IPv6 alone.

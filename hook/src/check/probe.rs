@@ -189,21 +189,22 @@ fn judge_refusal(errno: Option<Errno>) -> Finding {
     match errno {
         Some(Errno::ADDRNOTAVAIL) => Finding::ok(
             SUBJECT,
-            "refusal: a family that is not assigned gets EADDRNOTAVAIL",
+            "refusal: an address of a family that is not assigned gets EADDRNOTAVAIL",
         ),
         Some(Errno::PERM) => Finding::note(
             SUBJECT,
-            "refusal: a family that is not assigned gets EPERM, not the errno that programs expect",
+            "refusal: an address of a family that is not assigned gets EPERM, not the errno that \
+             programs expect",
             "kernels have bpf_set_retval from Linux 5.18 on; it works without",
         ),
         Some(other) => Finding::problem(
             SUBJECT,
-            &format!("refusal: a family that is not assigned gets {other}"),
+            &format!("refusal: an address of a family that is not assigned gets {other}"),
             OTHERS,
         ),
         None => Finding::problem(
             SUBJECT,
-            "refusal: a bind in a family that is not assigned is let through",
+            "refusal: a bind to an address of a family that is not assigned is let through",
             OTHERS,
         ),
     }
