@@ -28,17 +28,24 @@ pub struct Bound {
 impl Bound {
     /// What to keep of a bind of any socket: of one that names an address of the host, to
     /// which the kernel would bind one socket at this port, since others are compared with
-    /// it ([`crate::bind`]); and of one that goes to the loopback that all share, to know
-    /// whose it is ([`crate::loopback`]).
+    /// it ([`crate::bind`]), also where the address is of a family that is not assigned; and
+    /// of one that goes to the loopback that all share, to know whose it is
+    /// ([`crate::loopback`]).
     #[inline(always)]
     pub fn kept(policy: &Policy, protocol: u32, asked: Endpoint, uid: u32) -> Option<Self> {
         let family = Family::of(asked.address);
+        let (own4, own6) = (assigned4(policy).map(mapped), assigned6(policy));
+        let is_of_host = match family.kind() {
+            Kind::Unicast => true,
+            Kind::LinkLocal => own6.is_none(),
+            _ => false,
+        };
         let actual = match family.kind() {
             Kind::Loopback if policy.flags & flag::LOOPBACK_AUTO != 0 => asked,
-            Kind::Unicast if asked.port != 0 && (protocol == TCP || protocol == UDP) => {
+            _ if is_of_host && asked.port != 0 && (protocol == TCP || protocol == UDP) => {
                 let own = match family {
-                    Family::V4(_) => mapped(assigned4(policy)?),
-                    Family::V6(_) => assigned6(policy)?,
+                    Family::V4(_) => own4.or(own6)?,
+                    Family::V6(_) => own6.or(own4)?,
                 };
                 match port(policy, protocol, asked.port) {
                     PortUse::Is(actual) => Endpoint::new(own, actual),

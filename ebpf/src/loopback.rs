@@ -22,6 +22,20 @@ pub enum Found {
     Nobody,
 }
 
+impl Found {
+    /// The same, hidden from the verifier ([`hide`]).
+    #[inline(always)]
+    pub fn hidden(self, policy: &Policy) -> Self {
+        match hide::number(policy, self as u32) {
+            0 => Self::Own,
+            1 => Self::Dual,
+            2 => Self::Steered,
+            3 => Self::Other,
+            _ => Self::Nobody,
+        }
+    }
+}
+
 /// Where a call to loopback goes. A struct for the reason that
 /// [`crate::verdict::Verdict`] is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +122,7 @@ pub const fn redirects_calls(policy: &Policy) -> bool {
 ///
 /// Under `auto`, a server that a wildcard bind moved to the assigned address is
 /// found there, unless somebody is at the very address called, who comes first on any
-/// host; without one the call goes to the host's loopback. Under
+/// host, or systemd-resolved may be; without one the call goes to the host's loopback. Under
 /// `private` the cgroup's own loopback comes first, and the host's is never
 /// reached, by a wildcard server of the host neither.
 #[inline(always)]
@@ -118,11 +132,25 @@ pub fn route(
     mut find: impl FnMut(Family, Port) -> Found,
 ) -> Route {
     let is_exact = policy.flags & flag::LOOPBACK_AUTO != 0
-        && matches!(find(call.address.or_loopback(), call.port), Found::Own);
+        && (is_resolved(&call)
+            || matches!(find(call.address.or_loopback(), call.port), Found::Own));
     if hide::truth(policy, is_exact) {
         return Route::HOST;
     }
     to_own(policy, call, &mut find)
+}
+
+/// Whether a call is for systemd-resolved, at 127.0.0.53 or 127.0.0.54
+/// (systemd-resolved.service(8)), which no lookup finds: its sockets are bound to `lo`
+/// (`manager_dns_stub_fd`).
+#[inline(always)]
+fn is_resolved(call: &Loopback) -> bool {
+    /// The port of DNS, network byte order.
+    const DNS: Port = 53_u16.to_be();
+    let Family::V4(address) = call.address else {
+        return false;
+    };
+    call.port == DNS && matches!(address.to_ne_bytes(), [127, 0, 0, 53 | 54])
 }
 
 /// Where a server of the cgroup's own is, or nobody may be called.

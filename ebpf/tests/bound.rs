@@ -2,7 +2,9 @@
 
 mod common;
 
-use common::{OWN4, OWN6, PRIVATE, TCP, UDP, UDP_LITE, auto, both, only4, v4, v6, with_port};
+use common::{
+    OWN4, OWN6, PRIVATE, TCP, UDP, UDP_LITE, auto, both, only4, only6, v4, v6, with_port,
+};
 use oci_bind_hook_ebpf::abi::{Policy, protocol};
 use oci_bind_hook_ebpf::bound::Bound;
 use oci_bind_hook_ebpf::names::Endpoint;
@@ -46,6 +48,14 @@ fn an_address_of_the_host() {
             ("::ffff:192.0.2.20", 80),
             ("::ffff:192.0.2.10", 80),
         ),
+        (
+            only4(),
+            TCP,
+            ("2001:db8::20", 80),
+            ("::ffff:192.0.2.10", 80),
+        ),
+        (only6(), TCP, ("::ffff:192.0.2.20", 80), (OWN6, 80)),
+        (only4(), UDP, ("fe80::1", 53), ("::ffff:192.0.2.10", 53)),
     ] {
         let bound = kept(of, protocol, endpoint(asked.0, asked.1)).expect("kept");
         assert_eq!(bound.asked, endpoint(asked.0, asked.1));
@@ -64,7 +74,6 @@ fn what_is_not_kept() {
         (both(), TCP, "::ffff:192.0.2.20", 0),
         (both(), UDP_LITE, "::ffff:192.0.2.20", 80),
         (exempt, TCP, "::ffff:192.0.2.20", 80),
-        (only4(), TCP, "2001:db8::20", 80),
         (both(), TCP, "::", 80),
         (both(), TCP, "fe80::1", 80),
         (both(), UDP, "ff02::fb", 80),

@@ -55,6 +55,37 @@ fn the_hosts() {
     assert_eq!(route(&both(), FROM_V6, no_lookup), Route::HOST, "L3");
 }
 
+/// No lookup finds it, since it is bound to `lo`.
+#[test]
+fn auto_leaves_calls_to_systemd_resolved_alone() {
+    let policy = auto(both());
+    let is_left_alone = |address, port: u16| {
+        let call = Loopback {
+            address: family(address),
+            port: port.to_be(),
+            ..FROM_V4
+        };
+        route(&policy, call, server(OWN4, port, Own)) == Route::HOST
+    };
+    for (address, port, expected) in [
+        ("127.0.0.53", 53, true),
+        ("127.0.0.54", 53, true),
+        ("127.0.0.53", 54, false),
+        ("127.0.0.55", 53, false),
+        ("127.0.0.1", 53, false),
+        ("127.0.1.53", 53, false),
+    ] {
+        assert_eq!(is_left_alone(address, port), expected, "L1: {address}");
+    }
+    let call = Loopback {
+        address: family("127.0.0.53"),
+        port: 53_u16.to_be(),
+        ..FROM_V4
+    };
+    let private = route(&private(both()), call, server(PRIVATE, 53, Own));
+    assert_eq!(private, to(PRIVATE, 53), "L4");
+}
+
 #[test]
 fn auto_finds_the_moved_server() {
     let policy = auto(both());

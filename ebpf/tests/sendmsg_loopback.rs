@@ -76,7 +76,7 @@ fn ipv4_goes_to_the_moved_server_from_loopback() {
         (OWN4, OTHER4, true),
         ("127.0.0.1", OTHER4, true),
     ];
-    for to in ["127.0.0.1", "127.0.0.53", any] {
+    for to in ["127.0.0.1", "127.0.0.2", any] {
         for (local, source, is_moved) in rows {
             let verdict = sendmsg4(&policy, to, (local, source), server(OWN4, 53, Own));
             let expected = path(is_moved, v4("127.0.0.1"), v4(OWN4), 53);

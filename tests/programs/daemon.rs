@@ -3,6 +3,7 @@
 use oci_bind_hook_tests::hook::{BOTH, Policy, V4, V6};
 
 use crate::http::{NGINX, NGINX_CONF, NGINX_SERVER};
+use crate::probe::{DNS, HTTP, Probe, SMB, SNMP, STUN, tcp, udp};
 use crate::services::DNSMASQ;
 use crate::tool::Tool;
 
@@ -35,46 +36,10 @@ pub enum Listens {
     EachAddress,
 }
 
-/// A question, and what its answer contains.
-pub struct Probe {
-    pub is_tcp: bool,
-    pub port: u16,
-    pub says: &'static [u8],
-    pub hears: &'static [u8],
-}
-
 /// Of each family alone, and of both.
 const ALL: &[Policy] = &[V4, V6, BOTH];
-
-const fn tcp(port: u16, says: &'static [u8], hears: &'static [u8]) -> Probe {
-    Probe {
-        is_tcp: true,
-        port,
-        says,
-        hears,
-    }
-}
-
-const fn udp(port: u16, says: &'static [u8], hears: &'static [u8]) -> Probe {
-    Probe {
-        is_tcp: false,
-        port,
-        says,
-        hears,
-    }
-}
-
-const HTTP: Probe = tcp(80, b"GET / HTTP/1.0\r\n\r\n", b"HTTP/1.");
-/// A query for the address of x.test, with an id that the answer repeats (RFC 1035
-/// section 4.1).
-const QUERY: &[u8] = b"\x7a\x7b\x01\0\0\x01\0\0\0\0\0\0\x01x\x04test\0\0\x01\0\x01";
-const DNS: Probe = udp(53, QUERY, b"\x7a\x7b");
-/// The description of the system, by SNMPv2c (RFC 3416), and the community, which the answer
-/// repeats.
-const SNMP: &[u8] = b"\x30\x26\x02\x01\x01\x04\x06public\xa0\x19\x02\x01\x01\x02\x01\0\x02\x01\0\
-    \x30\x0e\x30\x0c\x06\x08\x2b\x06\x01\x02\x01\x01\x01\0\x05\0";
-/// A binding request and the type of a response (RFC 8489 section 5).
-const STUN: &[u8] = b"\0\x01\0\0\x21\x12\xa4\x42twelve bytes";
+/// For a server that binds the addresses of IPv4 first, and ends if it may not: see Limits.
+const WITH_V4: &[Policy] = &[V4, BOTH];
 
 /// All of them.
 pub const DAEMONS: &[Daemon] = &[
@@ -192,8 +157,7 @@ pub const DAEMONS: &[Daemon] = &[
     Daemon {
         name: "dnsmasq --bind-interfaces",
         needs: DNSMASQ,
-        // It ends if it may not have the addresses of a family: see Limits.
-        policies: &[BOTH],
+        policies: WITH_V4,
         listens: Listens::EachAddress,
         files: &[("more", "bind-interfaces\n")],
         server: DNSMASQ_MORE,
@@ -240,10 +204,28 @@ pub const DAEMONS: &[Daemon] = &[
         names_device: false,
     },
     Daemon {
+        name: "smbd",
+        needs: &[("samba", "smbd")],
+        policies: ALL,
+        listens: Listens::Wildcards,
+        files: &[(
+            "conf",
+            "[global]\nprivate dir = {dir}\nlock directory = {dir}\nstate directory = {dir}\n\
+             cache directory = {dir}\npid directory = {dir}\nncalrpc dir = {dir}/ncalrpc\n",
+        )],
+        server: &[
+            "smbd",
+            "--foreground",
+            "--debug-stdout",
+            "--configfile={dir}/conf",
+        ],
+        probe: tcp(445, SMB, b"\xfeSMB"),
+        names_device: false,
+    },
+    Daemon {
         name: "coturn",
         needs: &[("coturn", "turnserver")],
-        // It ends if it may not have the addresses of a family: see Limits.
-        policies: &[BOTH],
+        policies: WITH_V4,
         listens: Listens::EachAddress,
         files: &[],
         server: &[

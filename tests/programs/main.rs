@@ -10,7 +10,9 @@ mod daemons;
 mod echo;
 mod http;
 mod pair;
+mod probe;
 mod program;
+mod proxy;
 mod resolver;
 mod restart;
 mod server;
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
             .chain(restart::trials())
             .chain(clients::trials())
             .chain(daemons::trials())
+            .chain(proxy::trials())
             .chain(trust::trials())
             .chain(resolver::trials())
             .collect()

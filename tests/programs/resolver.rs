@@ -78,12 +78,10 @@ const CLIENTS: &[Client] = &[
     },
 ];
 
-const FORWARDER_PORT: u16 = 5300;
 const FORWARDER: &[&str] = &[
     "dnsmasq",
     "--conf-file=/dev/null",
     "--no-daemon",
-    "--port=5300",
     "--no-resolv",
     "--no-hosts",
     "--server=127.0.0.53",
@@ -163,19 +161,21 @@ impl Client {
     }
 }
 
-/// It asks from a socket for each question, and takes no answer from another address.
+/// It asks from a socket for each question, and takes no answer from another address. At the
+/// port of the resolver, which no lookup finds, it does not ask itself.
 fn forward() -> Result<()> {
     let hook = tool::hook()?;
     let dir = TempDir::new().context("make a scratch directory")?;
-    let words = tool::words(FORWARDER, dir.path(), None);
-    for (is_contained, at) in [(false, HOST4), (true, CIP4)] {
+    for (is_contained, at, port) in [(false, HOST4, 5300), (true, CIP4, 5300), (true, CIP4, 53)] {
+        let mut words = tool::words(FORWARDER, dir.path(), None);
+        words.push(format!("--port={port}"));
         let server = if is_contained {
             // It ends if it may not have its IPv6 socket.
             Server::contained(&hook, BOTH, &words, dir.path())?
         } else {
             Server::plain(&words, dir.path())?
         };
-        explain(&server, asked(&server, at, FORWARDER_PORT))?;
+        explain(&server, asked(&server, at, port))?;
         server.end()?;
     }
     Ok(())

@@ -211,7 +211,7 @@ fn one_by_one() -> Vec<Row> {
                 [other, third, own],
             ] {
                 let what = format!("{kind:?} bind {order:?}, all at one port");
-                let call = move |site: &Site| all(site, kind, order);
+                let call = move |site: &Site| all(site, kind.tcp, order);
                 let [first, second, third] = order;
                 // By the first it is where it may be, and knows that.
                 let inside = vec![(own, true), (second, false), (third, false)];
@@ -239,6 +239,25 @@ fn one_by_one() -> Vec<Row> {
             }
         }
     }
+    rows.extend(both_families());
+    rows
+}
+
+/// The same with the addresses of the family that is not assigned, once the program is at
+/// the assigned address.
+fn both_families() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (policy, order) in [(V4, [OTHER4, HOST6, OTHER6]), (V6, [OTHER6, HOST4, OTHER4])] {
+        let own = policy.ipv4.or(policy.ipv6).expect("an address");
+        let [first, second, third] = order;
+        for tcp in [true, false] {
+            let what = format!("tcp {tcp}: bind {order:?}, all at one port");
+            let call = move |site: &Site| all(site, tcp, order);
+            let inside = vec![(own, true), (second, false), (third, false)];
+            let plain = vec![(first, true), (second, true), (third, true)];
+            rows.extend(row("B23", &what, &[policy], call, inside, plain));
+        }
+    }
     rows
 }
 
@@ -252,10 +271,10 @@ fn open(site: &Site, kind: Kind, address: IpAddr) -> Result<Socket> {
 }
 
 /// What each server is told, and whether it answers there.
-fn all(site: &Site, kind: Kind, order: [IpAddr; 3]) -> Result<Vec<(IpAddr, bool)>> {
+fn all(site: &Site, is_tcp: bool, order: [IpAddr; 3]) -> Result<Vec<(IpAddr, bool)>> {
     let mut servers = Vec::new();
     for address in order {
-        servers.push(open(site, kind, address)?);
+        servers.push(open(site, Kind::of(is_tcp, address), address)?);
     }
     servers
         .iter()

@@ -2,14 +2,16 @@
 //! before the own server at the wildcard, as on any host.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::AsFd as _;
 
 use anyhow::Result;
-use libc::{SO_REUSEPORT, SOL_SOCKET};
+use libc::{SO_BINDTODEVICE, SO_REUSEPORT, SOL_SOCKET};
 use oci_bind_hook_tests::agent::Agent;
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::hook::{BOTH, NEIGHBOUR};
 use oci_bind_hook_tests::net::{ANY4, ANY6, LOOP4, LOOP6, mapped};
 use oci_bind_hook_tests::socket::{Socket, TCP4, TCP6, UDP4, UDP6, at};
+use oci_bind_hook_tests::sys;
 
 use crate::localhost::{AUTO4, AUTO6};
 use crate::observe::PORT;
@@ -18,6 +20,8 @@ use crate::told::{How, Told, call, open, serve};
 
 /// Where resolvers are that serve their own host alone.
 const RESOLVER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 53));
+/// The port of DNS.
+const DNS: u16 = 53;
 const MAPPED_LOOP: IpAddr = mapped(LOOP4);
 
 /// Whose the server on loopback is.
@@ -66,6 +70,7 @@ pub fn rows() -> Vec<Row> {
             }
         }
     }
+    rows.extend(resolved());
     for (server, any, to) in [
         (TCP4, ANY4, LOOP4),
         (UDP4, ANY4, LOOP4),
@@ -85,6 +90,29 @@ pub fn rows() -> Vec<Row> {
             call(&client, &own, at(to, PORT, 0), How::Connect)??;
             Ok(())
         }));
+    }
+    rows
+}
+
+/// The host's systemd-resolved, which is bound to `lo`.
+fn resolved() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (kind, how) in [
+        (TCP4, How::Connect),
+        (UDP4, How::Connect),
+        (UDP4, How::SendTo),
+    ] {
+        let what = format!("{kind:?} {how:?} {RESOLVER}, a server of lo, own at {ANY4}");
+        let to = SocketAddr::new(RESOLVER, DNS);
+        let told = Ok(Told::by_call(how, kind, to, LOOP4));
+        let observe = move |site: &Site| {
+            let resolver = Socket::new(kind)?;
+            sys::set_bytes(resolver.as_fd(), SOL_SOCKET, SO_BINDTODEVICE, b"lo")?;
+            let resolver = shared(resolver, to)?;
+            let _own = shared(site.socket(kind)?, SocketAddr::new(ANY4, DNS))?;
+            call(&site.socket(kind)?, &resolver, to, how)
+        };
+        rows.extend(row("L1", &what, AUTO4, observe, told.clone(), told));
     }
     rows
 }

@@ -6,7 +6,6 @@ use aya_ebpf::programs::{SockAddrContext, SockContext};
 use oci_bind_hook_ebpf::abi::{Cause, Hook, Policy, flag};
 use oci_bind_hook_ebpf::address::{Family, Kind, LOOPBACK6, V6, mapped, same6};
 use oci_bind_hook_ebpf::bind::{self, Asked};
-use oci_bind_hook_ebpf::bound::Bound;
 use oci_bind_hook_ebpf::connect::{self, Client};
 use oci_bind_hook_ebpf::dual::is_dual_bind;
 use oci_bind_hook_ebpf::hide;
@@ -39,19 +38,17 @@ fn bind4(ctx: SockAddrContext) -> i32 {
     let policy = policy();
     let address = call.user_ip4();
     let asked_for = Endpoint::new(mapped(address), call.user_port());
-    let kept = bound::asked(&call, policy, asked_for);
-    bound::note(&call, kept, &asked_for);
     let socket = Binding {
         ctx: &ctx,
         call,
         policy,
-        kept,
+        is_repeated: note(&ctx, policy, &asked_for),
     };
     let verdict = bind::bind4(policy, asked(&call), address, &socket);
     let action = verdict.action;
     conclude(Hook::Bind4, verdict, |(own, port)| {
         if matches!(action, Action::Isolate) {
-            bound::tell(&call, policy, asked_for, Endpoint::new(mapped(own), port));
+            bound::tell(&call, policy, &asked_for, &Endpoint::new(mapped(own), port));
         }
         call.set_user_ip4(own);
         call.set_user_port(port);
@@ -71,19 +68,17 @@ fn bind6(ctx: SockAddrContext) -> i32 {
         call.local_port() != 0,
     );
     let asked_for = Endpoint::new(address, call.user_port());
-    let kept = bound::asked(&call, policy, asked_for);
-    bound::note(&call, kept, &asked_for);
     let socket = Binding {
         ctx: &ctx,
         call,
         policy,
-        kept,
+        is_repeated: note(&ctx, policy, &asked_for),
     };
     let verdict = bind::bind6(policy, asked(&call), address, &socket);
     let action = verdict.action;
     conclude(Hook::Bind6, verdict, |(own, port)| {
         if matches!(action, Action::Isolate) || same6(&own, &LOOPBACK6) {
-            bound::tell(&call, policy, asked_for, Endpoint::new(own, port));
+            bound::tell(&call, policy, &asked_for, &Endpoint::new(own, port));
         }
         call.set_user_ip6(own);
         call.set_user_port(port);
@@ -98,13 +93,31 @@ fn bind6(ctx: SockAddrContext) -> i32 {
     })
 }
 
+/// Keeps what a bind asks for, and says whether its program binds one address of the host
+/// after another.
+///
+/// A function that the programs call: the verifier follows what comes after it once, and
+/// not once for each way through.
+#[inline(never)]
+fn note(ctx: &SockAddrContext, policy: &Policy, asked: &Endpoint) -> bool {
+    let call = Call::new(ctx);
+    let kept = bound::asked(&call, policy, *asked);
+    let is_repeated = kept.is_some_and(|next| {
+        let at = Family::of(next.actual.address);
+        matches!(at.kind(), Kind::Unicast)
+            && bound_at(ctx, call.socket_type(), at, next.actual.port).is_repeated_by(&next)
+    });
+    bound::note(&call, kept, asked);
+    hide::truth(policy, is_repeated)
+}
+
 /// A socket that is about to be bound.
 struct Binding<'a> {
     ctx: &'a SockAddrContext,
     call: Call,
     policy: &'a Policy,
-    /// What is kept of the bind.
-    kept: Option<Bound>,
+    /// Whether it is one of many addresses that its program binds.
+    is_repeated: bool,
 }
 
 impl bind::Socket for Binding<'_> {
@@ -139,13 +152,7 @@ impl bind::Socket for Binding<'_> {
 
     #[inline(always)]
     fn is_repeated(&self) -> bool {
-        let Some(next) = &self.kept else {
-            return false;
-        };
-        let at = Family::of(next.actual.address);
-        matches!(at.kind(), Kind::Unicast)
-            && bound_at(self.ctx, self.call.socket_type(), at, next.actual.port)
-                .is_repeated_by(next)
+        self.is_repeated
     }
 }
 

@@ -86,10 +86,11 @@ pub fn find(
     address: &Family,
     port: Port,
 ) -> Found {
-    match *address {
+    let found = match *address {
         Family::V4(address) => find4(ctx, policy, socket_type, Tuple4::to(address, port)),
         Family::V6(address) => find6(ctx, policy, socket_type, address, port, |_| false),
-    }
+    };
+    found.hidden(policy)
 }
 
 /// The same at an IPv6 address, for a socket that `call` binds. Of a server at the
@@ -239,6 +240,7 @@ fn conclude(
     is_loopback: bool,
     kind: Found,
 ) -> Found {
+    let kind = kind.hidden(policy);
     // SAFETY: the socket is held until it is released below.
     let state = unsafe { read_volatile(&raw const (*socket).state) };
     let is_stream = socket_type == SOCK_STREAM;
