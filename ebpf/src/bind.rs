@@ -5,7 +5,6 @@ use crate::address::{
     ANY4, ANY6, Family, Kind, LOOPBACK4, LOOPBACK6, V4, V6, kind4, kind6, mapped, same6,
 };
 use crate::dual::is_dual;
-use crate::hide;
 use crate::loopback::{Found, port6};
 use crate::port::{Port, PortUse, port};
 use crate::verdict::{Verdict, assigned4, assigned6, is_active, private_loopback};
@@ -63,7 +62,7 @@ pub fn bind4(
         return Verdict::deny(Cause::Family);
     }
     let port = port(policy, asked.protocol, asked.port);
-    if hide::truth(policy, socket.is_repeated()) {
+    if socket.is_repeated() {
         return isolate4(policy);
     }
     local4(policy, asked, address, port)
@@ -88,7 +87,7 @@ pub fn bind6(
         return Verdict::deny(Cause::Family);
     }
     let port = port(policy, asked.protocol, asked.port);
-    let is_repeated = hide::truth(policy, socket.is_repeated());
+    let is_repeated = socket.is_repeated();
     match Family::of(address) {
         Family::V4(_) if is_repeated => to_mapped(isolate4(policy)),
         Family::V6(_) if is_repeated => isolate6(),

@@ -26,41 +26,47 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// What to keep of a bind of any socket: of one that names an address of the host, to
+    /// What to keep of a bind of any socket, if anything: of one that names an address of the host, to
     /// which the kernel would bind one socket at this port, since others are compared with
     /// it ([`crate::bind`]), also where the address is of a family that is not assigned; and
     /// of one that goes to the loopback that all share, to know whose it is
     /// ([`crate::loopback`]).
     #[inline(always)]
-    pub fn kept(policy: &Policy, protocol: u32, asked: Endpoint, uid: u32) -> Option<Self> {
-        let family = Family::of(asked.address);
-        let (own4, own6) = (assigned4(policy).map(mapped), assigned6(policy));
-        let is_of_host = match family.kind() {
-            Kind::Unicast => true,
-            Kind::LinkLocal => own6.is_none(),
-            _ => false,
+    pub fn kept(policy: &Policy, protocol: u32, asked: Endpoint, uid: u32) -> Self {
+        const NOTHING: Bound = Bound {
+            asked: Endpoint::new([0; 4], 0),
+            actual: Endpoint::new([0; 4], 0),
+            is_told: 0,
+            owner: 0,
+            uid: 0,
         };
+        let family = Family::of(asked.address);
+        let (has4, has6) = (assigned4(policy).is_some(), assigned6(policy).is_some());
         let actual = match family.kind() {
             Kind::Loopback if policy.flags & flag::LOOPBACK_AUTO != 0 => asked,
-            _ if is_of_host && asked.port != 0 && (protocol == TCP || protocol == UDP) => {
-                let own = match family {
-                    Family::V4(_) => own4.or(own6)?,
-                    Family::V6(_) => own6.or(own4)?,
+            Kind::LinkLocal if has6 => return NOTHING,
+            Kind::Unicast | Kind::LinkLocal
+                if asked.port != 0 && (protocol == TCP || protocol == UDP) =>
+            {
+                let own = if has4 && (matches!(family, Family::V4(_)) || !has6) {
+                    mapped(policy.ipv4)
+                } else {
+                    policy.ipv6
                 };
                 match port(policy, protocol, asked.port) {
                     PortUse::Is(actual) => Endpoint::new(own, actual),
-                    PortUse::Exempt => return None,
+                    PortUse::Exempt => return NOTHING,
                 }
             }
-            _ => return None,
+            _ => return NOTHING,
         };
-        Some(Self {
+        Self {
             asked,
             actual,
             is_told: 0,
             owner: policy.loopback,
             uid,
-        })
+        }
     }
 
     /// Whether a bind to this address and port is the one that is kept, which a policy

@@ -110,9 +110,8 @@ pub fn connect6(
 ) -> Verdict<Path<V6>> {
     let destination = Family::of(destination);
     let is_v6 = matches!(destination, Family::V6(_));
-    let can_be_v4 = hide::truth(policy, !is_v6 || client.can_be_mapped);
-    let can_be_v6 = hide::truth(policy, is_v6);
-    connect(policy, destination, client, can_be_v4, can_be_v6, find)
+    let can_be_v4 = !is_v6 || client.can_be_mapped;
+    connect(policy, destination, client, can_be_v4, is_v6, find)
 }
 
 #[inline(always)]

@@ -2,7 +2,6 @@
 
 use crate::abi::{Cause, Policy, flag};
 use crate::address::{Family, LOOPBACK4, LOOPBACK6, V4, V6, mapped};
-use crate::hide;
 use crate::port::{Port, PortUse, port};
 use crate::verdict::{assigned4, assigned6, private_loopback};
 
@@ -22,11 +21,11 @@ pub enum Found {
     Nobody,
 }
 
-impl Found {
-    /// The same, hidden from the verifier ([`hide`]).
+impl From<u32> for Found {
+    /// By the order of the variants.
     #[inline(always)]
-    pub fn hidden(self, policy: &Policy) -> Self {
-        match hide::number(policy, self as u32) {
+    fn from(number: u32) -> Self {
+        match number {
             0 => Self::Own,
             1 => Self::Dual,
             2 => Self::Steered,
@@ -134,7 +133,7 @@ pub fn route(
     let is_exact = policy.flags & flag::LOOPBACK_AUTO != 0
         && (is_resolved(&call)
             || matches!(find(call.address.or_loopback(), call.port), Found::Own));
-    if hide::truth(policy, is_exact) {
+    if is_exact {
         return Route::HOST;
     }
     to_own(policy, call, &mut find)
@@ -168,8 +167,8 @@ fn to_own(policy: &Policy, call: Loopback, find: &mut impl FnMut(Family, Port) -
     {
         // Whoever has called a server is at the port that the kernel chose.
         let found = find(Family::V6(LOOPBACK6), call.port);
-        let is_caller = hide::truth(policy, matches!(found, Found::Own));
-        let is_free = hide::truth(policy, matches!(found, Found::Nobody));
+        let is_caller = matches!(found, Found::Own);
+        let is_free = matches!(found, Found::Nobody);
         let own = port6(private, call.port);
         let port = if is_caller { call.port } else { own };
         let found = find(Family::V6(LOOPBACK6), port);
@@ -192,7 +191,7 @@ fn to_own(policy: &Policy, call: Loopback, find: &mut impl FnMut(Family, Port) -
         if matches!(found, Found::Own) {
             return Route::to(private, call.port);
         }
-        is_answered = hide::truth(policy, !matches!(found, Found::Nobody));
+        is_answered = !matches!(found, Found::Nobody);
     }
     if let PortUse::Is(actual) = port(policy, call.protocol, call.port) {
         if let Some(own) = assigned6(policy)

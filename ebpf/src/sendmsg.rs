@@ -76,12 +76,12 @@ pub fn sendmsg4(
         if matches!(route.way, Way::Nowhere) {
             return Verdict::deny(route.cause);
         }
-        let is_elsewhere = hide::truth(policy, matches!(route.way, Way::To));
+        let is_elsewhere = matches!(route.way, Way::To);
         if has_loopback || is_elsewhere {
             let is_foreign = is_named && assigned4(policy) != Some(source);
             let is_moved = has_loopback || is_free(datagram.local) || is_foreign;
             return Verdict::rewrite(Path {
-                is_moved: hide::truth(policy, is_moved),
+                is_moved,
                 source: if has_loopback {
                     policy.loopback
                 } else {
@@ -101,7 +101,7 @@ pub fn sendmsg4(
             });
         }
     }
-    if is_loopback && hide::truth(policy, source == ANY4) {
+    if is_loopback && source == ANY4 {
         return Verdict::rewrite(Path::from(LOOPBACK4));
     }
     if !is_loopback && is_tied(datagram) {

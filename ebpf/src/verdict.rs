@@ -2,7 +2,6 @@
 
 use crate::abi::{Cause, Policy, flag};
 use crate::address::{V4, V6};
-use crate::hide;
 use crate::port::Port;
 
 /// What becomes of one call.
@@ -158,7 +157,7 @@ pub const fn assigned6(policy: &Policy) -> Option<V6> {
 /// The cgroup's own loopback address, if it has one.
 #[inline(always)]
 pub fn private_loopback(policy: &Policy) -> Option<V4> {
-    if hide::number(policy, policy.flags) & flag::LOOPBACK_PRIVATE != 0 {
+    if policy.flags & flag::LOOPBACK_PRIVATE != 0 {
         Some(policy.loopback)
     } else {
         None

@@ -9,15 +9,15 @@ use oci_bind_hook_ebpf::bind::{self, Asked};
 use oci_bind_hook_ebpf::connect::{self, Client};
 use oci_bind_hook_ebpf::dual::is_dual_bind;
 use oci_bind_hook_ebpf::hide;
-use oci_bind_hook_ebpf::loopback::{Found, redirects_calls};
+use oci_bind_hook_ebpf::loopback::redirects_calls;
 use oci_bind_hook_ebpf::names::{Endpoint, Redirect, known_as};
-use oci_bind_hook_ebpf::port::{Port, UDP};
 use oci_bind_hook_ebpf::sendmsg::{self, Datagram};
 use oci_bind_hook_ebpf::socket::may_open;
 use oci_bind_hook_ebpf::verdict::{Action, Path};
 
-use crate::programs::context::{Call, has_groups, protocol};
-use crate::programs::lookup::{bound_at, find, find_unshared};
+use crate::programs::binding::Binding;
+use crate::programs::context::{Call, protocol};
+use crate::programs::lookup::find;
 use crate::programs::outcome::{bind_source4, bind_source6, conclude, refuse};
 use crate::programs::storage::policy;
 use crate::programs::{bound, dual, redirects};
@@ -38,20 +38,15 @@ fn bind4(ctx: SockAddrContext) -> i32 {
     let policy = policy();
     let address = call.user_ip4();
     let asked_for = Endpoint::new(mapped(address), call.user_port());
-    let socket = Binding {
-        ctx: &ctx,
-        call,
-        policy,
-        is_repeated: note(&ctx, policy, &asked_for),
-    };
+    let socket = Binding::new(&ctx, policy, asked_for);
     let verdict = bind::bind4(policy, asked(&call), address, &socket);
     let action = verdict.action;
     conclude(Hook::Bind4, verdict, |(own, port)| {
-        if matches!(action, Action::Isolate) {
-            bound::tell(&call, policy, &asked_for, &Endpoint::new(mapped(own), port));
-        }
         call.set_user_ip4(own);
         call.set_user_port(port);
+        if matches!(action, Action::Isolate) {
+            bound::tell(&ctx, asked_for, Endpoint::new(mapped(own), port));
+        }
         true
     })
 }
@@ -68,20 +63,15 @@ fn bind6(ctx: SockAddrContext) -> i32 {
         call.local_port() != 0,
     );
     let asked_for = Endpoint::new(address, call.user_port());
-    let socket = Binding {
-        ctx: &ctx,
-        call,
-        policy,
-        is_repeated: note(&ctx, policy, &asked_for),
-    };
+    let socket = Binding::new(&ctx, policy, asked_for);
     let verdict = bind::bind6(policy, asked(&call), address, &socket);
     let action = verdict.action;
     conclude(Hook::Bind6, verdict, |(own, port)| {
-        if matches!(action, Action::Isolate) || same6(&own, &LOOPBACK6) {
-            bound::tell(&call, policy, &asked_for, &Endpoint::new(own, port));
-        }
         call.set_user_ip6(own);
         call.set_user_port(port);
+        if matches!(action, Action::Isolate) || same6(&own, &LOOPBACK6) {
+            bound::tell(&ctx, asked_for, Endpoint::new(own, port));
+        }
         !is_dual_bind(policy, call.protocol(), &address, &own)
             || dual::remember(
                 call.socket(),
@@ -93,69 +83,6 @@ fn bind6(ctx: SockAddrContext) -> i32 {
     })
 }
 
-/// Keeps what a bind asks for, and says whether its program binds one address of the host
-/// after another.
-///
-/// A function that the programs call: the verifier follows what comes after it once, and
-/// not once for each way through.
-#[inline(never)]
-fn note(ctx: &SockAddrContext, policy: &Policy, asked: &Endpoint) -> bool {
-    let call = Call::new(ctx);
-    let kept = bound::asked(&call, policy, *asked);
-    let is_repeated = kept.is_some_and(|next| {
-        let at = Family::of(next.actual.address);
-        matches!(at.kind(), Kind::Unicast)
-            && bound_at(ctx, call.socket_type(), at, next.actual.port).is_repeated_by(&next)
-    });
-    bound::note(&call, kept, asked);
-    hide::truth(policy, is_repeated)
-}
-
-/// A socket that is about to be bound.
-struct Binding<'a> {
-    ctx: &'a SockAddrContext,
-    call: Call,
-    policy: &'a Policy,
-    /// Whether it is one of many addresses that its program binds.
-    is_repeated: bool,
-}
-
-impl bind::Socket for Binding<'_> {
-    #[inline(always)]
-    fn v6only(&self) -> bool {
-        self.call.v6only()
-    }
-
-    #[inline(always)]
-    fn can_be_dual(&self) -> bool {
-        self.call.namespace() == self.policy.namespace
-            && self.call.device() == 0
-            && (self.call.protocol() != UDP || has_groups() || !self.call.is_in_group())
-    }
-
-    #[inline(always)]
-    fn find(&self, address: V6, port: Port) -> Found {
-        let address = Family::V6(address);
-        find(
-            self.ctx,
-            self.policy,
-            self.call.socket_type(),
-            &address,
-            port,
-        )
-    }
-
-    #[inline(always)]
-    fn find_unshared(&self, address: V6, port: Port) -> Found {
-        find_unshared(self.ctx, self.policy, &self.call, address, port)
-    }
-
-    #[inline(always)]
-    fn is_repeated(&self) -> bool {
-        self.is_repeated
-    }
-}
-
 /// connect(2) to an IPv4 address: of IPv4 sockets, and of IPv6 datagram sockets
 /// that are given an `AF_INET` address.
 #[cgroup_sock_addr(connect4)]
@@ -165,9 +92,8 @@ fn connect4(ctx: SockAddrContext) -> i32 {
     let destination = call.user_ip4();
     forget(&call, policy, mapped(destination));
     let client = client(&call, policy, false);
-    let socket_type = call.socket_type();
     let verdict = connect::connect4(policy, destination, client, |address, port| {
-        find(&ctx, policy, socket_type, &address, port)
+        find(&ctx, address, port)
     });
     conclude(Hook::Connect4, verdict, |path| {
         let asked = mapped(call.user_ip4());
@@ -185,9 +111,8 @@ fn connect6(ctx: SockAddrContext) -> i32 {
     let destination = call.user_ip6();
     forget(&call, policy, destination);
     let client = client(&call, policy, !call.v6only());
-    let socket_type = call.socket_type();
     let verdict = connect::connect6(policy, destination, client, |address, port| {
-        find(&ctx, policy, socket_type, &address, port)
+        find(&ctx, address, port)
     });
     conclude(Hook::Connect6, verdict, |path| {
         let asked = call.user_ip6();
@@ -202,7 +127,6 @@ fn connect6(ctx: SockAddrContext) -> i32 {
 fn sendmsg4(ctx: SockAddrContext) -> i32 {
     let call = Call::new(&ctx);
     let destination = call.destination4();
-    let socket_type = call.socket_type();
     let policy = policy();
     let datagram = datagram(&call, policy, mapped(destination));
     if !datagram.is_connected {
@@ -213,7 +137,7 @@ fn sendmsg4(ctx: SockAddrContext) -> i32 {
         destination,
         call.msg_src_ip4(),
         datagram,
-        |address, port| find(&ctx, policy, socket_type, &address, port),
+        |address, port| find(&ctx, address, port),
     );
     conclude(Hook::Sendmsg4, verdict, |path| {
         if path.is_moved {
@@ -235,7 +159,6 @@ fn sendmsg4(ctx: SockAddrContext) -> i32 {
 fn sendmsg6(ctx: SockAddrContext) -> i32 {
     let call = Call::new(&ctx);
     let destination = call.destination6();
-    let socket_type = call.socket_type();
     let policy = policy();
     let datagram = datagram(&call, policy, destination);
     if !datagram.is_connected {
@@ -246,7 +169,7 @@ fn sendmsg6(ctx: SockAddrContext) -> i32 {
         destination,
         call.msg_src_ip6(),
         datagram,
-        |address, port| find(&ctx, policy, socket_type, &address, port),
+        |address, port| find(&ctx, address, port),
     );
     conclude(Hook::Sendmsg6, verdict, |path| {
         if path.is_moved {

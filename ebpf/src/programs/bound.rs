@@ -1,17 +1,19 @@
 //! What is kept of binds: socket storage, which the kernel frees with the socket.
 
 use aya_ebpf::bindings::bpf_map_type::BPF_MAP_TYPE_SK_STORAGE;
-use aya_ebpf::bindings::{BPF_F_CLONE, BPF_F_NO_PREALLOC, bpf_sock};
+use aya_ebpf::bindings::{BPF_F_CLONE, BPF_F_NO_PREALLOC, bpf_sock, bpf_sock_addr};
 use aya_ebpf::btf_maps::SkStorage;
 use aya_ebpf::helpers::{bpf_get_current_uid_gid, bpf_sk_storage_get};
+use aya_ebpf::programs::SockAddrContext;
 use core::ffi::c_void;
 use core::ptr::{null, null_mut};
-use oci_bind_hook_ebpf::abi::Policy;
-use oci_bind_hook_ebpf::address::{LOOPBACK6 as LOOPBACK, same6};
+use oci_bind_hook_ebpf::address::{Family, LOOPBACK6 as LOOPBACK, V4, mapped, same6};
 use oci_bind_hook_ebpf::bound::Bound;
 use oci_bind_hook_ebpf::names::Endpoint;
+use oci_bind_hook_ebpf::port::Port;
 
-use super::context::Call;
+use super::context::{Call, halves, whole};
+use super::storage::policy;
 
 /// `BPF_SK_STORAGE_GET_F_CREATE`
 const CREATE: u64 = 1;
@@ -61,18 +63,12 @@ pub fn at_loopback6(socket: *mut bpf_sock) -> Option<&'static mut Bound> {
     get((&raw const LOOPBACK6).cast(), socket, 0)
 }
 
-/// What would be kept of this bind.
-#[inline(always)]
-pub fn asked(call: &Call, policy: &Policy, asked: Endpoint) -> Option<Bound> {
-    Bound::kept(policy, call.protocol(), asked, uid())
-}
-
 /// Keeps what a bind asks for, and forgets what was kept of one that failed. For lack of
 /// memory it is not kept.
 ///
 /// A socket that has a port is not bound again: the kernel will refuse that.
 #[inline(always)]
-pub fn note(call: &Call, kept: Option<Bound>, asked: &Endpoint) {
+pub fn note(call: &Call, kept: &Bound, asked: &Endpoint) {
     if call.local_port() != 0 {
         return;
     }
@@ -86,43 +82,71 @@ pub fn note(call: &Call, kept: Option<Bound>, asked: &Endpoint) {
             *bound = Bound::default();
         }
     }
-    if let Some(kept) = kept
+    if kept.owner != 0
         && let Some(bound) = get((&raw const BOUND).cast(), socket, CREATE)
     {
-        *bound = kept;
+        *bound = *kept;
     }
 }
 
-/// Keeps what a bind asks for that is made at `actual` on loopback, and told so. For lack
-/// of memory it is not kept, and the program is told the real address.
+/// Keeps what a bind asks for that is made at `actual`, a loopback address, and told so.
+/// For lack of memory it is not kept, and the program is told the real address.
+#[inline(always)]
+pub fn tell(ctx: &SockAddrContext, asked: Endpoint, actual: Endpoint) {
+    let (high, low) = halves(asked.address);
+    let ports = u32::from(asked.port) << 16 | u32::from(actual.port);
+    let address = match Family::of(actual.address) {
+        Family::V4(address) => address,
+        Family::V6(_) => 0,
+    };
+    // SAFETY: it is the context of the program.
+    unsafe { tell_bind(ctx.sock_addr, high, low, ports, address) };
+}
+
+/// [`tell`] as a function of its own: the port asked for is the upper half of `ports`, and
+/// `address` is 0 for `::1`.
 ///
-/// A function that the programs call: the verifier follows what comes after it once, and
-/// not once for each way through.
+/// # Safety
+///
+/// `ctx` is the context of a program.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub fn tell(call: &Call, policy: &Policy, asked: &Endpoint, actual: &Endpoint) {
+unsafe extern "C" fn tell_bind(
+    ctx: *mut bpf_sock_addr,
+    high: u64,
+    low: u64,
+    ports: u32,
+    address: V4,
+) -> u32 {
+    let call = Call::new(&SockAddrContext::new(ctx));
+    let asked = Endpoint::new(whole(high, low), (ports >> 16) as Port);
     if call.local_port() != 0 {
-        return;
+        return 0;
     }
-    let is_cloned = same6(&asked.address, &LOOPBACK);
-    let map = if is_cloned {
+    let map = if same6(&asked.address, &LOOPBACK) {
         (&raw const LOOPBACK6).cast()
     } else {
         (&raw const BOUND).cast()
     };
+    let address = match address {
+        0 => LOOPBACK,
+        address => mapped(address),
+    };
     if let Some(bound) = get(map, call.socket(), CREATE) {
         *bound = Bound {
-            asked: *asked,
-            actual: *actual,
+            asked,
+            actual: Endpoint::new(address, ports as Port),
             is_told: 1,
-            owner: policy.loopback,
+            owner: policy().loopback,
             uid: uid(),
         };
     }
+    0
 }
 
 /// Who makes the call: the lower half of what the helper says.
 #[inline(always)]
-fn uid() -> u32 {
+pub fn uid() -> u32 {
     bpf_get_current_uid_gid() as u32
 }
 

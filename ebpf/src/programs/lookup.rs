@@ -2,7 +2,7 @@
 //! namespace.
 
 use aya_ebpf::EbpfContext;
-use aya_ebpf::bindings::{bpf_sock, bpf_sock_tuple};
+use aya_ebpf::bindings::{bpf_sock, bpf_sock_addr, bpf_sock_tuple};
 use aya_ebpf::helpers::{bpf_sk_lookup_tcp, bpf_sk_lookup_udp, bpf_sk_release};
 use aya_ebpf::programs::SockAddrContext;
 use core::ptr::read_volatile;
@@ -10,12 +10,12 @@ use oci_bind_hook_ebpf::abi::Policy;
 use oci_bind_hook_ebpf::address::{ANY6, Family, Kind, LOOPBACK6, V4, V6, kind4, same6};
 use oci_bind_hook_ebpf::bound::Bound;
 use oci_bind_hook_ebpf::dual::{can_share, found, is_dual};
-use oci_bind_hook_ebpf::hide;
 use oci_bind_hook_ebpf::loopback::Found;
 use oci_bind_hook_ebpf::port::{Port, UDP};
 use oci_bind_hook_ebpf::verdict::private_loopback;
 
-use super::context::{Call, sharing};
+use super::context::{Call, halves, sharing, whole};
+use super::storage::policy;
 use super::{bound, dual, redirects};
 
 /// `BPF_F_CURRENT_NETNS`: the namespace of the socket that makes the call.
@@ -75,37 +75,46 @@ impl Tuple6 {
 ///
 /// A datagram socket that sent without a bind is on the wildcard; it is the
 /// cgroup's own if it was redirected under the same private loopback.
-///
-/// A function that the programs call, and of no closure: what the compiler says of the type
-/// of one has an order that changes from build to build.
-#[inline(never)]
-pub fn find(
-    ctx: &SockAddrContext,
-    policy: &Policy,
-    socket_type: u32,
-    address: &Family,
-    port: Port,
-) -> Found {
-    let found = match *address {
-        Family::V4(address) => find4(ctx, policy, socket_type, Tuple4::to(address, port)),
-        Family::V6(address) => find6(ctx, policy, socket_type, address, port, |_| false),
-    };
-    found.hidden(policy)
+#[inline(always)]
+pub fn find(ctx: &SockAddrContext, address: Family, port: Port) -> Found {
+    let (high, low) = halves(address.to_v6());
+    // SAFETY: it is the context of the program.
+    unsafe { find_server(ctx.sock_addr, high, low, port.into(), 0) }.into()
 }
 
-/// The same at an IPv6 address, for a socket that `call` binds. Of a server at the
-/// wildcard that lets the socket have the port too, nobody.
+/// The same at an IPv6 address, for a socket that is bound. Of a server at the wildcard
+/// that lets the socket have the port too, nobody.
 #[inline(always)]
-pub fn find_unshared(
-    ctx: &SockAddrContext,
-    policy: &Policy,
-    call: &Call,
-    address: V6,
-    port: Port,
-) -> Found {
-    find6(ctx, policy, call.socket_type(), address, port, |socket| {
-        can_share(call.protocol(), sharing(call.socket()), sharing(socket))
-    })
+pub fn find_unshared(ctx: &SockAddrContext, address: V6, port: Port) -> Found {
+    let (high, low) = halves(address);
+    // SAFETY: it is the context of the program.
+    unsafe { find_server(ctx.sock_addr, high, low, port.into(), 1) }.into()
+}
+
+/// [`find`], or [`find_unshared`] if `is_unshared` is not 0, as a function of its own.
+///
+/// # Safety
+///
+/// `ctx` is the context of a program.
+#[unsafe(no_mangle)]
+#[inline(never)]
+unsafe extern "C" fn find_server(
+    ctx: *mut bpf_sock_addr,
+    high: u64,
+    low: u64,
+    port: u32,
+    is_unshared: u32,
+) -> u32 {
+    let ctx = &SockAddrContext::new(ctx);
+    let (call, policy, port) = (Call::new(ctx), policy(), port as Port);
+    let socket_type = call.socket_type();
+    let found = match Family::of(whole(high, low)) {
+        Family::V4(address) => find4(ctx, policy, socket_type, Tuple4::to(address, port)),
+        Family::V6(address) => find6(ctx, policy, socket_type, address, port, |socket| {
+            is_unshared != 0 && can_share(call.protocol(), sharing(call.socket()), sharing(socket))
+        }),
+    };
+    found as u32
 }
 
 /// What is kept of the socket that answers at `address` and `port`.
@@ -240,18 +249,15 @@ fn conclude(
     is_loopback: bool,
     kind: Found,
 ) -> Found {
-    let kind = kind.hidden(policy);
     // SAFETY: the socket is held until it is released below.
     let state = unsafe { read_volatile(&raw const (*socket).state) };
     let is_stream = socket_type == SOCK_STREAM;
     let private = private_loopback(policy);
     let is_own = private.is_some_and(|private| is_private(socket, private));
-    let is_own = hide::truth(policy, is_own);
     let is_foreign = is_loopback
         && private.is_none()
         && bound::of(socket)
             .is_some_and(|bound| bound.owner != 0 && bound.owner != policy.loopback);
-    let is_foreign = hide::truth(policy, is_foreign);
     release(socket);
     if is_stream && state != LISTEN {
         Found::Nobody

@@ -4,6 +4,7 @@
     reason = "the context, the maps and the helpers are raw pointers of the kernel"
 )]
 
+pub mod binding;
 pub mod bound;
 pub mod context;
 pub mod datagram;
