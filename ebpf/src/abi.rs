@@ -243,7 +243,8 @@ pub struct Counters {
     pub hooks: [HookCounters; HOOKS],
     /// Refused calls by reason, indexed by [`Cause`].
     pub causes: [u64; CAUSES],
-    /// Binds that succeed out of everybody's reach, by hook: [`Hook::Bind4`] and [`Hook::Bind6`].
+    /// Binds that succeed where no other host can reach them, by hook: [`Hook::Bind4`]
+    /// and [`Hook::Bind6`].
     pub isolated: [u64; BINDS],
 }
 

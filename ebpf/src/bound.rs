@@ -1,10 +1,10 @@
 //! What a program asked for when it bound a socket.
 
-use crate::abi::{Policy, flag};
+use crate::abi::Policy;
 use crate::address::{Family, Kind, LOOPBACK6, V4, mapped, same6};
 use crate::names::Endpoint;
 use crate::port::{PortUse, TCP, UDP, port};
-use crate::verdict::{assigned4, assigned6};
+use crate::verdict::{assigned4, assigned6, private_loopback};
 
 /// What is kept of a bind: the value of the maps `BOUND` and `LOOPBACK6`, all zero if
 /// nothing is.
@@ -29,8 +29,7 @@ impl Bound {
     /// What to keep of a bind of any socket, if anything: of one that names an address of the host, to
     /// which the kernel would bind one socket at this port, since others are compared with
     /// it ([`crate::bind`]), also where the address is of a family that is not assigned; and
-    /// of one that goes to the loopback that all share, to know whose it is
-    /// ([`crate::loopback`]).
+    /// of one to loopback, to know whose it is ([`crate::loopback`]).
     #[inline(always)]
     pub fn kept(policy: &Policy, protocol: u32, asked: Endpoint, uid: u32) -> Self {
         const NOTHING: Bound = Bound {
@@ -43,7 +42,12 @@ impl Bound {
         let family = Family::of(asked.address);
         let (has4, has6) = (assigned4(policy).is_some(), assigned6(policy).is_some());
         let actual = match family.kind() {
-            Kind::Loopback if policy.flags & flag::LOOPBACK_AUTO != 0 => asked,
+            Kind::Loopback => match (private_loopback(policy), family) {
+                (None, _) => asked,
+                (Some(private), Family::V4(_)) => Endpoint::new(mapped(private), asked.port),
+                // Kept when it is told.
+                (Some(_), Family::V6(_)) => return NOTHING,
+            },
             Kind::LinkLocal if has6 => return NOTHING,
             Kind::Unicast | Kind::LinkLocal
                 if asked.port != 0 && (protocol == TCP || protocol == UDP) =>
@@ -79,8 +83,14 @@ impl Bound {
     /// Whether a program that asks for this binds one address of the host after another,
     /// and this socket was the first: the same user's, under the same policy, at the same
     /// port of another address.
+    ///
+    /// A datagram socket that names the assigned address itself is where it belongs, as the
+    /// kernel allows (SO_REUSEADDR): ntpd sends from it.
     #[inline(always)]
-    pub const fn is_repeated_by(&self, next: &Self) -> bool {
+    pub const fn is_repeated_by(&self, next: &Self, protocol: u32) -> bool {
+        if protocol == UDP && same6(&next.asked.address, &next.actual.address) {
+            return false;
+        }
         let is_same_program = self.owner == next.owner && self.uid == next.uid;
         let is_same_place = self.actual.is(&next.actual) && self.asked.port == next.asked.port;
         let is_same_address = same6(&self.asked.address, &next.asked.address);

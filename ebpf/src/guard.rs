@@ -122,7 +122,7 @@ fn may_send(policy: &Policy, owner: &Owner, packet: &impl Packet) -> bool {
 }
 
 /// Whether a packet may go to loopback where the cgroup has one of its own: to a
-/// socket that is there, or in a TCP connection that somebody else has opened.
+/// socket that is there, or, over IPv4, in a TCP connection that somebody else has opened.
 ///
 /// The kernel itself answers ICMP, and what is for a port where nobody is. A
 /// server that was not there yet when the call was made is found here.

@@ -9,13 +9,17 @@ use crate::verdict::{assigned4, assigned6, private_loopback};
 /// `bpf_sk_lookup_udp` tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// A server bound to this very address.
+    /// A server bound to this very address, at loopback no other policy's.
     Own,
+    /// A server of the cgroup's own at `::1`, where loopback is private, that asked for
+    /// another port.
+    Moved,
     /// A dual-stack server of the cgroup's, which is bound to its IPv4 address.
     Dual,
     /// A dual-stack server of another policy, or of an earlier one.
     Steered,
-    /// A server bound to the wildcard: the host's, or one of before the policy.
+    /// Somebody else's server: bound to the wildcard, by the host or before the policy, or
+    /// to this very loopback address under another policy.
     Other,
     /// Nobody.
     Nobody,
@@ -27,9 +31,10 @@ impl From<u32> for Found {
     fn from(number: u32) -> Self {
         match number {
             0 => Self::Own,
-            1 => Self::Dual,
-            2 => Self::Steered,
-            3 => Self::Other,
+            1 => Self::Moved,
+            2 => Self::Dual,
+            3 => Self::Steered,
+            4 => Self::Other,
             _ => Self::Nobody,
         }
     }
@@ -165,14 +170,19 @@ fn to_own(policy: &Policy, call: Loopback, find: &mut impl FnMut(Family, Port) -
     if let Some(private) = private
         && call.can_be_v6
     {
-        // Whoever has called a server is at the port that the kernel chose.
+        // Whoever has called a server is at the port that the kernel chose, or at another
+        // that it has asked for, and is answered there.
         let found = find(Family::V6(LOOPBACK6), call.port);
-        let is_caller = matches!(found, Found::Own);
+        let is_caller = match found {
+            Found::Own => true,
+            Found::Moved => call.can_be_answer,
+            _ => false,
+        };
         let is_free = matches!(found, Found::Nobody);
         let own = port6(private, call.port);
         let port = if is_caller { call.port } else { own };
         let found = find(Family::V6(LOOPBACK6), port);
-        if matches!(found, Found::Own) {
+        if matches!(found, Found::Own | Found::Moved) {
             return Route::to(Family::V6(LOOPBACK6), port);
         }
         if call.can_be_answer {
@@ -203,7 +213,7 @@ fn to_own(policy: &Policy, call: Loopback, find: &mut impl FnMut(Family, Port) -
                 Found::Dual if private.is_none() || !call.can_be_v4 => {
                     return Route::to(Family::V6(own), actual);
                 }
-                Found::Dual | Found::Steered | Found::Other | Found::Nobody => {}
+                _ => {}
             }
         }
         if let Some(own) = assigned4(policy)
@@ -250,8 +260,8 @@ pub const fn port6(private: V4, port: Port) -> Port {
 /// The source of a call that [`route`] sends to `destination`, both with IPv4
 /// addresses IPv4-mapped: loopback, so that a server that trusts its own host still does.
 ///
-/// The private loopback has no IPv6 address, and a server could not reply to
-/// `::1` there, so such a call comes from its destination.
+/// Where loopback is private, a server at the assigned IPv6 address could not reply to
+/// `::1`, so such a call comes from its destination.
 #[inline(always)]
 pub fn source(policy: &Policy, destination: V6) -> V6 {
     match (Family::of(destination), private_loopback(policy)) {
@@ -262,7 +272,7 @@ pub fn source(policy: &Policy, destination: V6) -> V6 {
 }
 
 /// Whether `address` is the cgroup's own loopback address, which programs know as
-/// 127.0.0.1 or `::1`: its private loopback, or the one that sockets at the assigned
+/// 127.0.0.1: its private loopback, or the one that sockets at the assigned
 /// address call from. An IPv4 address comes IPv4-mapped.
 #[inline(always)]
 pub fn is_own(policy: &Policy, address: V6) -> bool {

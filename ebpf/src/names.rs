@@ -130,18 +130,17 @@ impl Redirects {
 }
 
 /// The name of a peer, IPv4 addresses IPv4-mapped; `None` if it stays. The
-/// cgroup's own loopback address is `::1` if `is_v6`, else 127.0.0.1.
+/// cgroup's own loopback address is 127.0.0.1.
 #[inline(always)]
 pub fn peer_name(
     policy: &Policy,
     redirects: Option<&Redirects>,
     actual: Endpoint,
-    is_v6: bool,
 ) -> Option<Endpoint> {
     if let Some(asked) = redirects.and_then(|redirects| redirects.asked(&actual)) {
         return Some(asked);
     }
-    is_own(policy, actual.address).then(|| Endpoint::new(loopback(is_v6), actual.port))
+    is_own(policy, actual.address).then(|| Endpoint::new(mapped(LOOPBACK4), actual.port))
 }
 
 /// Whether a datagram from this peer is a call from loopback to a socket that has not
@@ -170,7 +169,6 @@ pub fn local_name(
     bound: Option<&Bound>,
     local: Endpoint,
     peer: Endpoint,
-    is_v6: bool,
 ) -> Option<Endpoint> {
     if let Some(redirects) = redirects
         && redirects.is_moved != 0
@@ -186,10 +184,5 @@ pub fn local_name(
     if let Some(name) = bound.and_then(|bound| bound.name(&local, has_peer)) {
         return Some(name);
     }
-    is_private(policy, local.address).then(|| Endpoint::new(loopback(is_v6), local.port))
-}
-
-#[inline(always)]
-const fn loopback(is_v6: bool) -> V6 {
-    if is_v6 { LOOPBACK6 } else { mapped(LOOPBACK4) }
+    is_private(policy, local.address).then(|| Endpoint::new(mapped(LOOPBACK4), local.port))
 }

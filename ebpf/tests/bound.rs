@@ -3,7 +3,7 @@
 mod common;
 
 use common::{
-    OWN4, OWN6, PRIVATE, TCP, UDP, UDP_LITE, auto, both, only4, only6, v4, v6, with_port,
+    OWN4, OWN6, PRIVATE, TCP, UDP, UDP_LITE, auto, both, only4, only6, private, v4, v6, with_port,
 };
 use oci_bind_hook_ebpf::abi::{Policy, protocol};
 use oci_bind_hook_ebpf::bound::Bound;
@@ -77,8 +77,8 @@ fn what_is_not_kept() {
         (both(), TCP, "::", 80),
         (both(), TCP, "fe80::1", 80),
         (both(), UDP, "ff02::fb", 80),
-        // Not the loopback that all share.
-        (both(), TCP, "::1", 80),
+        // It is kept when it is told.
+        (private(both()), TCP, "::1", 80),
     ] {
         let nothing = Bound::default();
         assert_eq!(
@@ -94,10 +94,14 @@ fn the_loopback_that_all_share() {
     for address in ["::1", "::ffff:127.0.0.1", "::ffff:127.0.0.53"] {
         for port in [0, 80] {
             let asked = endpoint(address, port);
-            let bound = kept(auto(both()), TCP, asked);
-            assert_eq!((bound.asked, bound.actual), (asked, asked), "L1");
+            for policy in [auto(both()), both()] {
+                let bound = kept(policy, TCP, asked);
+                assert_eq!((bound.asked, bound.actual), (asked, asked), "L1");
+            }
         }
     }
+    let bound = kept(private(both()), TCP, endpoint("::ffff:127.0.0.1", 80));
+    assert_eq!(bound.actual, endpoint("::ffff:127.128.2.10", 80), "L1");
 }
 
 /// The same user's, under the same policy, at the same port of another address.
@@ -105,24 +109,30 @@ fn the_loopback_that_all_share() {
 fn one_address_after_another() {
     let other = kept(both(), TCP, endpoint("::ffff:192.0.2.20", 80));
     let own = kept(both(), TCP, endpoint("::ffff:192.0.2.10", 80));
-    assert!(other.is_repeated_by(&own), "B23");
-    assert!(own.is_repeated_by(&other), "B23");
-    assert!(!own.is_repeated_by(&own), "the kernel says what it thinks");
+    let third = kept(both(), TCP, endpoint("::ffff:192.0.2.30", 80));
+    assert!(other.is_repeated_by(&own, TCP), "B23");
+    assert!(own.is_repeated_by(&other, TCP), "B23");
+    assert!(
+        !own.is_repeated_by(&own, TCP),
+        "the kernel says what it thinks"
+    );
+    assert!(other.is_repeated_by(&third, UDP), "B23");
+    assert!(!other.is_repeated_by(&own, UDP), "it is where it asks for");
     let nobody = Bound::default();
-    assert!(!nobody.is_repeated_by(&own), "nothing is known of it");
+    assert!(!nobody.is_repeated_by(&own, TCP), "nothing is known of it");
     let of_others = Bound { uid: 1001, ..own };
-    assert!(!other.is_repeated_by(&of_others), "another user");
+    assert!(!other.is_repeated_by(&of_others, TCP), "another user");
     let of_others = Bound {
         owner: v4(OWN4),
         ..own
     };
-    assert!(!other.is_repeated_by(&of_others), "another policy");
+    assert!(!other.is_repeated_by(&of_others, TCP), "another policy");
     // 80 is moved to 8080, which is asked for too.
     let moved = with_port(both(), 80, 8080, protocol::TCP);
     let first = kept(moved, TCP, endpoint("::ffff:192.0.2.20", 80));
     let second = kept(moved, TCP, endpoint("::ffff:192.0.2.10", 8080));
     assert_eq!(first.actual, second.actual);
-    assert!(!first.is_repeated_by(&second), "another port");
+    assert!(!first.is_repeated_by(&second, TCP), "another port");
 }
 
 /// A policy further out sees what one further in has made of the bind.

@@ -6,7 +6,7 @@ use common::{OWN4, OWN6, PRIVATE, TCP, auto, both, family, no_lookup, only4, onl
 use common::{server, v4, v6, with_port};
 use oci_bind_hook_ebpf::abi::{Cause, protocol};
 use oci_bind_hook_ebpf::address::{ANY4, ANY6, Family, Kind, LOOPBACK4, LOOPBACK6, kind4, kind6};
-use oci_bind_hook_ebpf::loopback::Found::{Dual, Nobody, Other, Own};
+use oci_bind_hook_ebpf::loopback::Found::{Dual, Moved, Nobody, Other, Own};
 use oci_bind_hook_ebpf::loopback::{Loopback, Route, Way, is_private, port6, route};
 use oci_bind_hook_ebpf::port::{Port, UDP};
 
@@ -198,6 +198,18 @@ fn private_finds_servers_at_the_ipv6_loopback() {
             assert_eq!(route, to("::1", at), "L7: {call:?}");
         }
     }
+    // Who asked for another port is answered at its own, and not called there.
+    let moved = |can_be_answer, at| {
+        let call = Loopback {
+            protocol: UDP,
+            can_be_answer,
+            ..FROM_V6ONLY
+        };
+        route(&policy, call, server("::1", at, Moved))
+    };
+    assert_eq!(moved(true, 80), to("::1", 80), "L7");
+    assert_eq!(moved(false, 80), to("::1", port), "L7");
+    assert_eq!(moved(false, port), to("::1", port), "L7");
     // It comes before the server of the same port at 127.0.0.1.
     let both = |address, asked: Port| match address {
         Family::V4(_) => Own,

@@ -47,11 +47,11 @@ fn a_redirected_peer() {
     let mut redirects = Redirects::default();
     redirects.remember(redirect(80));
     let policy = auto(both());
-    let name = |peer| peer_name(&policy, Some(&redirects), peer, false);
+    let name = |peer| peer_name(&policy, Some(&redirects), peer);
     assert_eq!(name(redirect(80).actual), Some(redirect(80).asked), "L1");
     assert_eq!(name(redirect(81).actual), None, "another port");
     assert_eq!(name(endpoint("::", 0)), None, "no peer");
-    assert_eq!(peer_name(&policy, None, redirect(80).actual, false), None);
+    assert_eq!(peer_name(&policy, None, redirect(80).actual), None);
 }
 
 #[test]
@@ -90,8 +90,7 @@ fn the_own_name_of_a_moved_client() {
     let own = endpoint("::ffff:192.0.2.10", 4000);
     let mut redirects = Redirects::default();
     redirects.remember(redirect(80));
-    let name =
-        |redirects: &Redirects, peer| local_name(&policy, Some(redirects), None, own, peer, false);
+    let name = |redirects: &Redirects, peer| local_name(&policy, Some(redirects), None, own, peer);
     assert_eq!(name(&redirects, redirect(80).actual), None, "not moved");
     redirects.is_moved = 1;
     let loopback = endpoint("::ffff:127.0.0.1", 4000);
@@ -109,13 +108,10 @@ fn the_own_name_of_a_moved_client() {
 fn private_loopback_has_its_usual_name() {
     let policy = private(both());
     let actual = endpoint("::ffff:127.128.2.10", 80);
-    let names = [(false, "::ffff:127.0.0.1"), (true, "::1")];
-    for (is_v6, name) in names {
-        let peer = peer_name(&policy, None, actual, is_v6);
-        assert_eq!(peer, Some(endpoint(name, 80)), "L4");
-        let local = local_name(&policy, None, None, actual, actual, is_v6);
-        assert_eq!(local, Some(endpoint(name, 80)), "L4");
-    }
+    let name = endpoint("::ffff:127.0.0.1", 80);
+    assert_eq!(peer_name(&policy, None, actual), Some(name), "L4");
+    let local = local_name(&policy, None, None, actual, actual);
+    assert_eq!(local, Some(name), "L4");
 }
 
 /// As long as it has no peer, which could be on loopback alone.
@@ -130,7 +126,7 @@ fn an_isolated_socket_is_where_it_was_bound() {
         is_told,
         ..Bound::default()
     };
-    let name = |bound: Bound, peer| local_name(&policy, None, Some(&bound), actual, peer, true);
+    let name = |bound: Bound, peer| local_name(&policy, None, Some(&bound), actual, peer);
     let wildcard = name(bound("::", 80, 1), nobody);
     assert_eq!(wildcard, Some(endpoint("::", 80)), "B22");
     let chosen = name(bound("::", 0, 1), nobody);
@@ -160,11 +156,11 @@ fn a_server_at_the_private_ipv6_loopback_is_where_it_was_bound() {
         uid: 0,
     };
     for peer in [endpoint("::", 0), endpoint("::1", 40000)] {
-        let name = local_name(&policy, None, Some(&bound), actual, peer, true);
+        let name = local_name(&policy, None, Some(&bound), actual, peer);
         assert_eq!(name, Some(endpoint("::1", 80)), "L7: {peer:?}");
     }
     let elsewhere = endpoint("::1", 2001);
-    let name = local_name(&policy, None, Some(&bound), elsewhere, elsewhere, true);
+    let name = local_name(&policy, None, Some(&bound), elsewhere, elsewhere);
     assert_eq!(name, None, "L7: the bind has failed");
 }
 
@@ -174,17 +170,17 @@ fn a_loopback_address_of_its_own_has_its_usual_name() {
     let actual = endpoint("::ffff:127.128.2.10", 80);
     let name = endpoint("::ffff:127.0.0.1", 80);
     let policy = delivered(auto(both()));
-    assert_eq!(peer_name(&policy, None, actual, false), Some(name), "L6");
+    assert_eq!(peer_name(&policy, None, actual), Some(name), "L6");
     // The address is known, but nothing is delivered to it.
     let undelivered = Policy {
         flags: policy.flags & !flag::LOOPBACK_UDP,
         ..policy
     };
-    assert_eq!(peer_name(&undelivered, None, actual, false), None);
+    assert_eq!(peer_name(&undelivered, None, actual), None);
     let other = endpoint("::ffff:127.128.2.20", 80);
-    assert_eq!(peer_name(&policy, None, other, false), None);
+    assert_eq!(peer_name(&policy, None, other), None);
     // A socket that is bound there knows it by what it asked for.
-    let local = local_name(&policy, None, None, actual, actual, false);
+    let local = local_name(&policy, None, None, actual, actual);
     assert_eq!(local, None);
 }
 

@@ -51,8 +51,8 @@ pub struct Counters {
     pub calls: BTreeMap<&'static str, Calls>,
     /// Refused calls, by cause.
     pub denied: BTreeMap<&'static str, u64>,
-    /// Binds that succeeded out of everybody's reach, by program: to the wildcard of a
-    /// family that is not assigned, or to one more address of the host.
+    /// Binds that succeeded where no other host can reach them, by program: to the
+    /// wildcard of a family that is not assigned, or to one more address of the host.
     pub isolated: BTreeMap<&'static str, u64>,
     /// Packets that the guard dropped, by direction.
     pub dropped: BTreeMap<&'static str, u64>,

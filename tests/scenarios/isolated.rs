@@ -1,4 +1,4 @@
-//! B22 and B23: binds that succeed out of everybody's reach.
+//! B22: binds to the wildcard of a family that is not assigned.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use oci_bind_hook_tests::agent::Agent;
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::counters::isolated;
-use oci_bind_hook_tests::hook::{BOTH, Policy, V4, V6};
+use oci_bind_hook_tests::hook::{Policy, V4, V6};
 use oci_bind_hook_tests::net::{
     ANY4, ANY6, CIP4, CIP6, HOST4, HOST6, LOOP4, LOOP6, OTHER4, OTHER6, PEER4, PEER6, mapped,
 };
@@ -33,7 +33,6 @@ pub fn rows() -> Vec<Row> {
     rows.extend(callers());
     rows.extend(side_by_side());
     rows.extend(counted());
-    rows.extend(one_by_one());
     rows
 }
 
@@ -195,94 +194,4 @@ fn counted() -> Vec<Row> {
         }
         Ok(())
     })]
-}
-
-/// One bind after another, by one program.
-fn one_by_one() -> Vec<Row> {
-    let mut rows = Vec::new();
-    for (policies, kinds, [own, other, third, any]) in [
-        (&[V4, BOTH][..], [TCP4, UDP4], [CIP4, OTHER4, HOST4, ANY4]),
-        (&[V6, BOTH], [TCP6, UDP6], [CIP6, OTHER6, HOST6, ANY6]),
-    ] {
-        for kind in kinds {
-            for order in [
-                [own, other, third],
-                [other, own, third],
-                [other, third, own],
-            ] {
-                let what = format!("{kind:?} bind {order:?}, all at one port");
-                let call = move |site: &Site| all(site, kind.tcp, order);
-                let [first, second, third] = order;
-                // By the first it is where it may be, and knows that.
-                let inside = vec![(own, true), (second, false), (third, false)];
-                let plain = vec![(first, true), (second, true), (third, true)];
-                rows.extend(row("B23", &what, policies, call, inside, plain));
-            }
-            for again in [[own, own], [other, other], [any, other]] {
-                let what = format!("{kind:?} bind {} where {} is", again[1], again[0]);
-                let call = move |site: &Site| {
-                    let [first, second] = again;
-                    let _first = open(site, kind, first)?;
-                    Ok(site.socket(kind)?.bind(site.at(second, PORT)))
-                };
-                let in_use = Err(Errno::ADDRINUSE);
-                for policy in policies {
-                    // A `::` server of both families has another address.
-                    let is_dual = kind.v6 && again[0] == any && policy.ipv4.is_some();
-                    let inside = if is_dual {
-                        denied(Errno::ADDRINUSE)
-                    } else {
-                        in_use
-                    };
-                    rows.extend(row("B23", &what, &[*policy], call, inside, in_use));
-                }
-            }
-        }
-    }
-    rows.extend(both_families());
-    rows
-}
-
-/// The same with the addresses of the family that is not assigned, once the program is at
-/// the assigned address.
-fn both_families() -> Vec<Row> {
-    let mut rows = Vec::new();
-    for (policy, order) in [(V4, [OTHER4, HOST6, OTHER6]), (V6, [OTHER6, HOST4, OTHER4])] {
-        let own = policy.ipv4.or(policy.ipv6).expect("an address");
-        let [first, second, third] = order;
-        for tcp in [true, false] {
-            let what = format!("tcp {tcp}: bind {order:?}, all at one port");
-            let call = move |site: &Site| all(site, tcp, order);
-            let inside = vec![(own, true), (second, false), (third, false)];
-            let plain = vec![(first, true), (second, true), (third, true)];
-            rows.extend(row("B23", &what, &[policy], call, inside, plain));
-        }
-    }
-    rows
-}
-
-fn open(site: &Site, kind: Kind, address: IpAddr) -> Result<Socket> {
-    let server = site.socket(kind)?;
-    server.bind(site.at(address, PORT))?;
-    if kind.tcp {
-        server.listen()?;
-    }
-    Ok(server)
-}
-
-/// What each server is told, and whether it answers there.
-fn all(site: &Site, is_tcp: bool, order: [IpAddr; 3]) -> Result<Vec<(IpAddr, bool)>> {
-    let mut servers = Vec::new();
-    for address in order {
-        servers.push(open(site, Kind::of(is_tcp, address), address)?);
-    }
-    servers
-        .iter()
-        .map(|server| {
-            let name = server.local()?;
-            ensure!(name.port() == PORT, "it is told {name}");
-            let is_there = places::place(server)? == name && reach::answers(server, name)?;
-            Ok((name.ip(), is_there))
-        })
-        .collect()
 }

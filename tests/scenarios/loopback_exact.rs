@@ -11,7 +11,7 @@ use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::hook::{BOTH, NEIGHBOUR};
 use oci_bind_hook_tests::net::{ANY4, ANY6, LOOP4, LOOP6, mapped};
 use oci_bind_hook_tests::socket::{Socket, TCP4, TCP6, UDP4, UDP6, at};
-use oci_bind_hook_tests::sys;
+use oci_bind_hook_tests::{places, sys};
 
 use crate::localhost::{AUTO4, AUTO6};
 use crate::observe::PORT;
@@ -71,25 +71,35 @@ pub fn rows() -> Vec<Row> {
         }
     }
     rows.extend(resolved());
-    for (server, any, to) in [
-        (TCP4, ANY4, LOOP4),
-        (UDP4, ANY4, LOOP4),
-        (TCP6, ANY6, LOOP6),
-    ] {
-        let what = format!("{server:?} {to}, where another container is at it");
-        rows.push(Scene::row("L1", &what, move |scene| {
-            scene.attach(BOTH.loopback("auto").guarded())?;
-            let other = Cgroup::new()?;
-            scene
-                .hook
-                .attach(&other, NEIGHBOUR.loopback("auto").guarded())?;
-            let own = serve(&scene.inside(), server, at(any, PORT, 0))?;
-            let theirs = Agent::new(&other)?.socket(server)?;
-            open(&theirs, at(to, PORT, 0))?;
-            let client = scene.inside().socket(server)?;
-            call(&client, &own, at(to, PORT, 0), How::Connect)??;
-            Ok(())
-        }));
+    rows.extend(neighbours());
+    rows
+}
+
+/// Other containers are not the host.
+fn neighbours() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for loopback in ["auto", "host", "private"] {
+        for (server, any, to) in [
+            (TCP4, ANY4, LOOP4),
+            (UDP4, ANY4, LOOP4),
+            (TCP6, ANY6, LOOP6),
+            (UDP6, ANY6, LOOP6),
+        ] {
+            let what = format!("{server:?} {to}, where a container with {loopback} is at it");
+            rows.push(Scene::row("L1", &what, move |scene| {
+                scene.attach(BOTH.loopback("auto").guarded())?;
+                let other = Cgroup::new()?;
+                let policy = NEIGHBOUR.loopback(loopback).guarded();
+                scene.hook.attach(&other, policy)?;
+                let theirs = Agent::new(&other)?.socket(server)?;
+                open(&theirs, at(to, PORT, 0))?;
+                let place = places::place(&theirs)?;
+                let own = serve(&scene.inside(), server, at(any, place.port(), 0))?;
+                let client = scene.inside().socket(server)?;
+                call(&client, &own, place, How::Connect)??;
+                Ok(())
+            }));
+        }
     }
     rows
 }

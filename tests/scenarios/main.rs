@@ -21,6 +21,7 @@ mod dual_first;
 mod dual_messages;
 mod dual_options;
 mod dual_servers;
+mod every_address;
 mod foreign;
 mod frames;
 mod from_loopback;
@@ -79,6 +80,7 @@ const TABLES: &[fn() -> Vec<Row>] = &[
     tagged::rows,
     dual_first::rows,
     bind_options::rows,
+    every_address::rows,
     isolated::rows,
     neighbours::rows,
     connect::rows,

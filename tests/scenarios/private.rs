@@ -77,7 +77,7 @@ fn transparent() -> Vec<Row> {
         rows.extend(row("L4", &what, policies, observe, told(seen), told(at)));
     }
     // A server of both families is called at its IPv4 address.
-    let dual = if has_dual() { LOOP6 } else { CIP6 };
+    let dual = if has_dual() { LOOP4 } else { CIP6 };
     // A server that a wildcard bind moved is found as under `auto`.
     for (policies, kind, any, to, how, seen) in [
         (PRIVATE, TCP4, ANY4, LOOP4, How::Connect, LOOP4),

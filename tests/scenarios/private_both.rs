@@ -7,7 +7,7 @@ use libc::{SO_REUSEADDR, SO_REUSEPORT, SOL_SOCKET};
 use oci_bind_hook_tests::agent::Agent;
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::hook::{BOTH, NEIGHBOUR, V4, V6};
-use oci_bind_hook_tests::net::{LOOP4, LOOP6};
+use oci_bind_hook_tests::net::{ANY6, LOOP4, LOOP6};
 use oci_bind_hook_tests::places;
 use oci_bind_hook_tests::socket::{Kind, Outcome, Socket, TCP4, TCP6, UDP4, UDP6, at};
 use rustix::io::Errno;
@@ -31,11 +31,15 @@ pub fn rows() -> Vec<Row> {
     rows.extend(apart());
     rows.push(late());
     rows.extend(shared());
-    rows.push(Scene::row(
-        "L7",
-        "a policy further out leaves it alone",
-        nested,
-    ));
+    rows.push(Scene::row("L7", "tcp6 a port not asked for", unasked));
+    rows.push(Scene::row("L7", "tcp6 a bind that fails", elsewhere));
+    const CALLS: &[(Kind, How)] = &[(TCP6, How::Connect), (UDP6, How::SendTo)];
+    for (outer, calls) in [("auto", CALLS), ("private", &CALLS[..1])] {
+        let what = format!("below a policy with {outer}");
+        rows.push(Scene::row("L7", &what, move |scene| {
+            nested(scene, outer, calls)
+        }));
+    }
     rows
 }
 
@@ -224,15 +228,41 @@ fn shared() -> Vec<Row> {
     .into()
 }
 
+/// A port that was not asked for is nobody's, whoever is there.
+fn unasked(scene: &Scene) -> Result<()> {
+    scene.attach(BOTH.loopback("private").guarded())?;
+    let own = scene.inside();
+    let server = serve(&own, TCP6, at(LOOP6, PORT, 0))?;
+    let place = places::place(&server)?;
+    let outcome = own.socket(TCP6)?.connect(place);
+    ensure!(outcome == denied(Errno::CONNREFUSED), "{outcome:?}");
+    Ok(())
+}
+
+/// A socket whose bind to `::1` fails, and which is then bound elsewhere.
+fn elsewhere(scene: &Scene) -> Result<()> {
+    scene.attach(V4.loopback("private").guarded())?;
+    let own = scene.inside();
+    let _first = serve(&own, TCP6, at(LOOP6, PORT, 0))?;
+    let second = own.socket(TCP6.v6only())?;
+    let outcome = second.bind(at(LOOP6, PORT, 0));
+    ensure!(outcome == denied(Errno::ADDRINUSE), "{outcome:?}");
+    let any = at(ANY6, PORT, 0);
+    second.bind(any)?;
+    let name = second.local()?;
+    ensure!(name == any, "it is told {name}");
+    Ok(())
+}
+
 /// A container with a private loopback below a cgroup with another policy.
-fn nested(scene: &Scene) -> Result<()> {
-    scene.attach(BOTH.loopback("auto").guarded())?;
+fn nested(scene: &Scene, outer: &'static str, calls: &[(Kind, How)]) -> Result<()> {
+    scene.attach(BOTH.loopback(outer).guarded())?;
     let inner = scene.cgroup.child("inner")?;
     scene
         .hook
         .attach(&inner, BOTH.loopback("private").guarded())?;
     let agent = Agent::new(&inner)?;
-    for (kind, how) in [(TCP6, How::Connect), (UDP6, How::SendTo)] {
+    for &(kind, how) in calls {
         let server = agent.socket(kind)?;
         open(&server, at(LOOP6, PORT, 0))?;
         let name = server.local()?;

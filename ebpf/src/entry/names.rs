@@ -19,7 +19,7 @@ fn getpeername4(ctx: SockAddrContext) -> i32 {
 /// getpeername(2) and accept(2) of IPv6 sockets.
 #[cgroup_sock_addr(getpeername6)]
 fn getpeername6(ctx: SockAddrContext) -> i32 {
-    tell_peer6(&ctx, Hook::Getpeername6, true)
+    tell_peer6(&ctx, Hook::Getpeername6)
 }
 
 /// The source of a datagram that an IPv4 socket receives.
@@ -30,13 +30,11 @@ fn recvmsg4(ctx: SockAddrContext) -> i32 {
 }
 
 /// The source of a datagram that an IPv6 socket receives, IPv4-mapped ones
-/// included. A peer on the private loopback is `::ffff:127.0.0.1` here, to
-/// which the program can reply: a datagram to `::1` cannot leave for an IPv4
-/// address (`udpv6_sendmsg`).
+/// included.
 #[cgroup_sock_addr(recvmsg6)]
 fn recvmsg6(ctx: SockAddrContext) -> i32 {
     hear(&ctx, Call::new(&ctx).user_ip6());
-    tell_peer6(&ctx, Hook::Recvmsg6, false)
+    tell_peer6(&ctx, Hook::Recvmsg6)
 }
 
 /// getsockname(2) of IPv4 sockets.
@@ -44,7 +42,7 @@ fn recvmsg6(ctx: SockAddrContext) -> i32 {
 fn getsockname4(ctx: SockAddrContext) -> i32 {
     let call = Call::new(&ctx);
     let local = Endpoint::new(mapped(call.user_ip4()), call.user_port());
-    if let Some(name) = name(&call, local, false)
+    if let Some(name) = name(&call, local)
         && let Family::V4(address) = Family::of(name.address)
     {
         call.set_user_ip4(address);
@@ -59,7 +57,7 @@ fn getsockname4(ctx: SockAddrContext) -> i32 {
 fn getsockname6(ctx: SockAddrContext) -> i32 {
     let call = Call::new(&ctx);
     let local = Endpoint::new(call.user_ip6(), call.user_port());
-    if let Some(name) = name(&call, local, true) {
+    if let Some(name) = name(&call, local) {
         call.set_user_ip6(name.address);
         call.set_user_port(name.port);
         count(Hook::Getsockname6, |counters| &raw const counters.rewritten);
@@ -68,16 +66,15 @@ fn getsockname6(ctx: SockAddrContext) -> i32 {
 }
 
 #[inline(always)]
-fn name(call: &Call, local: Endpoint, is_v6: bool) -> Option<Endpoint> {
+fn name(call: &Call, local: Endpoint) -> Option<Endpoint> {
     let redirects = redirects::of(call.socket());
-    let bound = bound::at_loopback6(call.socket()).or_else(|| bound::of(call.socket()));
+    let bound = bound::any(call.socket());
     local_name(
         policy(),
         redirects.as_deref(),
         bound.as_deref(),
         local,
         call.peer(),
-        is_v6,
     )
 }
 
@@ -97,7 +94,7 @@ fn tell_peer4(ctx: &SockAddrContext, hook: Hook) -> i32 {
     let call = Call::new(ctx);
     let redirects = redirects::of(call.socket());
     let actual = Endpoint::new(mapped(call.user_ip4()), call.user_port());
-    if let Some(name) = peer_name(policy(), redirects.as_deref(), actual, false)
+    if let Some(name) = peer_name(policy(), redirects.as_deref(), actual)
         && let Family::V4(address) = Family::of(name.address)
     {
         call.set_user_ip4(address);
@@ -108,11 +105,11 @@ fn tell_peer4(ctx: &SockAddrContext, hook: Hook) -> i32 {
 }
 
 #[inline(always)]
-fn tell_peer6(ctx: &SockAddrContext, hook: Hook, is_v6: bool) -> i32 {
+fn tell_peer6(ctx: &SockAddrContext, hook: Hook) -> i32 {
     let call = Call::new(ctx);
     let redirects = redirects::of(call.socket());
     let actual = Endpoint::new(call.user_ip6(), call.user_port());
-    if let Some(name) = peer_name(policy(), redirects.as_deref(), actual, is_v6) {
+    if let Some(name) = peer_name(policy(), redirects.as_deref(), actual) {
         call.set_user_ip6(name.address);
         call.set_user_port(name.port);
         count(hook, |counters| &raw const counters.rewritten);

@@ -89,7 +89,8 @@ unsafe extern "C" fn note_bind(ctx: *mut bpf_sock_addr, high: u64, low: u64, por
     let kept = Bound::kept(policy, call.protocol(), asked, bound::uid());
     let at = Family::of(kept.actual.address);
     let is_repeated = matches!(at.kind(), Kind::Unicast)
-        && bound_at(ctx, call.socket_type(), at, kept.actual.port).is_repeated_by(&kept);
+        && bound_at(ctx, call.socket_type(), at, kept.actual.port)
+            .is_repeated_by(&kept, call.protocol());
     bound::note(&call, &kept, &asked);
     is_repeated.into()
 }

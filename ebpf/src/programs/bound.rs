@@ -63,6 +63,14 @@ pub fn at_loopback6(socket: *mut bpf_sock) -> Option<&'static mut Bound> {
     get((&raw const LOOPBACK6).cast(), socket, 0)
 }
 
+/// What is kept of a socket, at the private `::1` or elsewhere.
+#[inline(always)]
+pub fn any(socket: *mut bpf_sock) -> Option<&'static mut Bound> {
+    at_loopback6(socket)
+        .filter(|bound| bound.owner != 0)
+        .or_else(|| of(socket))
+}
+
 /// Keeps what a bind asks for, and forgets what was kept of one that failed. For lack of
 /// memory it is not kept.
 ///
@@ -132,10 +140,19 @@ unsafe extern "C" fn tell_bind(
         0 => LOOPBACK,
         address => mapped(address),
     };
+    let actual = Endpoint::new(address, ports as Port);
+    // What a policy further in has told comes first.
+    if let Some(bound) = any(call.socket())
+        && bound.is_told != 0
+        && bound.actual.is(&asked)
+    {
+        bound.actual = actual;
+        return 0;
+    }
     if let Some(bound) = get(map, call.socket(), CREATE) {
         *bound = Bound {
             asked,
-            actual: Endpoint::new(address, ports as Port),
+            actual,
             is_told: 1,
             owner: policy().loopback,
             uid: uid(),

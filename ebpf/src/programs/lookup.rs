@@ -254,13 +254,16 @@ fn conclude(
     let is_stream = socket_type == SOCK_STREAM;
     let private = private_loopback(policy);
     let is_own = private.is_some_and(|private| is_private(socket, private));
+    let is_moved = bound::at_loopback6(socket).is_some_and(|bound| bound.asked.port != 0);
     let is_foreign = is_loopback
         && private.is_none()
-        && bound::of(socket)
+        && bound::any(socket)
             .is_some_and(|bound| bound.owner != 0 && bound.owner != policy.loopback);
     release(socket);
     if is_stream && state != LISTEN {
         Found::Nobody
+    } else if is_own && is_moved {
+        Found::Moved
     } else if is_own {
         Found::Own
     } else if is_foreign {

@@ -104,7 +104,7 @@ fn errors_name_line_and_key() {
         ),
         (
             "permit = [\n\"port\"]",
-            "test.toml:2: key permit: \"port\" is no annotation: write ipv4,",
+            "test.toml:2: key permit: \"port\" is not an annotation: use ipv4,",
         ),
         ("debug = \"on\"", "test.toml:1: key debug: invalid type"),
         ("defaults = 1", "test.toml:1: key defaults: invalid type"),

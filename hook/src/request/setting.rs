@@ -75,7 +75,7 @@ impl FromStr for Setting {
     fn from_str(name: &str) -> Result<Self> {
         match Self::named(name.trim_ascii()) {
             Some(setting) => Ok(setting),
-            None => bail!("{} is no annotation: write {NAMES}", quote(name)),
+            None => bail!("{} is not an annotation: use {NAMES}", quote(name)),
         }
     }
 }

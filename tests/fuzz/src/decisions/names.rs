@@ -44,15 +44,14 @@ pub fn check(policy: &Policy, input: &mut Unstructured<'_>) -> Result<()> {
     }
     let peer = endpoint(policy, input)?;
     let local = endpoint(policy, input)?;
-    let is_v6 = input.arbitrary()?;
     // What was asked for is told as it was, so it is not looked at here.
     if redirects.asked(&peer).is_none() {
-        let name = peer_name(policy, Some(&redirects), peer, is_v6);
+        let name = peer_name(policy, Some(&redirects), peer);
         assert!(is_not_private(
             policy,
             name.map_or(peer.address, |name| name.address)
         ));
-        let name = local_name(policy, Some(&redirects), None, local, peer, is_v6);
+        let name = local_name(policy, Some(&redirects), None, local, peer);
         assert!(is_not_private(policy, name.unwrap_or(local).address));
     }
     Ok(())

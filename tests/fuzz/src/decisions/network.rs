@@ -29,7 +29,13 @@ impl<'a> Network<'a> {
     pub fn any(policy: &'a Policy, input: &mut Unstructured<'_>) -> Result<Self> {
         let mut answers = [Found::Nobody; LOOKUPS];
         for answer in &mut answers {
-            *answer = *input.choose(&[Found::Nobody, Found::Own, Found::Dual, Found::Other])?;
+            *answer = *input.choose(&[
+                Found::Nobody,
+                Found::Own,
+                Found::Moved,
+                Found::Dual,
+                Found::Other,
+            ])?;
         }
         Ok(Self {
             policy,
@@ -57,7 +63,8 @@ impl<'a> Network<'a> {
             self.free.borrow_mut().push(port);
         }
         let is_dual = answer == Found::Dual && matches!(address, Family::V6(_));
-        if answer == Found::Own || is_dual {
+        let is_moved = answer == Found::Moved && at == LOOPBACK6;
+        if answer == Found::Own || is_dual || is_moved {
             self.own.borrow_mut().push((at, port));
         }
         answer
