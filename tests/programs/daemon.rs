@@ -3,9 +3,9 @@
 use oci_bind_hook_tests::hook::{BOTH, Policy, V4, V6};
 
 use crate::http::{NGINX, NGINX_CONF, NGINX_SERVER};
-use crate::probe::{DNS, HTTP, Probe, SMB, SNMP, STUN, tcp, udp};
+use crate::probe::{DNS, HTTP, NTP, Probe, SMB, SNMP, STUN, tcp, udp};
 use crate::services::DNSMASQ;
-use crate::tool::Tool;
+use crate::tool::{NTPD, Tool};
 
 /// A server, and what it answers.
 pub struct Daemon {
@@ -25,6 +25,8 @@ pub struct Daemon {
     pub probe: Probe,
     /// Whether its datagrams over IPv6 name the device that the question came by.
     pub names_device: bool,
+    /// What it says in its log once it answers, if it drops questions before.
+    pub ready: &'static str,
 }
 
 /// Where a server listens by itself.
@@ -52,6 +54,7 @@ pub const DAEMONS: &[Daemon] = &[
         server: NGINX_SERVER,
         probe: HTTP,
         names_device: false,
+        ready: "",
     },
     Daemon {
         name: "lighttpd",
@@ -66,6 +69,7 @@ pub const DAEMONS: &[Daemon] = &[
         server: &["lighttpd", "-D", "-f", "{dir}/lighttpd.conf"],
         probe: HTTP,
         names_device: false,
+        ready: "",
     },
     Daemon {
         name: "memcached",
@@ -76,6 +80,7 @@ pub const DAEMONS: &[Daemon] = &[
         server: &["memcached", "-u", "root"],
         probe: tcp(11211, b"version\r\n", b"VERSION "),
         names_device: false,
+        ready: "",
     },
     Daemon {
         name: "mosquitto",
@@ -91,6 +96,7 @@ pub const DAEMONS: &[Daemon] = &[
             b"\x20\x02",
         ),
         names_device: false,
+        ready: "",
     },
     Daemon {
         name: "epmd",
@@ -102,6 +108,7 @@ pub const DAEMONS: &[Daemon] = &[
         // Which nodes there are: it repeats its port.
         probe: tcp(4369, b"\0\x01n", b"\0\0\x11\x11"),
         names_device: false,
+        ready: "",
     },
     Daemon {
         name: "unbound",
@@ -118,6 +125,7 @@ pub const DAEMONS: &[Daemon] = &[
         server: &["unbound", "-d", "-c", "{dir}/conf"],
         probe: DNS,
         names_device: false,
+        ready: "",
     },
     Daemon {
         name: "nsd",
@@ -133,6 +141,7 @@ pub const DAEMONS: &[Daemon] = &[
         server: &["nsd", "-d", "-c", "{dir}/conf"],
         probe: DNS,
         names_device: false,
+        ready: "",
     },
     Daemon {
         name: "dnsmasq",
@@ -143,6 +152,7 @@ pub const DAEMONS: &[Daemon] = &[
         server: DNSMASQ_SERVER,
         probe: DNS,
         names_device: true,
+        ready: "",
     },
     Daemon {
         name: "dnsmasq --bind-dynamic",
@@ -153,6 +163,7 @@ pub const DAEMONS: &[Daemon] = &[
         server: DNSMASQ_MORE,
         probe: DNS,
         names_device: false,
+        ready: "",
     },
     Daemon {
         name: "dnsmasq --bind-interfaces",
@@ -163,6 +174,7 @@ pub const DAEMONS: &[Daemon] = &[
         server: DNSMASQ_MORE,
         probe: DNS,
         names_device: false,
+        ready: "",
     },
     Daemon {
         name: "named",
@@ -178,6 +190,7 @@ pub const DAEMONS: &[Daemon] = &[
         server: &["named", "-g", "-c", "{dir}/conf"],
         probe: DNS,
         names_device: false,
+        ready: "",
     },
     Daemon {
         name: "snmpd",
@@ -202,6 +215,7 @@ pub const DAEMONS: &[Daemon] = &[
         ],
         probe: udp(161, SNMP, b"public"),
         names_device: false,
+        ready: "",
     },
     Daemon {
         name: "smbd",
@@ -221,6 +235,19 @@ pub const DAEMONS: &[Daemon] = &[
         ],
         probe: tcp(445, SMB, b"\xfeSMB"),
         names_device: false,
+        ready: "",
+    },
+    Daemon {
+        name: "ntpd",
+        needs: &[("ntpsec (tests/ntpd.sh --fetch)", NTPD)],
+        policies: ALL,
+        listens: Listens::EachAddress,
+        // It leaves the clock alone.
+        files: &[("conf", "disable ntp kernel\n")],
+        server: &[NTPD, "--nofork", "--user=root", "--configfile={dir}/conf"],
+        probe: NTP,
+        names_device: false,
+        ready: "Listening on routing socket",
     },
     Daemon {
         name: "coturn",
@@ -242,6 +269,7 @@ pub const DAEMONS: &[Daemon] = &[
         ],
         probe: udp(3478, STUN, b"\x01\x01"),
         names_device: false,
+        ready: "",
     },
 ];
 

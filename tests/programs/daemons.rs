@@ -99,6 +99,8 @@ impl<'a> Running<'a> {
         }
         let words = tool::words(daemon.server, dir.path(), None);
         let server = start(&words, dir.path())?;
+        let ready = server.wait_for(|| Ok(server.log()?.contains(daemon.ready).then_some(())));
+        explain(&server, ready)?;
         Ok(Self {
             daemon,
             server,

@@ -36,6 +36,11 @@ pub const DNS: Probe = udp(53, QUERY, b"\x7a\x7b");
 pub const SNMP: &[u8] =
     b"\x30\x26\x02\x01\x01\x04\x06public\xa0\x19\x02\x01\x01\x02\x01\0\x02\x01\0\
     \x30\x0e\x30\x0c\x06\x08\x2b\x06\x01\x02\x01\x01\x01\0\x05\0";
+/// A request of NTP version 4 (RFC 5905 section 7.3): its transmit timestamp comes back as
+/// the origin timestamp.
+pub const NTP: Probe = udp(123, NTP_REQUEST, b"the time");
+const NTP_REQUEST: &[u8] =
+    b"\x23\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0the time";
 /// A binding request and the type of a response (RFC 8489 section 5).
 pub const STUN: &[u8] = b"\0\x01\0\0\x21\x12\xa4\x42twelve bytes";
 

@@ -18,6 +18,9 @@ pub const GO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/go.sh");
 /// Runs systemd-resolved in the same way: see `tests/resolved.sh`.
 pub const RESOLVED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/resolved.sh");
 
+/// Runs ntpd in the same way: see `tests/ntpd.sh`.
+pub const NTPD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/ntpd.sh");
+
 /// Where packages put programs; what a user has elsewhere is not meant.
 const PATH: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
@@ -42,7 +45,7 @@ pub fn require(needs: &[Tool]) -> Result<()> {
 }
 
 fn is_there(program: &str) -> Result<bool> {
-    if [GO, RESOLVED].contains(&program) {
+    if [GO, RESOLVED, NTPD].contains(&program) {
         let mut command = Command::new(program);
         return Ok(process::run(command.arg("version"), b"")?.status.success());
     }

@@ -94,6 +94,7 @@ const PLANS: &[Plan] = &[
 const FETCHED: &[Part] = &[
     part("Go", 3, &["tests/go.sh", "--fetch"]),
     part("systemd-resolved", 2, &["tests/resolved.sh", "--fetch"]),
+    part("ntpd", 2, &["tests/ntpd.sh", "--fetch"]),
 ];
 
 const LINT: &[Part] = &[
