@@ -21,7 +21,7 @@ ACCEPTED=tests/mutants/accepted
 # Decisions, tested by ebpf/tests.
 EBPF=(ebpf/src/{address,bind,bound,connect,deliver,dual,guard,loopback,names,port,sendmsg,socket,verdict}.rs)
 # Parsers, and the unit tests of these modules.
-HOOK=(hook/src/{annotations,state,config,config/file,request,request/ports}.rs
+HOOK=(hook/src/{annotations,state,config,config/file,request,request/ports,request/setting}.rs
   hook/src/cgroup/{choose,mount}.rs hook/src/deliver/needs.rs)
 HOOK_TESTS=(annotations:: state:: config:: request:: cgroup::choose:: cgroup::mount::
   deliver::needs::)
