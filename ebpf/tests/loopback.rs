@@ -6,7 +6,7 @@ use common::{OWN4, OWN6, PRIVATE, TCP, auto, both, family, no_lookup, only4, onl
 use common::{server, v4, v6, with_port};
 use oci_bind_hook_ebpf::abi::{Cause, protocol};
 use oci_bind_hook_ebpf::address::{ANY4, ANY6, Family, Kind, LOOPBACK4, LOOPBACK6, kind4, kind6};
-use oci_bind_hook_ebpf::loopback::Found::{Dual, Moved, Nobody, Other, Own};
+use oci_bind_hook_ebpf::loopback::Found::{self, Dual, Moved, Nobody, Other, Own, Steered};
 use oci_bind_hook_ebpf::loopback::{Loopback, Route, Way, is_private, port6, route};
 use oci_bind_hook_ebpf::port::{Port, UDP};
 
@@ -233,8 +233,15 @@ fn private_finds_servers_at_the_ipv6_loopback() {
 }
 
 #[test]
+fn what_is_found_is_a_number_too() {
+    for found in [Own, Moved, Dual, Steered, Other, Nobody] {
+        assert_eq!(Found::from(found as u32), found);
+    }
+}
+
+#[test]
 fn ports_of_the_ipv6_loopback() {
-    for port in [1, 53, 80, 1023, 1024, 8080, 32767, 32768, u16::MAX] {
+    for port in 1..=u16::MAX {
         let own = Port::from_be(port6(v4(PRIVATE), port.to_be()));
         assert!((1024..32768).contains(&own), "{port}: {own}");
         let others = port6(v4("127.128.2.11"), port.to_be());

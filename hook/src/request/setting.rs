@@ -86,3 +86,30 @@ impl Display for Setting {
         f.write_str(name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::{ExemptPorts, Guard, Loopback, PortMappings};
+
+    #[test]
+    fn those_that_a_request_has() {
+        let request = Request {
+            ipv6: Some("2001:db8::10".parse().unwrap()),
+            exempt: Some(ExemptPorts::default()),
+            ..Request::default()
+        };
+        let given: Vec<_> = Setting::of(&request).collect();
+        assert_eq!(given, [Setting::Ipv6, Setting::Exempt]);
+        let all = Request {
+            ipv4: Some("192.0.2.10".parse().unwrap()),
+            loopback: Some(Loopback::Auto),
+            ports: Some(PortMappings::default()),
+            guard: Some(Guard::On),
+            ..request
+        };
+        let names: Vec<_> = Setting::of(&all).map(|given| given.to_string()).collect();
+        assert_eq!(names.join(", "), NAMES.replace(" or", ","));
+        assert!(Setting::of(&Request::default()).next().is_none());
+    }
+}
