@@ -214,7 +214,7 @@ fn shared() -> Vec<Row> {
             let client = own.socket(kind)?;
             let outcome = client.connect(at(LOOP6, PORT, 0));
             if kind.tcp {
-                ensure!(outcome == denied(Errno::CONNREFUSED), "{outcome:?}");
+                ensure!(outcome == Err(Errno::CONNREFUSED), "{outcome:?}");
                 return Ok(());
             }
             outcome?;
@@ -235,7 +235,7 @@ fn unasked(scene: &Scene) -> Result<()> {
     let server = serve(&own, TCP6, at(LOOP6, PORT, 0))?;
     let place = places::place(&server)?;
     let outcome = own.socket(TCP6)?.connect(place);
-    ensure!(outcome == denied(Errno::CONNREFUSED), "{outcome:?}");
+    ensure!(outcome == Err(Errno::CONNREFUSED), "{outcome:?}");
     Ok(())
 }
 
@@ -246,7 +246,7 @@ fn elsewhere(scene: &Scene) -> Result<()> {
     let _first = serve(&own, TCP6, at(LOOP6, PORT, 0))?;
     let second = own.socket(TCP6.v6only())?;
     let outcome = second.bind(at(LOOP6, PORT, 0));
-    ensure!(outcome == denied(Errno::ADDRINUSE), "{outcome:?}");
+    ensure!(outcome == Err(Errno::ADDRINUSE), "{outcome:?}");
     let any = at(ANY6, PORT, 0);
     second.bind(any)?;
     let name = second.local()?;
