@@ -48,7 +48,7 @@ make_payload() {
   cp -a "$VM/guest/system/." "$payload/files/"
   make --silent -C "$ROOT" install DESTDIR="$payload/files"
   cp "$target/release/echo-server" "$target/debug/at-pin" "$ROOT/tests/"{runner,image}.sh "$VM/guest/engines/"* \
-    "$payload/tests/"
+    "$ROOT/docs/examples/web.container" "$payload/tests/"
   add_youki
   ln -s tests/run.sh "$payload/run"
   chmod 755 "$payload"

@@ -116,6 +116,7 @@ const TEST: &[Part] = &[
     ),
     part("tests", 15, &["make", "--silent", "run-tests"]),
     part("engines", 5, &["tests/engines.sh"]),
+    part("examples", 1, &["tests/examples.sh"]),
     part("installation", 2, &["tests/install.sh"]),
     part("setting up", 3, &["tests/machine.sh"]),
 ];

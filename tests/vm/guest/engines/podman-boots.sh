@@ -11,7 +11,6 @@ prepare_boot() {
   host_server --restart always --stop-signal KILL
   mkdir -p /etc/containers/systemd
   quadlet_file crun $((PORT + 2)) >/etc/containers/systemd/quadlet.container
-  printf '[Install]\nWantedBy=default.target\n' >>/etc/containers/systemd/quadlet.container
   serves
   echo after_boot >$AGAIN
 }

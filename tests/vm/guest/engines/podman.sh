@@ -195,21 +195,12 @@ played_by_name() {
   refused 'has no name' with kube play /tmp/pod.yaml
 }
 
-# A unit that systemd makes of a file: quadlet_file RUNTIME PORT
+# The example in docs/examples, with the image and the addresses of these tests (CIP4 is
+# in it already): quadlet_file RUNTIME PORT
 quadlet_file() {
-  cat <<END
-[Unit]
-After=network-online.target
-[Container]
-ContainerName=quadlet
-Image=$IMAGE
-Network=host
-Annotation=io.oci-bind-hook.ipv4=$CIP4
-Annotation=io.oci-bind-hook.ipv6=$CIP6
-GlobalArgs=--runtime=$1
-Exec=echo-server quadlet $2
-StopSignal=KILL
-END
+  sed -e "s|^Image=.*|Image=$IMAGE|" -e "s/2001:db8::10$/$CIP6/" \
+    -e "/^Image=/a ContainerName=quadlet\nGlobalArgs=--runtime=$1\nExec=echo-server quadlet $2\nStopSignal=KILL" \
+    web.container
 }
 
 quadlet() {
