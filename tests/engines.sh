@@ -7,6 +7,8 @@ set -euo pipefail
 . "$(dirname "$0")/engine-env.sh"
 # shellcheck source=tests/runner.sh
 . "$(dirname "$0")/runner.sh"
+# shellcheck source=tests/engines-demo.sh
+. "$(dirname "$0")/engines-demo.sh"
 
 PREFIX=oci-bind-hook-engines-
 NAME=$PREFIX$$
@@ -258,8 +260,7 @@ podman_refuses_bad_value() {
   mentions "$output" 192.0.2.300
 }
 
-# The block `podman refused` of docs/EXAMPLES.md, which EXAMPLES=write writes
-# anew.
+# The block `podman refused` of docs/EXAMPLES.md.
 podman_is_documented() {
   local document=$ENGINE_REPO/docs/EXAMPLES.md made runtime
   runtime=$(engine info --format 'podman {{.Version.Version}}, {{.Host.OCIRuntime.Name}}')
@@ -267,20 +268,25 @@ podman_is_documented() {
   is_refused io.oci-bind-hook.ipv4 --network host "$(annotate4 192.0.2)"
   made="# podman run --network host --annotation io.oci-bind-hook.ipv4=192.0.2 httpd
 $(sed -E 's/[0-9a-f]{64}/ID/' <<<"$output")"
-  if [ "${EXAMPLES:-}" = write ]; then
-    example "$document" "$made" >"$ENGINE_DIR/examples.md"
-    cat "$ENGINE_DIR/examples.md" >"$document"
-  fi
-  is "$document" "$(example "$document" "$made" | diff "$document" -)" ''
+  is_shown "$document" 'podman refused' "$made"
+}
+
+# is_shown DOCUMENT NAME TEXT: the example has that text; EXAMPLES=write writes it anew.
+is_shown() {
+  local expected=$ENGINE_DIR/expected.md
+  has_line "$(<"$1")" "<!-- example: $2 -->"
+  example "$@" >"$expected"
+  if [ "${EXAMPLES:-}" = write ]; then cat "$expected" >"$1"; fi
+  is "$1" "$(diff "$1" "$expected")" ''
 }
 
 # The document with that text in the block.
 example() {
-  made=$2 awk '
+  marker="<!-- example: $2 -->" made=$3 awk '
     skipped && /^```$/ { print ENVIRON["made"]; skipped = 0 }
     !skipped { print }
     /^```/ && found { skipped = 1; found = 0 }
-    /^<!-- example: podman refused -->$/ { found = 1 }' "$1"
+    $0 == ENVIRON["marker"] { found = 1 }' "$1"
 }
 
 podman_refuses_misspelt_key() {
@@ -348,54 +354,6 @@ runs_plain() {
   nothing_attached
 }
 
-# --- the demo, when it is cut short -----------------------------------------
-
-# Starts the demo and waits until its containers are about to start under the
-# hook. Signals are as a terminal has them: bash ignores INT in the background.
-start_demo() {
-  local line
-  exec {demo_output}< <(DEMO_NAME=$NAME-demo exec env --default-signal=INT \
-    bash "$ENGINE_REPO/tests/demo.sh" 2>&1)
-  demo=$!
-  while read -r -t 120 -u "$demo_output" line; do
-    echo "$line"
-    [[ $line != *"with the hook"* ]] || return 0
-  done
-  fail "the demo ended early"
-}
-
-end_demo() {
-  kill "-$1" "$demo"
-  local status=0
-  wait "$demo" || status=$?
-  # Why, if that is not how it should have ended.
-  [ "$status" = "$2" ] || timeout 10 cat <&"$demo_output" || true
-  is "the demo's status" "$status" "$2"
-}
-
-nothing_of_the_demo() {
-  local name=$NAME-demo
-  is addresses "$(ip -brief address show dev lo)" "$addresses"
-  is processes "$(pgrep --full -- "/run/$name/" || true)" ''
-  is mounts "$(grep -F "/run/$name" /proc/self/mountinfo || true)" ''
-  [ ! -e "/run/$name" ] || fail "/run/$name is left"
-  [ ! -e "/sys/fs/cgroup/$name" ] || fail "/sys/fs/cgroup/$name is left"
-  nothing_attached
-}
-
-demo_interrupted() {
-  start_demo
-  end_demo INT 130
-  nothing_of_the_demo
-}
-
-demo_after_a_killed_one() {
-  start_demo
-  end_demo KILL 137
-  DEMO_NAME=$NAME-demo bash "$ENGINE_REPO/tests/demo.sh"
-  nothing_of_the_demo
-}
-
 # --- all of it ---------------------------------------------------------------
 
 # What tests that were killed have left.
@@ -449,5 +407,6 @@ t 'podman: a label of the image means nothing' image_label
 t 'podman: an annotation of the image means nothing' image_annotation
 t 'demo: an interrupted one leaves nothing' demo_interrupted
 t 'demo: one after a killed one works, and leaves nothing' demo_after_a_killed_one
+t 'demo: README.md and docs/demo.svg show what it prints' demo_is_documented
 
 counts
