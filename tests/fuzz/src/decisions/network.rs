@@ -18,7 +18,8 @@ const LOOKUPS: usize = 5;
 pub struct Network<'a> {
     policy: &'a Policy,
     answers: [Found; LOOKUPS],
-    asked: Cell<usize>,
+    /// Where it was asked, in their order.
+    asked: RefCell<Vec<(V6, Port)>>,
     is_exact: Cell<bool>,
     /// Ports of `::1` where nobody is.
     free: RefCell<Vec<Port>>,
@@ -40,7 +41,7 @@ impl<'a> Network<'a> {
         Ok(Self {
             policy,
             answers,
-            asked: Cell::new(0),
+            asked: RefCell::default(),
             is_exact: Cell::new(false),
             free: RefCell::default(),
             own: RefCell::default(),
@@ -51,8 +52,12 @@ impl<'a> Network<'a> {
     pub fn find(&self, address: Family, port: Port) -> Found {
         let at = address.to_v6();
         let private = self.policy.private().map(mapped);
-        let lookups = self.asked.replace(self.asked.get() + 1);
-        let answer = self.answers[lookups];
+        let mut asked = self.asked.borrow_mut();
+        let lookups = asked.len();
+        asked.push((at, port));
+        // Who is there is there the next time too.
+        let first = asked.iter().position(|place| *place == (at, port));
+        let answer = self.answers[first.unwrap_or(lookups)];
         if private.is_none() && address.kind() == Kind::Loopback && lookups == 0 {
             self.is_exact.set(answer == Found::Own);
             return answer;

@@ -8,8 +8,14 @@ use oci_bind_hook_ebpf::port::Port;
 
 /// Any policy, that of a cgroup nobody has written yet included.
 pub fn any(input: &mut Unstructured<'_>) -> Result<Policy> {
+    let flags: u32 = input.arbitrary()?;
+    // Loopback is one or the other.
+    let impossible = match flags & flag::LOOPBACK_PRIVATE {
+        0 => 0,
+        _ => flag::LOOPBACK_AUTO,
+    };
     let mut policy = Policy {
-        flags: input.arbitrary()?,
+        flags: flags & !impossible,
         ipv4: own4(input.arbitrary()?),
         ipv6: own6(input.arbitrary()?),
         loopback: u32::from_ne_bytes([127, 128, 2, 10]),
