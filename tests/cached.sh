@@ -4,6 +4,7 @@
 #   keep NAME    unless it is there, has the script's function `fetch DIRECTORY` make NAME
 #                in that scratch directory, and keeps it
 #   require      ends with 3 where it is not in the cache
+#   unpack DIRECTORY PACKAGE...   unpacks Debian's packages into DIRECTORY/files; needs apt
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/oci-bind-hook
 
 say() { echo "$0: $*" >&2; }
@@ -21,6 +22,14 @@ keep() {
   say "fetching $DIRECTORY"
   fetch "$work" >&2 9>&-
   mv --no-target-directory "$work/$1" "$DIRECTORY"
+}
+
+unpack() {
+  local directory=$1 package
+  shift
+  apt-get update -qq
+  (cd "$directory" && apt-get download -qq -o Acquire::Retries=3 -o APT::Sandbox::User=root "$@")
+  for package in "$directory"/*.deb; do dpkg-deb --extract "$package" "$directory/files"; done
 }
 
 require() {

@@ -11,12 +11,7 @@ set -euo pipefail
 
 DIRECTORY=$CACHE/ntpd
 
-fetch() {
-  local package
-  apt-get update -qq
-  (cd "$1" && apt-get download -qq -o Acquire::Retries=3 -o APT::Sandbox::User=root ntpsec libbsd0 libmd0)
-  for package in "$1"/*.deb; do dpkg-deb --extract "$package" "$1/files"; done
-}
+fetch() { unpack "$1" ntpsec libbsd0 libmd0; }
 
 if [ "${1:-}" = --fetch ]; then
   keep files

@@ -13,12 +13,7 @@ set -euo pipefail
 DIRECTORY=$CACHE/systemd-resolved
 USER_NAME=systemd-resolve
 
-fetch() {
-  local package
-  apt-get update -qq
-  (cd "$1" && apt-get download -qq -o Acquire::Retries=3 -o APT::Sandbox::User=root systemd-resolved libsystemd-shared)
-  for package in "$1"/*.deb; do dpkg-deb --extract "$package" "$1/files"; done
-}
+fetch() { unpack "$1" systemd-resolved libsystemd-shared; }
 
 # Its own files, and its user where it is not installed.
 prepare() {
