@@ -70,6 +70,27 @@ pub const fn same6(one: &V6, other: &V6) -> bool {
     one[0] == other[0] && one[1] == other[1] && one[2] == other[2] && one[3] == other[3]
 }
 
+/// An address in two numbers: the verifier looks at a function by itself, and not once for
+/// each way that leads to a call, if the context and numbers are all that it takes
+/// (`btf_prepare_func_args`, before Linux 5.12).
+#[inline(always)]
+pub fn halves(address: V6) -> (u64, u64) {
+    let [a, b, c, d] = address.map(u64::from);
+    (a << 32 | b, c << 32 | d)
+}
+
+/// The address in these numbers.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "each half of a number")]
+pub const fn whole(high: u64, low: u64) -> V6 {
+    [
+        (high >> 32) as u32,
+        high as u32,
+        (low >> 32) as u32,
+        low as u32,
+    ]
+}
+
 /// `::ffff:a.b.c.d` for a.b.c.d.
 #[inline(always)]
 pub const fn mapped(address: V4) -> V6 {

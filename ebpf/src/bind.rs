@@ -23,11 +23,15 @@ pub struct Asked {
     pub protocol: u32,
     /// The port.
     pub port: Port,
+    /// Whether the program binds one address of the host after another, and is at the
+    /// assigned one ([`crate::bound`]).
+    pub is_repeated: bool,
 }
 
-/// What is asked of a socket only where it matters, since each costs a helper or two.
-pub trait Socket {
-    /// Its `IPV6_V6ONLY`; of an IPv6 socket.
+/// What is asked of an IPv6 socket only where it matters, since each costs a
+/// helper or two.
+pub trait Server {
+    /// Its `IPV6_V6ONLY`.
     fn v6only(&self) -> bool;
     /// Whether calls to it can be steered: it is in the network namespace of
     /// the policy, is not bound to a device, and is no UDP socket of a group that
@@ -38,9 +42,6 @@ pub trait Socket {
     /// The same, but [`Found::Nobody`] if that one is at the wildcard and lets this
     /// socket have the port too.
     fn find_unshared(&self, address: V6, port: Port) -> Found;
-    /// Whether its program binds one address of the host after another, and is at the
-    /// assigned one ([`crate::bound`]).
-    fn is_repeated(&self) -> bool;
 }
 
 /// Decides a bind of an IPv4 socket to `address`.
@@ -49,22 +50,17 @@ pub trait Socket {
 /// (`__inet_bind`, for old programs); it would bind to the wildcard, so it is
 /// refused.
 #[inline(always)]
-pub fn bind4(
-    policy: &Policy,
-    asked: Asked,
-    address: V4,
-    socket: &impl Socket,
-) -> Verdict<(V4, Port)> {
+pub fn bind4(policy: &Policy, asked: Asked, address: V4) -> Verdict<(V4, Port)> {
     if !is_active(policy) {
         return Verdict::deny(Cause::NoPolicy);
     }
     if asked.family == AF_UNSPEC && address == ANY4 {
         return Verdict::deny(Cause::Family);
     }
-    let port = port(policy, asked.protocol, asked.port);
-    if socket.is_repeated() {
+    if asked.is_repeated {
         return isolate4(policy);
     }
+    let port = port(policy, asked.protocol, asked.port);
     local4(policy, asked, address, port)
 }
 
@@ -78,7 +74,7 @@ pub fn bind6(
     policy: &Policy,
     asked: Asked,
     address: V6,
-    socket: &impl Socket,
+    server: &impl Server,
 ) -> Verdict<(V6, Port)> {
     if !is_active(policy) {
         return Verdict::deny(Cause::NoPolicy);
@@ -87,20 +83,19 @@ pub fn bind6(
         return Verdict::deny(Cause::Family);
     }
     let port = port(policy, asked.protocol, asked.port);
-    let is_repeated = socket.is_repeated();
     match Family::of(address) {
-        Family::V4(_) if is_repeated => to_mapped(isolate4(policy)),
-        Family::V6(_) if is_repeated => isolate6(),
+        Family::V4(_) if asked.is_repeated => to_mapped(isolate4(policy)),
+        Family::V6(_) if asked.is_repeated => isolate6(),
         Family::V4(address) => to_mapped(local4(policy, asked, address, port)),
-        Family::V6(ANY6) if assigned6(policy).is_none() && !socket.v6only() => {
+        Family::V6(ANY6) if assigned6(policy).is_none() && !server.v6only() => {
             to_mapped(local4(policy, asked, ANY4, port))
         }
         Family::V6(ANY6)
-            if is_dual(policy, asked.protocol) && !socket.v6only() && socket.can_be_dual() =>
+            if is_dual(policy, asked.protocol) && !server.v6only() && server.can_be_dual() =>
         {
-            dual(policy, port, socket)
+            dual(policy, port, server)
         }
-        Family::V6(address) => local6(policy, asked, address, port, socket),
+        Family::V6(address) => local6(policy, asked, address, port, server),
     }
 }
 
@@ -113,14 +108,14 @@ fn to_mapped(verdict: Verdict<(V4, Port)>) -> Verdict<(V6, Port)> {
 /// nothing in common with a server at the IPv6 address, or at `::` for IPv6 alone,
 /// which excludes it: the calls to the address would be taken from that one.
 #[inline(always)]
-fn dual(policy: &Policy, port: PortUse, socket: &impl Socket) -> Verdict<(V6, Port)> {
+fn dual(policy: &Policy, port: PortUse, server: &impl Server) -> Verdict<(V6, Port)> {
     let PortUse::Is(actual) = port else {
         return Verdict::pass();
     };
     // A port of the kernel's choice is free at the IPv4 address.
     if actual != 0
         && matches!(
-            socket.find_unshared(policy.ipv6, actual),
+            server.find_unshared(policy.ipv6, actual),
             Found::Own | Found::Other | Found::Steered
         )
     {
@@ -156,13 +151,13 @@ fn local6(
     asked: Asked,
     address: V6,
     port: PortUse,
-    socket: &impl Socket,
+    server: &impl Server,
 ) -> Verdict<(V6, Port)> {
     let kind = kind6(&address);
     if matches!(kind, Kind::Loopback) {
         return match private_loopback(policy) {
             None => Verdict::pass(),
-            Some(private) => private6(private, asked.port, socket),
+            Some(private) => private6(private, asked.port, server),
         };
     }
     let PortUse::Is(actual) = port else {
@@ -175,7 +170,7 @@ fn local6(
         Some(own)
             if is_dual(policy, asked.protocol)
                 && actual != 0
-                && matches!(socket.find(own, actual), Found::Dual | Found::Steered) =>
+                && matches!(server.find(own, actual), Found::Dual | Found::Steered) =>
         {
             Verdict::deny(Cause::InUse)
         }
@@ -187,9 +182,9 @@ fn local6(
 /// A bind to `::1` where loopback is private. All cgroups share the address, so a port
 /// that somebody else has is not shared, whatever the options say.
 #[inline(always)]
-fn private6(private: V4, asked: Port, socket: &impl Socket) -> Verdict<(V6, Port)> {
+fn private6(private: V4, asked: Port, server: &impl Server) -> Verdict<(V6, Port)> {
     let port = port6(private, asked);
-    if port != 0 && matches!(socket.find(LOOPBACK6, port), Found::Other) {
+    if port != 0 && matches!(server.find(LOOPBACK6, port), Found::Other) {
         return Verdict::deny(Cause::InUse);
     }
     Verdict::rewrite((LOOPBACK6, port))

@@ -26,12 +26,13 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// What to keep of a bind of any socket, if anything: of one that names an address of the host, to
-    /// which the kernel would bind one socket at this port, since others are compared with
-    /// it ([`crate::bind`]), also where the address is of a family that is not assigned; and
-    /// of one to loopback, to know whose it is ([`crate::loopback`]).
+    /// What to keep of a bind of any socket, if anything: of one that names an address of
+    /// the host, to which the kernel would bind one socket at this port, since others are
+    /// compared with it ([`crate::bind`]), also where the address is of a family that is not
+    /// assigned; and of one to loopback, to know whose it is ([`crate::loopback`]).
     #[inline(always)]
     pub fn kept(policy: &Policy, protocol: u32, asked: Endpoint, uid: u32) -> Self {
+        // The verifier goes through 3,500 instructions more with `Self::default()`.
         const NOTHING: Bound = Bound {
             asked: Endpoint::new([0; 4], 0),
             actual: Endpoint::new([0; 4], 0),

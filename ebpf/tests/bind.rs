@@ -3,37 +3,20 @@
 mod common;
 
 use common::Said::{self, Deny, Isolate, Pass, Rewrite};
-use common::{OWN4, OWN6, PRIVATE, TCP, UDP, UDP_LITE, auto, both, only4, only6, private, v4, v6};
-use common::{dual, family, no_lookup, said, server, with_port, words};
+use common::{INET6, OWN4, OWN6, PRIVATE, Socket, UDP, asked, auto, both, only4, only6};
+use common::{family, no_lookup, private, said, server, v4, v6, with_port, words};
 use oci_bind_hook_ebpf::abi::{Cause, Policy, protocol};
 use oci_bind_hook_ebpf::address::{Family, V4, V6, mapped};
 use oci_bind_hook_ebpf::bind::{self, Asked};
-use oci_bind_hook_ebpf::dual::is_dual_bind;
 use oci_bind_hook_ebpf::loopback::{Found, port6};
 use oci_bind_hook_ebpf::port::Port;
 use proptest::prelude::*;
 
 const UNSPEC: u32 = 0;
 const INET: u32 = 2;
-const INET6: u32 = 10;
-
-/// A bind of a TCP socket to port 80.
-fn asked(family: u32) -> Asked {
-    Asked {
-        family,
-        protocol: TCP,
-        port: 80_u16.to_be(),
-    }
-}
 
 fn bind4(policy: &Policy, asked: Asked, address: V4) -> Said<(V4, u16)> {
-    let socket = Socket {
-        v6only: false,
-        can_be_dual: false,
-        find: no_lookup,
-        is_repeated: false,
-    };
-    said(bind::bind4(policy, asked, address, &socket))
+    said(bind::bind4(policy, asked, address))
 }
 
 fn bind6(policy: &Policy, asked: Asked, address: V6, v6only: bool) -> Said<(V6, u16)> {
@@ -41,40 +24,8 @@ fn bind6(policy: &Policy, asked: Asked, address: V6, v6only: bool) -> Said<(V6, 
         v6only,
         can_be_dual: true,
         find: no_lookup,
-        is_repeated: false,
     };
     said(bind::bind6(policy, asked, address, &socket))
-}
-
-/// A socket that is about to be bound, in a network.
-struct Socket<F> {
-    v6only: bool,
-    can_be_dual: bool,
-    find: F,
-    /// Whether its program is at the assigned address already, by another one.
-    is_repeated: bool,
-}
-
-impl<F: Fn(Family, Port) -> Found> bind::Socket for Socket<F> {
-    fn v6only(&self) -> bool {
-        self.v6only
-    }
-
-    fn can_be_dual(&self) -> bool {
-        self.can_be_dual
-    }
-
-    fn find(&self, address: V6, port: Port) -> Found {
-        (self.find)(Family::V6(address), port)
-    }
-
-    fn find_unshared(&self, address: V6, port: Port) -> Found {
-        self.find(address, port)
-    }
-
-    fn is_repeated(&self) -> bool {
-        self.is_repeated
-    }
 }
 
 /// The address alone of a verdict, whose port must be the one asked for, or the kernel's
@@ -164,18 +115,15 @@ fn the_wildcard_of_a_family_that_is_not_assigned() {
 /// A program binds every address of the host, and is at the assigned one by the first.
 #[test]
 fn one_address_after_another() {
-    let bound = |wanted: Family| {
-        let socket = Socket {
-            v6only: true,
-            can_be_dual: false,
-            find: no_lookup,
-            is_repeated: true,
-        };
-        match wanted {
-            Family::V4(wanted) => said(bind::bind4(&both(), asked(INET), wanted, &socket))
-                .map(|(address, port)| (mapped(address), port)),
-            Family::V6(wanted) => said(bind::bind6(&both(), asked(INET6), wanted, &socket)),
+    let next = |family| Asked {
+        is_repeated: true,
+        ..asked(family)
+    };
+    let bound = |wanted: Family| match wanted {
+        Family::V4(wanted) => {
+            bind4(&both(), next(INET), wanted).map(|(address, port)| (mapped(address), port))
         }
+        Family::V6(wanted) => bind6(&both(), next(INET6), wanted, true),
     };
     for (wanted, expected) in [
         ("192.0.2.20", "::ffff:127.0.0.1"),
@@ -187,128 +135,6 @@ fn one_address_after_another() {
         let verdict = bound(family(wanted));
         assert_eq!(verdict, Isolate((v6(expected), 0)), "B23: {wanted}");
     }
-}
-
-#[test]
-fn a_dual_stack_server() {
-    const MAPPED: &str = "::ffff:192.0.2.10";
-    let in_use = Deny(Cause::InUse);
-    let udp = Asked {
-        protocol: UDP,
-        ..asked(INET6)
-    };
-    let lite = Asked {
-        protocol: UDP_LITE,
-        ..asked(INET6)
-    };
-    let any_port = Asked {
-        port: 0,
-        ..asked(INET6)
-    };
-    let with = |wanted: &str, policy: Policy, call: Asked, v6only, can_be_dual, there: Found| {
-        let socket = Socket {
-            v6only,
-            can_be_dual,
-            find: server(OWN6, 80, there),
-            is_repeated: false,
-        };
-        let wanted = v6(wanted);
-        let verdict = said(bind::bind6(&policy, call, wanted, &socket));
-        let is_dual = match verdict {
-            Rewrite((actual, _)) => is_dual_bind(&policy, call.protocol, &wanted, &actual),
-            _ => false,
-        };
-        (verdict.map(|(address, _)| address), is_dual)
-    };
-    let policy = dual(both());
-    let (own4, own6) = (Rewrite(v6(MAPPED)), Rewrite(v6(OWN6)));
-    let tcp = asked(INET6);
-    let nobody = Found::Nobody;
-    for (wanted, policy, call, v6only, can_be_dual, there, expected) in [
-        ("::", policy, tcp, false, true, nobody, (own4, true)),
-        ("::", policy, any_port, false, true, nobody, (own4, true)),
-        ("::", policy, any_port, true, true, nobody, (own6, false)),
-        (
-            "::",
-            policy,
-            tcp,
-            false,
-            true,
-            Found::Other,
-            (in_use, false),
-        ),
-        // Another member of a group.
-        ("::", policy, tcp, false, true, Found::Dual, (own4, true)),
-        ("::", policy, tcp, false, true, Found::Own, (in_use, false)),
-        (
-            "::",
-            policy,
-            tcp,
-            false,
-            true,
-            Found::Steered,
-            (in_use, false),
-        ),
-        (
-            "::",
-            policy,
-            tcp,
-            true,
-            true,
-            Found::Steered,
-            (in_use, false),
-        ),
-        ("::", policy, tcp, false, false, nobody, (own6, false)),
-        (
-            "::",
-            policy,
-            tcp,
-            false,
-            false,
-            Found::Dual,
-            (in_use, false),
-        ),
-        ("::", both(), tcp, false, true, nobody, (own6, false)),
-        ("::", policy, udp, false, true, nobody, (own4, true)),
-        ("::", policy, udp, false, true, Found::Own, (in_use, false)),
-        ("::", policy, udp, false, false, nobody, (own6, false)),
-        ("::", policy, udp, true, true, nobody, (own6, false)),
-        (OWN6, policy, udp, false, true, Found::Dual, (in_use, false)),
-        ("::", policy, lite, false, true, nobody, (own6, false)),
-        (OWN6, policy, lite, false, true, Found::Dual, (Pass, false)),
-        ("::", policy, tcp, true, true, nobody, (own6, false)),
-        ("::", policy, tcp, true, true, Found::Own, (own6, false)),
-        ("::", policy, tcp, true, true, Found::Dual, (in_use, false)),
-        (OWN6, policy, tcp, false, true, Found::Dual, (in_use, false)),
-        (OWN6, policy, tcp, false, true, Found::Own, (Pass, false)),
-        (
-            "::ffff:0.0.0.0",
-            policy,
-            tcp,
-            false,
-            true,
-            nobody,
-            (own4, false),
-        ),
-        (
-            "fe80::1",
-            policy,
-            tcp,
-            false,
-            true,
-            Found::Dual,
-            (Pass, false),
-        ),
-    ] {
-        assert_eq!(
-            with(wanted, policy, call, v6only, can_be_dual, there),
-            expected,
-            "B10: {call:?} {wanted}, v6only {v6only}, {can_be_dual}, {there:?}"
-        );
-    }
-    let exempt = with_port(policy, 80, 0, protocol::TCP);
-    let found = with("::", exempt, tcp, false, true, Found::Own);
-    assert_eq!(found, (Pass, false), "B18");
 }
 
 #[test]
@@ -389,7 +215,6 @@ fn private_loopback() {
                 v6only,
                 can_be_dual: true,
                 find: server("::1", Port::from_be(port), there),
-                is_repeated: false,
             };
             let verdict = said(bind::bind6(&policy, asked(INET6), v6("::1"), &socket));
             assert_eq!(verdict, expected, "L7: v6only {v6only}, {there:?}");

@@ -15,7 +15,7 @@ use oci_bind_hook_ebpf::sendmsg::{self, Datagram};
 use oci_bind_hook_ebpf::socket::may_open;
 use oci_bind_hook_ebpf::verdict::{Action, Path};
 
-use crate::programs::binding::Binding;
+use crate::programs::binding::{Binding, note};
 use crate::programs::context::{Call, protocol};
 use crate::programs::lookup::find;
 use crate::programs::outcome::{bind_source4, bind_source6, conclude, refuse};
@@ -38,8 +38,7 @@ fn bind4(ctx: SockAddrContext) -> i32 {
     let policy = policy();
     let address = call.user_ip4();
     let asked_for = Endpoint::new(mapped(address), call.user_port());
-    let socket = Binding::new(&ctx, policy, asked_for);
-    let verdict = bind::bind4(policy, asked(&call), address, &socket);
+    let verdict = bind::bind4(policy, asked(&ctx, asked_for), address);
     let action = verdict.action;
     conclude(Hook::Bind4, verdict, |(own, port)| {
         call.set_user_ip4(own);
@@ -63,8 +62,12 @@ fn bind6(ctx: SockAddrContext) -> i32 {
         call.local_port() != 0,
     );
     let asked_for = Endpoint::new(address, call.user_port());
-    let socket = Binding::new(&ctx, policy, asked_for);
-    let verdict = bind::bind6(policy, asked(&call), address, &socket);
+    let server = Binding {
+        ctx: &ctx,
+        call,
+        policy,
+    };
+    let verdict = bind::bind6(policy, asked(&ctx, asked_for), address, &server);
     let action = verdict.action;
     conclude(Hook::Bind6, verdict, |(own, port)| {
         call.set_user_ip6(own);
@@ -232,12 +235,15 @@ fn forget(call: &Call, policy: &Policy, destination: V6) {
     }
 }
 
+/// What a bind asks for, which is kept.
 #[inline(always)]
-fn asked(call: &Call) -> Asked {
+fn asked(ctx: &SockAddrContext, asked: Endpoint) -> Asked {
+    let call = Call::new(ctx);
     Asked {
         family: call.user_family(),
         protocol: call.protocol(),
-        port: call.user_port(),
+        port: asked.port,
+        is_repeated: note(ctx, asked),
     }
 }
 

@@ -1,43 +1,28 @@
-//! A socket that is about to be bound.
+//! A bind: what is asked of the socket, and what is kept of it.
 
 use aya_ebpf::bindings::bpf_sock_addr;
 use aya_ebpf::programs::SockAddrContext;
 use oci_bind_hook_ebpf::abi::Policy;
-use oci_bind_hook_ebpf::address::{Family, Kind, V6};
-use oci_bind_hook_ebpf::bind::Socket;
+use oci_bind_hook_ebpf::address::{Family, Kind, V6, halves, whole};
+use oci_bind_hook_ebpf::bind::Server;
 use oci_bind_hook_ebpf::bound::Bound;
 use oci_bind_hook_ebpf::loopback::Found;
 use oci_bind_hook_ebpf::names::Endpoint;
 use oci_bind_hook_ebpf::port::{Port, UDP};
 
 use super::bound;
-use super::context::{Call, halves, has_groups, whole};
+use super::context::{Call, has_groups};
 use super::lookup::{bound_at, find, find_unshared};
 use super::storage::policy;
 
-/// A socket that is about to be bound.
+/// An IPv6 socket that is about to be bound.
 pub struct Binding<'a> {
-    ctx: &'a SockAddrContext,
-    call: Call,
-    policy: &'a Policy,
-    /// Whether it is one of many addresses that its program binds.
-    is_repeated: bool,
+    pub ctx: &'a SockAddrContext,
+    pub call: Call,
+    pub policy: &'a Policy,
 }
 
-impl<'a> Binding<'a> {
-    /// The socket of a bind that asks for this, which is kept.
-    #[inline(always)]
-    pub fn new(ctx: &'a SockAddrContext, policy: &'a Policy, asked: Endpoint) -> Self {
-        Self {
-            ctx,
-            call: Call::new(ctx),
-            policy,
-            is_repeated: note(ctx, asked),
-        }
-    }
-}
-
-impl Socket for Binding<'_> {
+impl Server for Binding<'_> {
     #[inline(always)]
     fn v6only(&self) -> bool {
         self.call.v6only()
@@ -59,17 +44,12 @@ impl Socket for Binding<'_> {
     fn find_unshared(&self, address: V6, port: Port) -> Found {
         find_unshared(self.ctx, address, port)
     }
-
-    #[inline(always)]
-    fn is_repeated(&self) -> bool {
-        self.is_repeated
-    }
 }
 
 /// Keeps what a bind asks for, and says whether its program binds one address of the host
 /// after another.
 #[inline(always)]
-fn note(ctx: &SockAddrContext, asked: Endpoint) -> bool {
+pub fn note(ctx: &SockAddrContext, asked: Endpoint) -> bool {
     let (high, low) = halves(asked.address);
     // SAFETY: it is the context of the program.
     unsafe { note_bind(ctx.sock_addr, high, low, asked.port.into()) != 0 }

@@ -7,12 +7,14 @@ use aya_ebpf::helpers::{bpf_get_current_uid_gid, bpf_sk_storage_get};
 use aya_ebpf::programs::SockAddrContext;
 use core::ffi::c_void;
 use core::ptr::{null, null_mut};
-use oci_bind_hook_ebpf::address::{Family, LOOPBACK6 as LOOPBACK, V4, mapped, same6};
+use oci_bind_hook_ebpf::address::{
+    Family, LOOPBACK6 as LOOPBACK, V4, halves, mapped, same6, whole,
+};
 use oci_bind_hook_ebpf::bound::Bound;
 use oci_bind_hook_ebpf::names::Endpoint;
 use oci_bind_hook_ebpf::port::Port;
 
-use super::context::{Call, halves, whole};
+use super::context::Call;
 use super::storage::policy;
 
 /// `BPF_SK_STORAGE_GET_F_CREATE`

@@ -44,26 +44,6 @@ static INODE_BIT: u32 = UNKNOWN_BIT;
 #[unsafe(no_mangle)]
 static HAS_GROUPS: u8 = 0;
 
-/// An address in two numbers, as a function takes it that the verifier looks at by itself:
-/// with the context and numbers as its arguments (`btf_prepare_func_args`), before Linux
-/// 5.12, and once, not for each way that leads to a call.
-#[inline(always)]
-pub fn halves(address: V6) -> (u64, u64) {
-    let [a, b, c, d] = address.map(u64::from);
-    (a << 32 | b, c << 32 | d)
-}
-
-/// The address in these numbers.
-#[inline(always)]
-pub const fn whole(high: u64, low: u64) -> V6 {
-    [
-        (high >> 32) as u32,
-        high as u32,
-        (low >> 32) as u32,
-        low as u32,
-    ]
-}
-
 /// One call on a socket address.
 #[derive(Clone, Copy)]
 pub struct Call {

@@ -7,14 +7,16 @@ use aya_ebpf::helpers::{bpf_sk_lookup_tcp, bpf_sk_lookup_udp, bpf_sk_release};
 use aya_ebpf::programs::SockAddrContext;
 use core::ptr::read_volatile;
 use oci_bind_hook_ebpf::abi::Policy;
-use oci_bind_hook_ebpf::address::{ANY6, Family, Kind, LOOPBACK6, V4, V6, kind4, same6};
+use oci_bind_hook_ebpf::address::{
+    ANY6, Family, Kind, LOOPBACK6, V4, V6, halves, kind4, same6, whole,
+};
 use oci_bind_hook_ebpf::bound::Bound;
 use oci_bind_hook_ebpf::dual::{can_share, found, is_dual};
 use oci_bind_hook_ebpf::loopback::Found;
 use oci_bind_hook_ebpf::port::{Port, UDP};
 use oci_bind_hook_ebpf::verdict::private_loopback;
 
-use super::context::{Call, halves, sharing, whole};
+use super::context::{Call, sharing};
 use super::storage::policy;
 use super::{bound, dual, redirects};
 
@@ -252,33 +254,35 @@ fn conclude(
     // SAFETY: the socket is held until it is released below.
     let state = unsafe { read_volatile(&raw const (*socket).state) };
     let is_stream = socket_type == SOCK_STREAM;
-    let private = private_loopback(policy);
-    let is_own = private.is_some_and(|private| is_private(socket, private));
-    let is_moved = bound::at_loopback6(socket).is_some_and(|bound| bound.asked.port != 0);
-    let is_foreign = is_loopback
-        && private.is_none()
-        && bound::any(socket)
-            .is_some_and(|bound| bound.owner != 0 && bound.owner != policy.loopback);
+    let kind = match private_loopback(policy) {
+        Some(private) => own(socket, private).unwrap_or(kind),
+        None if is_loopback && is_foreign(socket, policy.loopback) => Found::Other,
+        None => kind,
+    };
     release(socket);
     if is_stream && state != LISTEN {
         Found::Nobody
-    } else if is_own && is_moved {
-        Found::Moved
-    } else if is_own {
-        Found::Own
-    } else if is_foreign {
-        Found::Other
     } else {
         kind
     }
 }
 
-/// Whether a socket is of the cgroup with this private loopback: it is bound there, at
-/// `::1`, or was redirected there.
+/// Whether a socket was bound under another policy than the one with this loopback address.
 #[inline(always)]
-fn is_private(socket: *mut bpf_sock, private: V4) -> bool {
-    bound::at_loopback6(socket).is_some_and(|bound| bound.owner == private)
-        || redirects::of(socket).is_some_and(|redirects| redirects.owner == private)
+fn is_foreign(socket: *mut bpf_sock, loopback: V4) -> bool {
+    bound::any(socket).is_some_and(|bound| bound.owner != 0 && bound.owner != loopback)
+}
+
+/// What a socket is to the cgroup with this private loopback, if it is its own: bound there,
+/// at `::1`, or redirected there.
+#[inline(always)]
+fn own(socket: *mut bpf_sock, private: V4) -> Option<Found> {
+    let bound = bound::at_loopback6(socket);
+    let is_moved = bound.as_ref().is_some_and(|bound| bound.asked.port != 0);
+    let is_own = bound.is_some_and(|bound| bound.owner == private)
+        || redirects::of(socket).is_some_and(|redirects| redirects.owner == private);
+    let found = if is_moved { Found::Moved } else { Found::Own };
+    is_own.then_some(found)
 }
 
 /// Who receives a packet at `::1` by its tuple, where loopback is private: a server, or
@@ -294,7 +298,7 @@ pub fn find_private6(
     if socket.is_null() {
         return Found::Nobody;
     }
-    let is_own = is_private(socket, private);
+    let found = own(socket, private).unwrap_or(Found::Other);
     release(socket);
-    if is_own { Found::Own } else { Found::Other }
+    found
 }

@@ -9,7 +9,7 @@ use oci_bind_hook_ebpf::abi::Policy;
 use oci_bind_hook_ebpf::address::{Family, mapped};
 use oci_bind_hook_ebpf::guard::{self, Owner};
 use oci_bind_hook_ebpf::loopback::Found;
-use oci_bind_hook_ebpf::port::{Port, UDP};
+use oci_bind_hook_ebpf::port::{Port, TCP, UDP};
 
 use super::lookup::{SOCK_DGRAM, SOCK_STREAM, Tuple4, Tuple6, find_private6, find4};
 
@@ -18,9 +18,6 @@ const IPV4: u32 = 0x0800_u16.to_be() as u32;
 /// `IPPROTO_ICMP` and `IPPROTO_ICMPV6`
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
-/// `IPPROTO_TCP` and `IPPROTO_UDP`, as a header says them.
-const TCP: u8 = 6;
-const UDP_NEXT: u8 = 17;
 /// The first byte of an IPv4 header without options.
 const PLAIN4: u8 = 0x45;
 /// What of IPv6 can have a route in it: `NEXTHDR_HOP`, `NEXTHDR_ROUTING` and
@@ -132,7 +129,7 @@ impl<'a> Packet<'a> {
         const HEADER6: usize = 40;
         let header = if self.is_v4() {
             usize::from(self.byte(0) & 0xf) * WORD
-        } else if matches!(self.next(), TCP | UDP_NEXT) {
+        } else if matches!(u32::from(self.next()), TCP | UDP) {
             HEADER6
         } else {
             return None;

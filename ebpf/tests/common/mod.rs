@@ -3,6 +3,7 @@
 
 use oci_bind_hook_ebpf::abi::{Cause, Policy, flag};
 use oci_bind_hook_ebpf::address::{Family, V4, V6};
+use oci_bind_hook_ebpf::bind::{Asked, Server};
 use oci_bind_hook_ebpf::connect::Local;
 use oci_bind_hook_ebpf::loopback::Found;
 use oci_bind_hook_ebpf::port::Port;
@@ -186,5 +187,43 @@ pub fn family(address: &str) -> Family {
         Ok(std::net::IpAddr::V4(_)) => Family::V4(v4(address)),
         Ok(std::net::IpAddr::V6(_)) => Family::V6(v6(address)),
         Err(error) => panic!("{address}: {error}"),
+    }
+}
+
+/// `AF_INET6`
+pub const INET6: u32 = 10;
+
+/// A bind of a TCP socket to port 80.
+pub fn asked(family: u32) -> Asked {
+    Asked {
+        family,
+        protocol: TCP,
+        port: 80_u16.to_be(),
+        is_repeated: false,
+    }
+}
+
+/// A socket that is about to be bound, in a network.
+pub struct Socket<F> {
+    pub v6only: bool,
+    pub can_be_dual: bool,
+    pub find: F,
+}
+
+impl<F: Fn(Family, Port) -> Found> Server for Socket<F> {
+    fn v6only(&self) -> bool {
+        self.v6only
+    }
+
+    fn can_be_dual(&self) -> bool {
+        self.can_be_dual
+    }
+
+    fn find(&self, address: V6, port: Port) -> Found {
+        (self.find)(Family::V6(address), port)
+    }
+
+    fn find_unshared(&self, address: V6, port: Port) -> Found {
+        self.find(address, port)
     }
 }

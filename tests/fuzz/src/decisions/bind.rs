@@ -15,25 +15,26 @@ use super::policy::{Says as _, any_address, any_protocol, any4, near_port};
 const FAMILIES: [u32; 3] = [0, 2, 10];
 
 pub fn check(policy: &Policy, input: &mut Unstructured<'_>) -> Result<()> {
-    let asked = Asked {
+    let mut asked = Asked {
         family: *input.choose(&FAMILIES)?,
         protocol: any_protocol(input)?,
         port: near_port(input)?,
+        is_repeated: false,
     };
     let socket = Socket {
         v6only: input.arbitrary()?,
         can_be_dual: input.arbitrary()?,
         network: Network::any(policy, input)?,
-        is_repeated: input.arbitrary()?,
     };
+    asked.is_repeated = input.arbitrary()?;
     let address = any4(policy, input)?;
-    let verdict = bind4(policy, asked, address, &socket);
+    let verdict = bind4(policy, asked, address);
     let verdict = verdict.map(|(address, port)| (mapped(address), port));
-    hold(policy, asked, mapped(address), &socket, &verdict);
+    hold(policy, asked, mapped(address), &verdict);
 
     let address = any_address(policy, input)?;
     let verdict = bind6(policy, asked, address, &socket);
-    hold(policy, asked, address, &socket, &verdict);
+    hold(policy, asked, address, &verdict);
     Ok(())
 }
 
@@ -42,10 +43,9 @@ struct Socket<'a> {
     v6only: bool,
     can_be_dual: bool,
     network: Network<'a>,
-    is_repeated: bool,
 }
 
-impl bind::Socket for Socket<'_> {
+impl bind::Server for Socket<'_> {
     fn v6only(&self) -> bool {
         self.v6only
     }
@@ -61,19 +61,9 @@ impl bind::Socket for Socket<'_> {
     fn find_unshared(&self, address: V6, port: Port) -> Found {
         self.find(address, port)
     }
-
-    fn is_repeated(&self) -> bool {
-        self.is_repeated
-    }
 }
 
-fn hold(
-    policy: &Policy,
-    asked: Asked,
-    address: V6,
-    socket: &Socket<'_>,
-    verdict: &Verdict<(V6, Port)>,
-) {
+fn hold(policy: &Policy, asked: Asked, address: V6, verdict: &Verdict<(V6, Port)>) {
     if !policy.is_written() {
         assert_eq!(
             (verdict.action, verdict.cause),
@@ -111,8 +101,7 @@ fn hold(
         }
         Action::Isolate => {
             let (to, at) = verdict.rewrite;
-            let is_wanted =
-                socket.is_repeated || family.kind() == Kind::Unspecified && !is_assigned;
+            let is_wanted = asked.is_repeated || family.kind() == Kind::Unspecified && !is_assigned;
             is_wanted && at == 0 && Family::of(to).kind() == Kind::Loopback
         }
     };
