@@ -3,7 +3,7 @@
 //!
 //! # Worked example
 //!
-//! A cgroup that owns 192.0.2.10 and 2001:db8::10, whose web server thinks that
+//! A cgroup that owns 192.0.2.10/24 and 2001:db8::10, whose web server thinks that
 //! it is at port 80, has this [`Policy`]:
 //!
 //! ```
@@ -19,6 +19,7 @@
 //!         u32::from_ne_bytes([0, 0, 0, 0x10]),
 //!     ],
 //!     loopback: u32::from_ne_bytes([127, 128, 2, 10]),
+//!     broadcast: u32::from_ne_bytes([192, 0, 2, 255]),
 //!     ..Policy::default()
 //! };
 //! assert!(policy.set_port(protocol::TCP, 80_u16.to_be(), 8080_u16.to_be()));
@@ -45,8 +46,13 @@ pub struct Policy {
     /// [`flag::LOOPBACK_PRIVATE`] or [`flag::LOOPBACK_UDP`], and in any case what tells
     /// its sockets from those of other policies.
     pub loopback: u32,
+    /// The broadcast address of the network of `ipv4`, network byte order; 0 if it is not
+    /// known or there is none.
+    pub broadcast: u32,
     /// How many of `port_rules` are in use, host byte order.
     pub rules: u32,
+    /// No implicit padding.
+    pub reserved: u32,
     /// The network namespace that the policy is for, by its inode number, host byte
     /// order: the one whose packets find dual-stack servers.
     pub namespace: u64,
@@ -309,5 +315,5 @@ pub const NAMESPACE: &str = "NAMESPACE";
 /// [`crate::deliver::Destination`].
 pub const DESTINATIONS_MAP: &str = "DESTINATIONS";
 
-const _: () = assert!(size_of::<Policy>() == 48 + PORT_RULES * 8);
+const _: () = assert!(size_of::<Policy>() == 56 + PORT_RULES * 8);
 const _: () = assert!(size_of::<Counters>() == HOOKS * 24 + CAUSES * 8 + BINDS * 8);

@@ -1,7 +1,7 @@
 //! connect(2): which address a client connects from, and where a connect to
 //! loopback goes.
 
-use crate::abi::{Cause, Policy};
+use crate::abi::{Cause, Policy, flag};
 use crate::address::{ANY4, ANY6, Family, Kind, V4, V6, kind4, kind6, mapped, same6};
 use crate::hide;
 use crate::loopback::{self, Found, Loopback, Way, is_private, route};
@@ -182,14 +182,19 @@ fn to_loopback(
 /// A free socket is moved to `own`. One that already is at an assigned address
 /// or on loopback stays there: the kernel itself refuses a destination of the
 /// other family (`ip6_dst_lookup_tail`) or one that is off the host. Any other
-/// cannot be moved, and must not leave from where it is.
+/// cannot be moved, and must not leave from where it is: the guard would drop what
+/// it sends. Without the guard, one at an exempt port may.
 #[inline(always)]
 fn source(policy: &Policy, client: Client, own: V6) -> Verdict<Path<V6>> {
     match client.local.bound {
         Bound::Nothing => Verdict::rewrite(Path::from(own)),
         Bound::Address if may_stay(policy, &Family::of(client.local.address)) => Verdict::pass(),
         // Late, since the verifier follows each way out of the search.
-        _ if is_exempt(policy, client.protocol, client.local_port) => Verdict::pass(),
+        _ if policy.flags & flag::GUARD == 0
+            && is_exempt(policy, client.protocol, client.local_port) =>
+        {
+            Verdict::pass()
+        }
         Bound::Address | Bound::Port => Verdict::deny(Cause::Immovable),
     }
 }

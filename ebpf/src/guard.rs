@@ -8,7 +8,7 @@
 use crate::abi::{Policy, flag};
 use crate::address::{Family, Kind, V6, kind4, kind6, same6};
 use crate::loopback::Found;
-use crate::port::{Port, TCP, UDP, is_exempt};
+use crate::port::{Port, TCP, UDP};
 use crate::verdict::{assigned4, assigned6};
 
 /// 169.254.0.0/16 (RFC 3927), network byte order.
@@ -100,9 +100,6 @@ fn may_send(policy: &Policy, owner: &Owner, packet: &impl Packet) -> bool {
     if is_governed && matches!(local.kind(), Kind::Loopback) {
         return packet.is_local() || matches!(Family::of(owner.peer).kind(), Kind::Loopback);
     }
-    if is_exempt(policy, owner.protocol, owner.port) {
-        return true;
-    }
     match local.kind() {
         // A socket bound to a group sends as one without an address does.
         Kind::Unspecified | Kind::Multicast => {
@@ -157,25 +154,17 @@ fn is_for_loopback(packet: &impl Packet) -> bool {
 }
 
 /// Whether a packet for this address may come in: for an address of the
-/// cgroup's own, loopback, link-local and multicast ones, and all that a socket at
-/// an exempt port hears.
+/// cgroup's own, loopback, link-local and multicast ones, and the broadcast address
+/// of the assigned address's network.
 ///
 /// The frame does not count: a neighbour can put a packet for any address into a
-/// broadcast frame. So the broadcast address of a network (192.0.2.255) is like
-/// any other, as nothing here tells it apart.
+/// broadcast frame.
 #[inline(always)]
-pub fn may_enter(
-    policy: &Policy,
-    destination: Family,
-    owner: impl FnOnce() -> Option<Owner>,
-) -> bool {
-    if is_own(policy, destination) {
-        return true;
-    }
+pub fn may_enter(policy: &Policy, destination: Family) -> bool {
     policy.flags != 0
-        && (matches!(destination.kind(), Kind::Loopback | Kind::Multicast)
-            || policy.rules != 0
-                && owner().is_some_and(|owner| is_exempt(policy, owner.protocol, owner.port)))
+        && (is_own(policy, destination)
+            || matches!(destination.kind(), Kind::Loopback | Kind::Multicast)
+            || matches!(destination, Family::V4(address) if address == policy.broadcast))
 }
 
 /// Whether an address is assigned, link-local or the unspecified address, which a

@@ -5,7 +5,7 @@ mod common;
 use common::Said::{self, Deny, Pass, Rewrite};
 use common::{OWN4, OWN6, PRIVATE, TCP, both, family, no_lookup, only4, only6, private, said};
 use common::{server, v4, v6, with_port};
-use oci_bind_hook_ebpf::abi::{Cause, Policy, protocol};
+use oci_bind_hook_ebpf::abi::{Cause, Policy, flag, protocol};
 use oci_bind_hook_ebpf::address::{V4, V6};
 use oci_bind_hook_ebpf::connect::{self, Client, Local};
 use oci_bind_hook_ebpf::loopback::Found;
@@ -151,12 +151,25 @@ fn without_a_policy_everything_is_refused() {
 }
 
 #[test]
-fn an_exempt_port_is_left_alone() {
-    let policy = with_port(both(), 5353, 0, protocol::TCP);
-    let exempt = Client {
-        local_port: 5353_u16.to_be(),
-        ..client(Local::of4(0, 5353))
+fn a_socket_at_an_exempt_port() {
+    let exempt = with_port(both(), 5353, 0, protocol::TCP);
+    let guarded = Policy {
+        flags: exempt.flags | flag::GUARD,
+        ..exempt
     };
-    let verdict = connect4(&policy, v4("198.51.100.7"), exempt);
-    assert_eq!(verdict, Pass, "B18");
+    for (row, policy, local, expected) in [
+        ("B18", exempt, local4("0.0.0.0", 5353), Pass),
+        ("B18", exempt, local4("192.0.2.20", 5353), Pass),
+        // The guard would drop what it sends.
+        ("M3", guarded, local4("0.0.0.0", 5353), NOT_AVAILABLE),
+        ("M3", guarded, local4("192.0.2.20", 5353), NOT_AVAILABLE),
+        ("M3", guarded, local4(OWN4, 5353), Pass),
+    ] {
+        let client = Client {
+            local_port: 5353_u16.to_be(),
+            ..client(local)
+        };
+        let verdict = connect4(&policy, v4("198.51.100.7"), client);
+        assert_eq!(verdict, expected.map(from), "{row}: from {local:?}");
+    }
 }

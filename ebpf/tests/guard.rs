@@ -2,7 +2,8 @@
 
 mod common;
 
-use common::{OWN4, OWN6, PRIVATE, TCP, UDP, UDP_LITE, both, family, only4, private, with_port};
+use common::{OWN4, OWN6, PRIVATE, TCP, UDP, UDP_LITE, both, family, only4, private};
+use common::{v4, with_port};
 use oci_bind_hook_ebpf::abi::{Policy, protocol};
 use oci_bind_hook_ebpf::address::{Family, Kind};
 use oci_bind_hook_ebpf::guard::{self, Owner, may_enter};
@@ -91,7 +92,7 @@ fn may_leave(policy: &Policy, source: &'static str, packet: Packet) -> bool {
 }
 
 fn enters(policy: &Policy, destination: &str) -> bool {
-    may_enter(policy, family(destination), || None)
+    may_enter(policy, family(destination))
 }
 
 #[test]
@@ -266,34 +267,47 @@ fn multicast_comes_in() {
         assert!(enters(&both(), address), "G2: to {address}");
         assert!(!may_leave(&both(), address, UNKNOWN), "G1: from {address}");
     }
-    // The broadcast address of a network looks like any other.
-    assert!(!enters(&both(), "192.0.2.255"), "G8");
 }
 
 #[test]
+fn the_broadcast_address_of_the_network_comes_in() {
+    const LINK: &str = "192.0.2.255";
+    let policy = Policy {
+        broadcast: v4(LINK),
+        ..both()
+    };
+    assert!(enters(&policy, LINK), "M1");
+    assert!(!may_leave(&policy, LINK, UNKNOWN), "G1");
+    for address in ["192.0.3.255", "192.0.2.254", HOST4, HOST6] {
+        assert!(!enters(&policy, address), "G2: to {address}");
+    }
+    assert!(!enters(&both(), LINK), "G2: it is not known");
+}
+
+/// A port opens no address.
+#[test]
 fn exempt_ports() {
-    let policy = with_port(both(), 5353, 0, protocol::UDP);
-    for (protocol, local, expected) in [
-        (UDP, HOST4, true),
-        (UDP, "0.0.0.0", true),
-        (TCP, HOST4, false),
-        (UDP, "127.0.0.1", false),
+    let policy = with_port(both(), 5353, 0, protocol::TCP | protocol::UDP);
+    for (protocol, local, peer, expected) in [
+        (UDP, HOST4, PEER4, false),
+        (UDP, OWN4, PEER4, true),
+        // Its calls do not tell the address.
+        (UDP, "0.0.0.0", PEER4, false),
+        // sendmsg has.
+        (UDP, "0.0.0.0", "0.0.0.0", true),
+        (TCP, HOST4, PEER4, false),
+        (TCP, "0.0.0.0", "0.0.0.0", false),
     ] {
-        let owner = owner(protocol, local, PEER4);
+        let owner = owner(protocol, local, peer);
         let packet = Packet {
             owner: Some(owner),
             ..UNKNOWN
         };
         let leaves = may_leave(&policy, HOST4, packet);
-        assert_eq!(leaves, expected, "B18: {protocol} at {local}");
+        assert_eq!(leaves, expected, "M3: {protocol} at {local} to {peer}");
     }
-    for (protocol, expected) in [(UDP, true), (TCP, false)] {
-        let owner = || Some(owner(protocol, "0.0.0.0", "0.0.0.0"));
-        for address in [HOST4, "192.0.2.255"] {
-            let enters = may_enter(&policy, family(address), owner);
-            assert_eq!(enters, expected, "B18: {protocol} to {address}");
-        }
-    }
+    assert!(!enters(&policy, HOST4), "M3");
+    assert!(enters(&policy, OWN4), "M3");
 }
 
 #[test]

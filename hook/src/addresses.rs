@@ -24,6 +24,8 @@ pub struct Found {
     address: IpAddr,
     /// Length of the prefix in bits.
     prefix: u8,
+    /// The broadcast address that it was given, of IPv4.
+    broadcast: Option<Ipv4Addr>,
     /// `IFA_F_*`.
     flags: AddressFlags,
 }
@@ -44,6 +46,17 @@ impl Found {
             }
             _ => false,
         }
+    }
+
+    /// The broadcast address of its network: the one that it was given, or else the last
+    /// address of a prefix that has more than two (`fib_add_ifaddr`).
+    fn broadcast(&self) -> Option<Ipv4Addr> {
+        self.broadcast.or_else(|| match self.address {
+            IpAddr::V4(address) if self.prefix < 31 => {
+                Some(Ipv4Net::new(address, self.prefix).ok()?.broadcast())
+            }
+            _ => None,
+        })
     }
 
     /// Whether the kernel lets a socket bind to it. An optimistic address may
@@ -72,6 +85,17 @@ pub fn check(namespace: Namespace, ipv4: Option<Ipv4Addr>, ipv6: Option<Ipv6Addr
         return Ok(());
     }
     namespace.enter(|| look(&wanted))
+}
+
+/// The broadcast address of the network that an address is of in our network namespace;
+/// none if the address is not there, or has no network.
+///
+/// # Errors
+///
+/// If the kernel does not list its addresses.
+pub fn broadcast(address: Ipv4Addr) -> Result<Option<Ipv4Addr>> {
+    let found = dump::addresses(&[address.into()])?;
+    Ok(found.iter().find_map(Found::broadcast))
 }
 
 /// Whether a socket can bind to an address.

@@ -3,8 +3,9 @@
 use anyhow::{Context as _, Result};
 use oci_bind_hook_ebpf::abi::{Policy, flag};
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
+use crate::addresses;
 use crate::bpf;
 use crate::bpffs;
 use crate::cgroup::Cgroup;
@@ -54,6 +55,7 @@ fn put(cgroup: &Cgroup, mut policy: Policy, namespace: Namespace) -> Result<Befo
     let pins = programs::directory();
     let theirs = namespace.open()?;
     policy.namespace = namespace::inode(&theirs)?;
+    policy.broadcast = broadcast(&policy, &theirs)?;
     dual::decide(&mut policy);
     deliver::prepare(&mut policy, &pins, &theirs)
         .context("have datagrams delivered where the kernel would not find the socket")?;
@@ -105,6 +107,18 @@ fn put(cgroup: &Cgroup, mut policy: Policy, namespace: Namespace) -> Result<Befo
     } else {
         Before::Policy
     })
+}
+
+/// The broadcast address that the guard is to let in, network byte order; 0 if there is
+/// none.
+fn broadcast(policy: &Policy, namespace: &OwnedFd) -> Result<u32> {
+    let needed = flag::IPV4 | flag::GUARD;
+    if policy.flags & needed != needed {
+        return Ok(0);
+    }
+    let own = policy.ipv4.to_ne_bytes().into();
+    let found = namespace::visit(namespace, || addresses::broadcast(own))?;
+    Ok(found.map_or(0, |address| u32::from_ne_bytes(address.octets())))
 }
 
 /// Takes every version's programs off `cgroup`. Answers whether there were any.

@@ -7,13 +7,14 @@ use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 use oci_bind_hook_tests::agent::Agent;
 use oci_bind_hook_tests::cgroup::Cgroup;
+use oci_bind_hook_tests::counters::await_dropped;
 use oci_bind_hook_tests::harness;
 use oci_bind_hook_tests::hook::{Hook, NEIGHBOUR, Policy, V4};
 use oci_bind_hook_tests::net::{ANY4, CIP4, HOST4, LOOP4, Net, PEER4};
 use oci_bind_hook_tests::process::PATIENCE;
-use oci_bind_hook_tests::socket::{TCP4, at};
+use oci_bind_hook_tests::socket::{Socket, TCP4, UDP4, at};
 use oci_bind_hook_tests::sys;
-use rustix::io::retry_on_intr;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
     AddressFamily, Protocol, RecvFlags, SocketFlags, SocketType, recv, socket_with, sockopt,
 };
@@ -37,7 +38,9 @@ pub fn trials() -> Vec<Trial> {
         trial("two containers may have one address, and one port", |_| {
             shared_address()
         }),
-        trial("an exempt port is at a denied address too", |_| exempt()),
+        trial("an exempt port can be taken at a denied address", |_| {
+            exempt()
+        }),
         trial(
             "a private loopback, bound by a container with another",
             |_| private_loopback(),
@@ -51,7 +54,7 @@ pub fn trials() -> Vec<Trial> {
 /// A process in a cgroup under a policy.
 struct Governed {
     agent: Agent,
-    _cgroup: Cgroup,
+    cgroup: Cgroup,
 }
 
 impl Governed {
@@ -60,7 +63,7 @@ impl Governed {
         hook.attach(&cgroup, policy)?;
         Ok(Self {
             agent: Agent::new(&cgroup)?,
-            _cgroup: cgroup,
+            cgroup,
         })
     }
 }
@@ -133,17 +136,23 @@ fn shared_address() -> Result<()> {
     Ok(())
 }
 
-/// The lists are for the address that is assigned.
+/// The lists are for the address that is assigned. What is taken hears nothing while the
+/// guard is on, but nobody else has it.
 fn exempt() -> Result<()> {
-    let hook = Hook::with_config(&format!("deny = [\"{HOST4}\"]\n"))?;
-    let container = Governed::new(&hook, V4.exempt("7000"))?;
-    let socket = container.agent.socket(TCP4)?;
-    socket.bind(at(HOST4, PORT, 0))?;
-    ensure!(
-        socket.local()?.ip() == HOST4,
-        "it is at {}",
-        socket.local()?
-    );
+    let config = format!("deny = [\"{HOST4}\"]\n[defaults]\nguard = \"off\"\n");
+    let hook = Hook::with_config(&config)?;
+    let container = Governed::new(&hook, V4.guarded().exempt("7000"))?;
+    let taken = container.agent.socket(UDP4)?;
+    taken.bind(at(HOST4, PORT, 0))?;
+    ensure!(taken.local()?.ip() == HOST4, "it is at {}", taken.local()?);
+    let host = Socket::new(UDP4)?.bind(at(HOST4, PORT, 0));
+    ensure!(host == Err(Errno::ADDRINUSE), "the host's bind: {host:?}");
+    let client = Socket::new(UDP4)?;
+    client.send(Some(at(HOST4, PORT, 0)), b"ping")?;
+    await_dropped(&container.cgroup, |counts| counts == (0, 1))?;
+    hook.attach(&container.cgroup, V4.exempt("7000"))?;
+    client.send(Some(at(HOST4, PORT, 0)), b"no guard")?;
+    ensure!(taken.receive()?.0 == b"no guard", "the guard let it in");
     Ok(())
 }
 

@@ -32,8 +32,10 @@ pub fn rows() -> Vec<Row> {
             }));
         }
     }
-    let what = "broadcast of the link to an exempt port, and to no other";
-    rows.push(Scene::row("G8", what, directed));
+    let what = "broadcast of the network to sockets at the wildcard";
+    rows.push(Scene::row("G2", what, directed));
+    let what = "broadcast of the network is known by its address";
+    rows.push(Scene::row("G2", what, known));
     rows
 }
 
@@ -78,25 +80,77 @@ fn unicast(scene: &Scene, mac: &str, v6: bool) -> Result<()> {
     Ok(())
 }
 
-/// The kernel knows the network's broadcast address, the guard does not.
+/// The sockets that hear it, and one that does not, since it is at the assigned address.
 fn directed(scene: &Scene) -> Result<()> {
     let [neighbour, _] = Host::beyond()?;
     scene.attach(POLICY.exempt("8080/udp"))?;
-    let exempt = scene.agent.socket(UDP4)?;
-    exempt.bind(at(ANY4, PORT, 0))?;
+    let server = |port| -> Result<Socket> {
+        let server = scene.agent.socket(UDP4)?;
+        server.bind(at(ANY4, port, 0))?;
+        Ok(server)
+    };
+    let (exempt, moved) = (server(PORT)?, server(PORT + 1)?);
     let wildcard = scene.agent.socket(UDP4)?;
     wildcard.send(Some(at(ROUTER4, PORT, 0)), b"hello")?;
-    let client = neighbour.within(|| Socket::new(UDP4))?;
-    client.set(SOL_SOCKET, SO_BROADCAST, 1)?;
-    client.bind(at(ROUTER4, 0, 0))?;
-    for server in [&exempt, &wildcard] {
+    let client = broadcaster(&neighbour)?;
+    for server in [&exempt, &wildcard, &moved] {
         let port = server.local()?.port();
         client.send(Some(at(LINK, port, 0)), b"all")?;
         client.send(Some(at(CIP4, port, 0)), b"one")?;
     }
-    let mut heard = [exempt.receive()?.0, exempt.receive()?.0];
-    heard.sort_unstable();
-    ensure!(heard == [b"all", b"one"], "the exempt port heard {heard:?}");
-    ensure!(wildcard.receive()?.0 == b"one", "the other port heard it");
+    for server in [&exempt, &wildcard] {
+        let mut heard = [server.receive()?.0, server.receive()?.0];
+        heard.sort_unstable();
+        ensure!(heard == [b"all", b"one"], "{server:?} heard {heard:?}");
+    }
+    let heard = moved.receive()?.0;
+    ensure!(heard == b"one", "the assigned address heard {heard:?}");
+    Ok(())
+}
+
+/// A socket of a neighbour that may send to all.
+fn broadcaster(neighbour: &Host) -> Result<Socket> {
+    let client = neighbour.within(|| Socket::new(UDP4))?;
+    client.set(SOL_SOCKET, SO_BROADCAST, 1)?;
+    client.bind(at(ROUTER4, 0, 0))?;
+    Ok(client)
+}
+
+/// The assigned address tells its network: by its prefix, or as it was given. An
+/// address alone has none.
+fn known(scene: &Scene) -> Result<()> {
+    const GIVEN: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 200));
+    const WITH_GIVEN: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 31));
+    const ALONE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 32));
+    let addresses = "\
+addr add 192.0.2.31/24 broadcast 192.0.2.200 dev v0
+addr add 192.0.2.32/32 dev v0
+";
+    ip(&["-batch", "-"], addresses)?;
+    let [neighbour, _] = Host::beyond()?;
+    neighbour.within(|| {
+        let given = "192.0.2.200";
+        #[rustfmt::skip]
+        ip(&["route", "add", "broadcast", given, "dev", "v1", "table", "local"], "")?;
+        Ok(())
+    })?;
+    let client = broadcaster(&neighbour)?;
+    for (own, heard) in [
+        (CIP4, vec![LINK, CIP4]),
+        (WITH_GIVEN, vec![GIVEN, WITH_GIVEN]),
+        (ALONE, vec![ALONE]),
+    ] {
+        scene.attach(Policy::of(Some(own), None).guarded().exempt("5353"))?;
+        let server = scene.agent.socket(UDP4)?;
+        server.bind(at(ANY4, 5353, 0))?;
+        for to in [LINK, GIVEN, own] {
+            client.send(Some(at(to, 5353, 0)), to.to_string().as_bytes())?;
+        }
+        let mut arrived = Vec::new();
+        while arrived.last() != Some(&own) {
+            arrived.push(String::from_utf8(server.receive()?.0)?.parse()?);
+        }
+        ensure!(arrived == heard, "{own} heard {arrived:?}");
+    }
     Ok(())
 }

@@ -78,6 +78,7 @@ pub const LIST: &[Item] = &[
     item("G6", "processes outside", ALL),
     item("G7", "packets that the host rewrites: NAT, a ClusterIP, a published port, IPsec", ALL),
     item("G8", "unicast packets in broadcast and multicast frames", ALL),
+    item("M3", "exempt port, with the guard and without", ERRNO),
 ];
 
 const fn item(id: &'static str, call: &'static str, floor: &'static str) -> Item {

@@ -1,4 +1,4 @@
-//! B17 to B19: ports that are moved, ports that are left alone, and servers
+//! B17 to B19 and M3: ports that are moved, ports that are left alone, and servers
 //! that never bind.
 
 use std::net::IpAddr;
@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use anyhow::{Context as _, Result, ensure};
 use oci_bind_hook_tests::hook::{BOTH, Policy, V4, V6};
 use oci_bind_hook_tests::net::{
-    ANY4, ANY6, CIP4, CIP6, HOST4, HOST6, LOOP4, LOOP6, OTHER4, OTHER6, PEER4, mapped,
+    ANY4, ANY6, CIP4, CIP6, HOST4, HOST6, LOOP4, LOOP6, OTHER4, OTHER6, PEER4, PEER6, mapped,
 };
 use oci_bind_hook_tests::reach;
 use oci_bind_hook_tests::socket::{Kind, Outcome, Socket, TCP4, TCP6, UDP4, UDP6};
@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use crate::guard::{GUARDED4, GUARDED6};
 use crate::observe::{Peer, bind, done};
-use crate::row::{Row, Site, WITH4, WITH6, row};
+use crate::row::{Row, Site, WITH4, WITH6, denied, row};
 
 /// The port that programs ask for, and the one that they get.
 const ASKED: u16 = 8080;
@@ -24,8 +24,12 @@ const MOVED: &[Policy] = &[BOTH.ports("80:81,8080:9090")];
 const MOVED4: &[Policy] = &[V4.ports("8080:9090")];
 const MOVED_TCP: &[Policy] = &[BOTH.ports("8080:9090/tcp")];
 const MOVED_UDP: &[Policy] = &[BOTH.ports("8080:9090/udp")];
-const EXEMPT: &[Policy] = &[BOTH.exempt("8080"), V4.guarded().exempt("5353,8080")];
-const EXEMPT6: &[Policy] = &[BOTH.exempt("8080"), V6.guarded().exempt("8080")];
+const EXEMPT: &[Policy] = &[BOTH.exempt("8080"), V4.exempt("5353,8080")];
+const EXEMPT6: &[Policy] = &[BOTH.exempt("8080"), V6.exempt("8080")];
+const GUARDED_EXEMPT: &[Policy] = &[
+    BOTH.guarded().exempt("8080"),
+    BOTH.loopback("auto").guarded().exempt("8080"),
+];
 const EXEMPT_TCP: &[Policy] = &[BOTH.exempt("8080/tcp")];
 const EXEMPT_UDP: &[Policy] = &[BOTH.exempt("8080/udp")];
 
@@ -33,6 +37,7 @@ const EXEMPT_UDP: &[Policy] = &[BOTH.exempt("8080/udp")];
 pub fn rows() -> Vec<Row> {
     let mut rows = moved();
     rows.extend(exempt());
+    rows.extend(guarded());
     for (policies, guarded, kind, addresses, own, loopback) in [
         (
             WITH4,
@@ -53,7 +58,7 @@ pub fn rows() -> Vec<Row> {
     ] {
         let what = format!("{kind:?} listen without bind");
         let all = addresses.to_vec();
-        let observe = move |site: &Site| listen(site, kind, addresses);
+        let observe = move |site: &Site| listen(site, kind, None, addresses);
         let inside = vec![loopback, own];
         rows.extend(row("B19", &what, guarded, observe, inside, all.clone()));
         // Without the guard there is no hook in it: the documented gap.
@@ -144,22 +149,108 @@ fn exempt() -> Vec<Row> {
         };
         rows.extend(row("B18", &what, policies, observe, Ok(other), Ok(other)));
     }
-    let observe = |site: &Site| -> Result<Outcome> {
-        let peer = Peer::new(false, PEER4)?;
-        let client = site.socket(UDP4)?;
-        done!(client.bind(site.at(ANY4, ASKED)));
-        done!(client.connect(peer.address()));
-        peer.meet(&client)
-    };
     let what = "udp4 at 0.0.0.0 connects from the exempt port";
-    rows.extend(row("B18", what, EXEMPT, observe, Ok(HOST4), Ok(HOST4)));
+    rows.extend(row("B18", what, EXEMPT, connect, Ok(HOST4), Ok(HOST4)));
     rows
 }
 
-/// Listens on a socket that was never bound: at which of `addresses`, the last
-/// of which answers in any case, it does.
-fn listen(site: &Site, kind: Kind, addresses: [IpAddr; 4]) -> Result<Vec<IpAddr>> {
+/// A client at an exempt port: the address that its peer sees.
+fn connect(site: &Site) -> Result<Outcome> {
+    let peer = Peer::new(false, PEER4)?;
+    let client = site.socket(UDP4)?;
+    done!(client.bind(site.at(ANY4, ASKED)));
+    done!(client.connect(peer.address()));
+    peer.meet(&client)
+}
+
+/// An exempt port opens no address while the guard is on.
+fn guarded() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (kind, any, addresses, own, loopback) in [
+        (TCP4, ANY4, [HOST4, OTHER4, LOOP4, CIP4], CIP4, LOOP4),
+        (TCP6, ANY6, [HOST6, OTHER6, LOOP6, CIP6], CIP6, LOOP6),
+    ] {
+        let what = format!("{kind:?} at {any} is called at an exempt port");
+        let observe = move |site: &Site| listen(site, kind, Some(any), addresses);
+        let (inside, all) = (vec![loopback, own], addresses.to_vec());
+        rows.extend(row("M3", &what, GUARDED_EXEMPT, observe, inside, all));
+    }
+    for (kind, any, others, own) in [
+        (UDP4, ANY4, [HOST4, OTHER4], CIP4),
+        (UDP6, ANY6, [HOST6, OTHER6], CIP6),
+        (UDP6, mapped(ANY4), [HOST4, OTHER4], CIP4),
+    ] {
+        let all: Vec<_> = others.into_iter().chain([own]).collect();
+        let what = format!("{kind:?} at {any} hears datagrams at an exempt port");
+        let addresses = all.clone();
+        let observe = move |site: &Site| hear(site, kind, any, &addresses);
+        let inside = vec![own];
+        rows.extend(row(
+            "M3",
+            &what,
+            GUARDED_EXEMPT,
+            observe,
+            inside,
+            all.clone(),
+        ));
+        // Where the guard is off, everything passes.
+        let addresses = all.clone();
+        let observe = move |site: &Site| hear(site, kind, any, &addresses);
+        let what = format!("{kind:?} at {any} hears datagrams at an exempt port, no guard");
+        let policies = [BOTH.exempt("8080")];
+        rows.extend(row("M3", &what, &policies, observe, all.clone(), all));
+    }
+    for (kind, any, peer, own, host) in [
+        (UDP4, ANY4, PEER4, CIP4, HOST4),
+        (UDP6, ANY6, PEER6, CIP6, HOST6),
+    ] {
+        let observe = move |site: &Site| -> Result<Outcome> {
+            let peer = Peer::new(false, peer)?;
+            let client = site.socket(kind)?;
+            done!(client.bind(site.at(any, ASKED)));
+            done!(client.send(Some(peer.address()), b"ping"));
+            peer.reply(&client)
+        };
+        let what = format!("{kind:?} at {any} sends from an exempt port");
+        rows.extend(row("M3", &what, GUARDED_EXEMPT, observe, Ok(own), Ok(host)));
+    }
+    let refused = denied(Errno::ADDRNOTAVAIL);
+    let what = "udp4 at 0.0.0.0 connects from an exempt port";
+    rows.extend(row("M3", what, GUARDED_EXEMPT, connect, refused, Ok(HOST4)));
+    rows
+}
+
+/// What a server at the exempt port hears of what is sent to these addresses, the last
+/// of which it hears in any case.
+fn hear(site: &Site, kind: Kind, at: IpAddr, addresses: &[IpAddr]) -> Result<Vec<IpAddr>> {
     let server = site.socket(kind)?;
+    server.bind(site.at(at, ASKED))?;
+    for &address in addresses {
+        let client = Socket::new(Kind::of(false, address))?;
+        client.send(
+            Some(site.at(address, ASKED)),
+            address.to_string().as_bytes(),
+        )?;
+    }
+    let mut heard = Vec::new();
+    while heard.last() != addresses.last() {
+        heard.push(String::from_utf8(server.receive()?.0)?.parse()?);
+    }
+    Ok(heard)
+}
+
+/// Listens on a socket that is bound at the exempt port, or was never bound: at which of
+/// `addresses`, the last of which answers in any case, it does.
+fn listen(
+    site: &Site,
+    kind: Kind,
+    at: Option<IpAddr>,
+    addresses: [IpAddr; 4],
+) -> Result<Vec<IpAddr>> {
+    let server = site.socket(kind)?;
+    if let Some(at) = at {
+        server.bind(site.at(at, ASKED))?;
+    }
     server.listen()?;
     let port = server.local()?.port();
     let mut clients = Vec::new();

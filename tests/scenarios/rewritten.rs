@@ -10,6 +10,7 @@ use oci_bind_hook_tests::hook::{BOTH, Policy};
 use oci_bind_hook_tests::net::{ANY4, ANY6, CIP4, CIP6, HOST4, HOST6, OTHER4, OTHER6, ip};
 use oci_bind_hook_tests::rules::{Tunnel, nft};
 use oci_bind_hook_tests::socket::{Kind, Socket, TCP4, TCP6, UDP4, UDP6, at};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 
 use crate::observe::PORT;
@@ -62,7 +63,7 @@ type Test = fn(&Scene, &[Host; 2], Family) -> Result<()>;
 
 /// All rows of this file.
 pub fn rows() -> Vec<Row> {
-    let tests: [(_, _, Test); 6] = [
+    let tests: [(_, _, Test); 7] = [
         (
             "G7",
             "a service that is rewritten to a server afar",
@@ -70,6 +71,7 @@ pub fn rows() -> Vec<Row> {
         ),
         ("G7", "calls that leave from the host's address", source),
         ("G7", "a published port", published),
+        ("M3", "a published port that is exempt", published_exempt),
         ("G7", "calls through a tunnel of IPsec", tunnel),
         ("G1", "sockets of another address", foreign),
         ("G1", "sockets without hooks", unhooked),
@@ -200,7 +202,7 @@ fn calls(
 }
 
 /// DNAT: a published port, or a NodePort.
-fn published(scene: &Scene, [_, far]: &[Host; 2], family: Family) -> Result<()> {
+fn publish(family: Family) -> Result<()> {
     let Family {
         name, own, host, ..
     } = family;
@@ -220,25 +222,55 @@ fn published(scene: &Scene, [_, far]: &[Host; 2], family: Family) -> Result<()> 
         }}",
         rule("tcp"),
         rule("udp"),
-    ))?;
+    ))
+}
+
+fn published(scene: &Scene, [_, far]: &[Host; 2], family: Family) -> Result<()> {
+    publish(family)?;
     scene.attach(POLICY)?;
-    let [tcp, udp] = family.kinds;
-    let called = at(host, CALLED, 0);
+    let [tcp, _] = family.kinds;
+    let called = at(family.host, CALLED, 0);
     let listener = scene.agent.socket(tcp)?;
     open(&listener, at(family.any, PORT, 0))?;
     let client = far.within(|| Socket::new(tcp))?;
     client.connect(called).context("connect")?;
     exchange(&client, &listener.accept()?)?;
+    answered(scene, far, family)?;
+    assert_none_dropped(scene)
+}
 
+/// Of what a socket at an exempt port sends, sendmsg has chosen the source. A TCP listener
+/// without an address has none to be judged by: the documented limit.
+fn published_exempt(scene: &Scene, [_, far]: &[Host; 2], family: Family) -> Result<()> {
+    publish(family)?;
+    scene.attach(POLICY.exempt("8080"))?;
+    answered(scene, far, family)?;
+    assert_none_dropped(scene)?;
+    let [tcp, _] = family.kinds;
+    let listener = scene.agent.socket(tcp)?;
+    open(&listener, at(family.any, PORT, 0))?;
+    let client = far.within(|| Socket::new(tcp))?;
+    client.connect(at(family.own, PORT, 0)).context("connect")?;
+    exchange(&client, &listener.accept()?)?;
+    let client = far.within(|| Socket::new(tcp))?;
+    fcntl_setfl(&client, fcntl_getfl(&client)? | OFlags::NONBLOCK)?;
+    let outcome = client.connect(at(family.host, CALLED, 0));
+    ensure!(outcome == Err(Errno::INPROGRESS), "connect: {outcome:?}");
+    await_dropped(&scene.cgroup, |(egress, _)| egress > 0)
+}
+
+/// A server at the wildcard answers datagrams to the published port.
+fn answered(scene: &Scene, far: &Host, family: Family) -> Result<()> {
+    let [_, udp] = family.kinds;
     let server = scene.agent.socket(udp)?;
     open(&server, at(family.any, PORT, 0))?;
     let client = far.within(|| Socket::new(udp))?;
-    client.connect(called)?;
+    client.connect(at(family.host, CALLED, 0))?;
     client.send(None, b"ping")?;
     let (_, from) = server.receive()?;
     server.send(Some(from), b"pong").context("the server")?;
     ensure!(client.receive_connected()? == b"pong", "no pong");
-    assert_none_dropped(scene)
+    Ok(())
 }
 
 /// ESP in tunnel mode between the host and the router.

@@ -24,7 +24,7 @@ fn ingress(ctx: SkBuffContext) -> i32 {
     let destination = packet.destination();
     conclude(
         Hook::Ingress,
-        destination.is_some_and(|destination| may_enter(policy, destination, || packet.owner())),
+        destination.is_some_and(|destination| may_enter(policy, destination)),
     )
 }
 

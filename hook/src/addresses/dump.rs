@@ -135,7 +135,7 @@ pub(super) fn address(payload: &[u8]) -> Result<Option<Found>> {
     let header = AddressHeader::parse(payload).context(MALFORMED)?;
     // The low eight flags, for readers that know no others.
     let mut flags = AddressFlags::from_bits_retain(header.flags.bits().into());
-    let (mut local, mut address) = (None, None);
+    let (mut local, mut address, mut broadcast) = (None, None, None);
     for attribute in NlasIterator::new(&payload[HEADER..]) {
         let attribute = attribute.context(MALFORMED)?;
         let value = attribute.value();
@@ -143,6 +143,7 @@ pub(super) fn address(payload: &[u8]) -> Result<Option<Found>> {
             // With a peer, IFA_ADDRESS is the peer's and IFA_LOCAL ours.
             libc::IFA_LOCAL => local = Some(ip(header.family, value)?),
             libc::IFA_ADDRESS => address = Some(ip(header.family, value)?),
+            libc::IFA_BROADCAST => broadcast = ip(header.family, value)?,
             libc::IFA_FLAGS => {
                 let value = value.try_into().context(MALFORMED)?;
                 flags = AddressFlags::from_bits_retain(u32::from_ne_bytes(value));
@@ -153,6 +154,10 @@ pub(super) fn address(payload: &[u8]) -> Result<Option<Found>> {
     Ok(local.or(address).flatten().map(|address| Found {
         address,
         prefix: header.prefix_len,
+        broadcast: broadcast.and_then(|broadcast| match broadcast {
+            IpAddr::V4(broadcast) => Some(broadcast),
+            IpAddr::V6(_) => None,
+        }),
         flags,
     }))
 }

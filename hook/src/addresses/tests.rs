@@ -23,6 +23,7 @@ fn found(text: &str, prefix: u8, flags: AddressFlags) -> Found {
     Found {
         address: ip(text),
         prefix,
+        broadcast: None,
         flags,
     }
 }
@@ -183,6 +184,30 @@ fn the_local_end_counts_and_the_wide_flags_win() {
     address(&[0; 7]).unwrap_err();
 }
 
+/// The kernel makes one where none is given.
+#[test]
+fn the_broadcast_address_of_a_network() {
+    use AddressAttribute::{Broadcast, Local};
+    let given = Broadcast(Ipv4Addr::new(192, 0, 2, 127));
+    let read = |attributes: Vec<AddressAttribute>| {
+        let found = address(&payload(AddressFamily::Inet, 0, attributes)).unwrap();
+        found.unwrap().broadcast().unwrap().to_string()
+    };
+    assert_eq!(read(vec![Local(ip("192.0.2.1")), given]), "192.0.2.127");
+    assert_eq!(read(vec![Local(ip("192.0.2.1"))]), "192.0.2.255");
+    for (text, prefix, expected) in [
+        ("192.0.2.1", 30, Some("192.0.2.3")),
+        ("192.0.2.1", 31, None),
+        ("192.0.2.1", 32, None),
+        ("10.1.2.3", 8, Some("10.255.255.255")),
+        ("2001:db8::1", 16, None),
+    ] {
+        let found = found(text, prefix, AddressFlags::empty()).broadcast();
+        let found = found.map(|address| address.to_string());
+        assert_eq!(found.as_deref(), expected, "{text}/{prefix}");
+    }
+}
+
 #[test]
 fn a_dump_ends_when_it_is_done_or_all_is_found() {
     let wanted = [ip("192.0.2.1")];
@@ -275,7 +300,7 @@ proptest! {
     #[test]
     fn an_address_covers_itself_and_loopback_its_prefix(a: u32, b: u32, prefix in 0_u8..=32) {
         let (have, want) = (IpAddr::from(a.to_be_bytes()), IpAddr::from(b.to_be_bytes()));
-        let found = Found { address: have, prefix, flags: AddressFlags::empty() };
+        let found = Found { address: have, prefix, broadcast: None, flags: AddressFlags::empty() };
         prop_assert!(found.covers(have));
         let same = a == b || (a >> 24 == 127 && b >> 24 == 127
             && (prefix == 0 || (a ^ b) >> (32 - prefix) == 0));

@@ -2,7 +2,7 @@
 //! host's loopback when it is hidden.
 
 use arbitrary::{Result, Unstructured};
-use oci_bind_hook_ebpf::abi::{Cause, Policy};
+use oci_bind_hook_ebpf::abi::{Cause, Policy, flag};
 use oci_bind_hook_ebpf::address::{Family, Kind, V6, mapped};
 use oci_bind_hook_ebpf::connect::{Bound, Client, Local, connect4, connect6};
 use oci_bind_hook_ebpf::verdict::{Action, Path, Verdict};
@@ -117,7 +117,9 @@ fn elsewhere(
         Action::Pass => {
             let is_link_local =
                 matches!(destination, Family::V6(_)) && destination.kind() == Kind::LinkLocal;
-            let is_exempt = policy.moved(client.protocol, client.local_port).is_none();
+            let is_guarded = policy.flags & flag::GUARD != 0;
+            let is_exempt =
+                !is_guarded && policy.moved(client.protocol, client.local_port).is_none();
             is_link_local
                 || client.local.bound == Bound::Address && may_stay(policy, client.local.address)
                 || client.local.bound != Bound::Nothing && is_exempt

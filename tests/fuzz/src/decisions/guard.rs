@@ -6,7 +6,7 @@ use oci_bind_hook_ebpf::abi::Policy;
 use oci_bind_hook_ebpf::address::{Family, Kind, LOOPBACK6, mapped};
 use oci_bind_hook_ebpf::guard::{self, Owner, may_enter, may_leave};
 use oci_bind_hook_ebpf::loopback::Found;
-use oci_bind_hook_ebpf::port::{TCP, UDP, is_exempt};
+use oci_bind_hook_ebpf::port::{TCP, UDP};
 
 use super::policy::{Says as _, any_protocol, any4, any6, near_port};
 
@@ -60,7 +60,10 @@ pub fn check(policy: &Policy, input: &mut Unstructured<'_>) -> Result<()> {
             Family::V6(any6(policy, input)?)
         })
     };
-    let (source, destination) = (address(input)?, address(input)?);
+    let (source, mut destination) = (address(input)?, address(input)?);
+    if is_v4 && input.ratio(1, 4)? {
+        destination = Family::V4(policy.broadcast);
+    }
     let owner = Owner {
         protocol: any_protocol(input)?,
         local: address(input)?.to_v6(),
@@ -78,7 +81,7 @@ pub fn check(policy: &Policy, input: &mut Unstructured<'_>) -> Result<()> {
         receiver: *input.choose(&[Found::Own, Found::Other, Found::Nobody])?,
     };
     leaves(policy, &packet);
-    enters(policy, destination, packet.owner);
+    enters(policy, destination);
     Ok(())
 }
 
@@ -115,18 +118,17 @@ fn leaves(policy: &Policy, packet: &Packet) {
     let is_called = local.kind() == Kind::Loopback && (packet.is_local || peer == Kind::Loopback);
     let is_governed = owner.protocol == TCP || owner.protocol == UDP;
     assert!(
-        is_exempt(policy, owner.protocol, owner.port)
-            || is_governed && (is_chosen || is_called || policy.owns(owner.local)),
+        is_governed && (is_chosen || is_called || policy.owns(owner.local)),
         "{packet:?}"
     );
 }
 
-fn enters(policy: &Policy, destination: Family, owner: Option<Owner>) {
-    let is_exempt = owner.is_some_and(|owner| is_exempt(policy, owner.protocol, owner.port));
-    let is_for_all = matches!(destination.kind(), Kind::Loopback | Kind::Multicast);
+fn enters(policy: &Policy, destination: Family) {
+    let is_for_all = matches!(destination.kind(), Kind::Loopback | Kind::Multicast)
+        || destination == Family::V4(policy.broadcast);
     assert_eq!(
-        may_enter(policy, destination, || owner),
-        policy.flags != 0 && (is_own(policy, destination) || is_for_all || is_exempt),
+        may_enter(policy, destination),
+        policy.flags != 0 && (is_own(policy, destination) || is_for_all),
         "{destination:?}"
     );
 }

@@ -27,6 +27,7 @@ pub fn any(input: &mut Unstructured<'_>) -> Result<Policy> {
         // False when there is no room, and then it changes nothing.
         let _ = policy.set_port(protocols, asked, near_port(input)?);
     }
+    policy.broadcast = any4(&policy, input)?;
     Ok(policy)
 }
 
