@@ -22,8 +22,8 @@ ACCEPTED=tests/mutants/accepted
 EBPF=(ebpf/src/{address,bind,bound,connect,deliver,dual,guard,loopback,names,port,sendmsg,socket,verdict}.rs)
 # Parsers, and the unit tests of these modules.
 HOOK=(hook/src/{annotations,state,config,config/file,request,request/ports,request/setting}.rs
-  hook/src/cgroup/{choose,mount}.rs hook/src/deliver/needs.rs)
-HOOK_TESTS=(annotations:: state:: config:: request:: cgroup::choose:: cgroup::mount::
+  hook/src/policy/rules.rs hook/src/cgroup/{choose,mount}.rs hook/src/deliver/needs.rs)
+HOOK_TESTS=(annotations:: state:: config:: request:: policy:: cgroup::choose:: cgroup::mount::
   deliver::needs::)
 
 say() { echo "tests/mutants.sh: $*" >&2; }

@@ -7,7 +7,7 @@
 //! it is at port 80, has this [`Policy`]:
 //!
 //! ```
-//! use oci_bind_hook_ebpf::abi::{Policy, flag, protocol};
+//! use oci_bind_hook_ebpf::abi::{Policy, PortRule, flag};
 //!
 //! let mut policy = Policy {
 //!     flags: flag::LAYOUT | flag::ACTIVE | flag::IPV4 | flag::IPV6 | flag::LOOPBACK_AUTO | flag::GUARD,
@@ -22,7 +22,10 @@
 //!     broadcast: u32::from_ne_bytes([192, 0, 2, 255]),
 //!     ..Policy::default()
 //! };
-//! assert!(policy.set_port(protocol::TCP, 80_u16.to_be(), 8080_u16.to_be()));
+//! assert!(policy.set_rules(&[PortRule {
+//!     tcp: 8080,
+//!     ..PortRule::unchanged(80, 80)
+//! }]));
 //! ```
 
 /// What one cgroup is allowed to use: the value of the map [`POLICY_MAP`].
@@ -59,34 +62,22 @@ pub struct Policy {
     /// The same by its cookie (`SO_NETNS_COOKIE`), host byte order; meaningful with
     /// [`flag::LOOPBACK_UDP`].
     pub cookie: u64,
-    /// Ports that are moved or exempt, in the order of `asked` as it is stored;
-    /// unused ones, all zero, come first.
+    /// Ports that are treated apart, in ascending order, none of them in two rules;
+    /// unused rules, all zero, come first.
     pub port_rules: [PortRule; PORT_RULES],
 }
 
 impl Policy {
-    /// Moves a port, or exempts it if `actual` is 0, for these [`protocol`]s.
-    /// Ports in network byte order, `asked` not 0. False if there is no room.
+    /// Replaces the rules by these, in ascending order. False if there is no room.
     #[must_use]
-    pub fn set_port(&mut self, protocols: u32, asked: u16, actual: u16) -> bool {
-        let known = self.port_rules.iter().position(|rule| rule.asked == asked);
-        let index = match known {
-            Some(index) => index,
-            None if self.port_rules[0].asked != 0 => return false,
-            None => {
-                self.port_rules[0] = PortRule::unchanged(asked);
-                self.rules += 1;
-                0
-            }
+    #[expect(clippy::cast_possible_truncation, reason = "there is room for few")]
+    pub fn set_rules(&mut self, rules: &[PortRule]) -> bool {
+        let Some(unused) = PORT_RULES.checked_sub(rules.len()) else {
+            return false;
         };
-        let rule = &mut self.port_rules[index];
-        if protocols & protocol::TCP != 0 {
-            rule.tcp = actual;
-        }
-        if protocols & protocol::UDP != 0 {
-            rule.udp = actual;
-        }
-        self.port_rules.sort_unstable_by_key(|rule| rule.asked);
+        self.port_rules = [PortRule::default(); PORT_RULES];
+        self.port_rules[unused..].copy_from_slice(rules);
+        self.rules = rules.len() as u32;
         true
     }
 }
@@ -120,41 +111,40 @@ pub mod flag {
     pub const LAYOUT: u32 = 5 << 24;
 }
 
-/// How many ports one policy can move or exempt: a power of two.
+/// How many ranges of ports one policy can treat apart: a power of two.
 pub const PORT_RULES: usize = 32;
 
-/// What becomes of one port. All in network byte order.
+/// What becomes of the ports from `first` to `last`. All in host byte order.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PortRule {
-    /// The port that a program asks for; 0 if the rule is unused.
-    pub asked: u16,
-    /// The port that it gets with TCP; 0: the port is exempt.
+    /// The first port that a program asks for; 0 if the rule is unused.
+    pub first: u16,
+    /// The last one.
+    pub last: u16,
+    /// The port that `first` becomes with TCP, and so on; 0: the ports are exempt.
     pub tcp: u16,
-    /// The port that it gets with UDP or UDP-Lite; 0: the port is exempt.
+    /// The same with UDP or UDP-Lite.
     pub udp: u16,
+    /// 1 if a bind of UDP to the wildcard stays there; then `udp` is `first`.
+    pub multicast: u16,
     /// No implicit padding.
     pub reserved: u16,
 }
 
 impl PortRule {
     /// The rule that changes nothing.
-    const fn unchanged(asked: u16) -> Self {
+    #[must_use]
+    pub const fn unchanged(first: u16, last: u16) -> Self {
         Self {
-            asked,
-            tcp: asked,
-            udp: asked,
+            first,
+            last,
+            tcp: first,
+            udp: first,
+            multicast: 0,
             reserved: 0,
         }
     }
-}
-
-/// Protocols with ports, as bits.
-pub mod protocol {
-    /// TCP.
-    pub const TCP: u32 = 1;
-    /// UDP, and UDP-Lite.
-    pub const UDP: u32 = 1 << 1;
 }
 
 /// The hooks, in the order of [`Counters::hooks`].
@@ -315,5 +305,5 @@ pub const NAMESPACE: &str = "NAMESPACE";
 /// [`crate::deliver::Destination`].
 pub const DESTINATIONS_MAP: &str = "DESTINATIONS";
 
-const _: () = assert!(size_of::<Policy>() == 56 + PORT_RULES * 8);
+const _: () = assert!(size_of::<Policy>() == 56 + PORT_RULES * size_of::<PortRule>());
 const _: () = assert!(size_of::<Counters>() == HOOKS * 24 + CAUSES * 8 + BINDS * 8);

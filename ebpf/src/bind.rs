@@ -68,7 +68,8 @@ pub fn bind4(policy: &Policy, asked: Asked, address: V4) -> Verdict<(V4, Port)> 
 ///
 /// A wildcard socket that is open to both families, both assigned, becomes a
 /// dual-stack server (see [`crate::dual`]): it gets the IPv4 address. Others
-/// can have only one address, the IPv6 one if there is one.
+/// can have only one address, the IPv6 one if there is one. One that is for multicast
+/// stays at the wildcard, which is of both families as it is.
 #[inline(always)]
 pub fn bind6(
     policy: &Policy,
@@ -87,9 +88,12 @@ pub fn bind6(
         Family::V4(_) if asked.is_repeated => to_mapped(isolate4(policy)),
         Family::V6(_) if asked.is_repeated => isolate6(),
         Family::V4(address) => to_mapped(local4(policy, asked, address, port)),
-        Family::V6(ANY6) if assigned6(policy).is_none() && !server.v6only() => {
-            to_mapped(local4(policy, asked, ANY4, port))
-        }
+        Family::V6(ANY6) if assigned6(policy).is_none() && !server.v6only() => match port {
+            PortUse::Multicast(actual) if assigned4(policy).is_some() => {
+                Verdict::rewrite((mapped(ANY4), actual))
+            }
+            _ => to_mapped(local4(policy, asked, ANY4, port)),
+        },
         Family::V6(ANY6)
             if is_dual(policy, asked.protocol) && !server.v6only() && server.can_be_dual() =>
         {
@@ -100,6 +104,11 @@ pub fn bind6(
 }
 
 #[inline(always)]
+const fn is_for_multicast(port: PortUse) -> bool {
+    matches!(port, PortUse::Multicast(_))
+}
+
+#[inline(always)]
 fn to_mapped(verdict: Verdict<(V4, Port)>) -> Verdict<(V6, Port)> {
     verdict.map(|(address, port)| (mapped(address), port))
 }
@@ -107,6 +116,8 @@ fn to_mapped(verdict: Verdict<(V4, Port)>) -> Verdict<(V6, Port)> {
 /// A bind to `::` that makes a dual-stack server. To the kernel it has
 /// nothing in common with a server at the IPv6 address, or at `::` for IPv6 alone,
 /// which excludes it: the calls to the address would be taken from that one.
+///
+/// At a port that is exempt or for multicast it is left at the wildcard.
 #[inline(always)]
 fn dual(policy: &Policy, port: PortUse, server: &impl Server) -> Verdict<(V6, Port)> {
     let PortUse::Is(actual) = port else {
@@ -133,13 +144,14 @@ fn local4(policy: &Policy, asked: Asked, address: V4, port: PortUse) -> Verdict<
             Some(private) => Verdict::rewrite((private, asked.port)),
         };
     }
-    let PortUse::Is(actual) = port else {
+    let (PortUse::Is(actual) | PortUse::Multicast(actual)) = port else {
         return Verdict::pass();
     };
     match assigned4(policy) {
         None if matches!(kind, Kind::Unspecified) => isolate4(policy),
         None => Verdict::deny(Cause::NotAssigned),
         Some(_) if matches!(kind, Kind::Multicast) => Verdict::pass(),
+        Some(_) if matches!(kind, Kind::Unspecified) && is_for_multicast(port) => Verdict::pass(),
         Some(own) if own == address && actual == asked.port => Verdict::pass(),
         Some(own) => Verdict::rewrite((own, actual)),
     }
@@ -160,13 +172,14 @@ fn local6(
             Some(private) => private6(private, asked.port, server),
         };
     }
-    let PortUse::Is(actual) = port else {
+    let (PortUse::Is(actual) | PortUse::Multicast(actual)) = port else {
         return Verdict::pass();
     };
     match assigned6(policy) {
         None if matches!(kind, Kind::Unspecified) => isolate6(),
         None => Verdict::deny(Cause::NotAssigned),
         Some(_) if matches!(kind, Kind::Multicast | Kind::LinkLocal) => Verdict::pass(),
+        Some(_) if matches!(kind, Kind::Unspecified) && is_for_multicast(port) => Verdict::pass(),
         Some(own)
             if is_dual(policy, asked.protocol)
                 && actual != 0

@@ -59,7 +59,7 @@ impl Bound {
                     policy.ipv6
                 };
                 match port(policy, protocol, asked.port) {
-                    PortUse::Is(actual) => Endpoint::new(own, actual),
+                    PortUse::Is(actual) | PortUse::Multicast(actual) => Endpoint::new(own, actual),
                     PortUse::Exempt => return NOTHING,
                 }
             }

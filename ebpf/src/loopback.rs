@@ -203,7 +203,8 @@ fn to_own(policy: &Policy, call: Loopback, find: &mut impl FnMut(Family, Port) -
         }
         is_answered = !matches!(found, Found::Nobody);
     }
-    if let PortUse::Is(actual) = port(policy, call.protocol, call.port) {
+    if let PortUse::Is(actual) | PortUse::Multicast(actual) = port(policy, call.protocol, call.port)
+    {
         if let Some(own) = assigned6(policy)
             && call.can_be_v6
         {

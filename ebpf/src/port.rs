@@ -1,4 +1,4 @@
-//! Ports that are moved, and ports that are left alone.
+//! Ports that are moved, left alone, or for multicast.
 
 use core::hint::black_box;
 
@@ -20,43 +20,54 @@ const UDP_LITE: u32 = 136;
 pub enum PortUse {
     /// The socket gets this port.
     Is(Port),
+    /// The same, but a bind to the wildcard stays there.
+    Multicast(Port),
     /// The socket is left alone.
     Exempt,
 }
 
 /// What becomes of `asked` on a socket of the protocol with this number.
+///
+/// UDP-Lite is not for multicast: no hook sees it connect.
 #[inline(always)]
 pub fn port(policy: &Policy, number: u32, asked: Port) -> PortUse {
     if policy.rules == 0 || asked == 0 {
         return PortUse::Is(asked);
     }
-    let rule = search(&policy.port_rules, asked);
-    if rule.asked != asked {
+    let port = Port::from_be(asked);
+    let rule = search(&policy.port_rules, port);
+    if port < rule.first || rule.last < port {
         return PortUse::Is(asked);
     }
-    let actual = match hide::number(policy, number) {
+    let number = hide::number(policy, number);
+    let first = match number {
         TCP => rule.tcp,
         UDP | UDP_LITE => rule.udp,
-        _ => asked,
+        _ => rule.first,
     };
-    match actual {
-        0 => PortUse::Exempt,
-        actual => PortUse::Is(actual),
+    if first == 0 {
+        return PortUse::Exempt;
+    }
+    let actual = first.wrapping_add(port - rule.first).to_be();
+    if number == UDP && rule.multicast != 0 {
+        PortUse::Multicast(actual)
+    } else {
+        PortUse::Is(actual)
     }
 }
 
-/// The first rule that is not below `asked`, or the last one: a binary search
-/// without a branch. The verifier walks a loop that can end early once for
-/// each of its ends, and with it all that follows: 40 times as many
+/// The first rule that does not end below `port`, a number in host byte order, or the
+/// last one: a binary search without a branch. The verifier walks a loop that can end
+/// early once for each of its ends, and with it all that follows: 40 times as many
 /// instructions.
 #[inline(always)]
-fn search(rules: &[PortRule; PORT_RULES], asked: Port) -> &PortRule {
+fn search(rules: &[PortRule; PORT_RULES], port: u16) -> &PortRule {
     let mut index = 0;
     let mut bit = PORT_RULES.ilog2();
     while bit > 0 {
         bit -= 1;
         let middle = at(rules, index | ((1 << bit) - 1));
-        let difference = u64::from(middle.asked).wrapping_sub(asked.into());
+        let difference = u64::from(middle.last).wrapping_sub(port.into());
         // Hidden, or the compiler makes a branch of the sign.
         let is_below = black_box(difference) >> 63;
         index |= (is_below as usize) << bit;
@@ -73,7 +84,7 @@ fn at(rules: &[PortRule; PORT_RULES], index: usize) -> &PortRule {
     &rules[black_box(index) % PORT_RULES]
 }
 
-/// Whether a socket of that protocol at `port` is left alone.
+/// Whether a socket of that protocol that asks for this port is left alone.
 #[inline(always)]
 pub fn is_exempt(policy: &Policy, number: u32, asked: Port) -> bool {
     matches!(port(policy, number, asked), PortUse::Exempt)

@@ -3,9 +3,10 @@
 mod common;
 
 use common::Said::{self, Deny, Isolate, Pass, Rewrite};
-use common::{INET6, OWN4, OWN6, PRIVATE, Socket, UDP, asked, auto, both, only4, only6};
-use common::{family, no_lookup, private, said, server, v4, v6, with_port, words};
-use oci_bind_hook_ebpf::abi::{Cause, Policy, protocol};
+use common::{INET6, OWN4, OWN6, PRIVATE, Socket, TCP, UDP, UDP_LITE, asked, auto, both, dual};
+use common::{family, no_lookup, only4, only6, private, said, server, v4, v6, with_multicast};
+use common::{with_port, with_rule, words};
+use oci_bind_hook_ebpf::abi::{Cause, Policy, PortRule, flag};
 use oci_bind_hook_ebpf::address::{Family, V4, V6, mapped};
 use oci_bind_hook_ebpf::bind::{self, Asked};
 use oci_bind_hook_ebpf::loopback::{Found, port6};
@@ -108,7 +109,7 @@ fn the_wildcard_of_a_family_that_is_not_assigned() {
     assert_eq!(verdict(&private(only4()), "::"), loopback6, "B22: private");
     let mapped = Isolate((v6("::ffff:127.0.0.1"), 0));
     assert_eq!(verdict(&only6(), "::ffff:0.0.0.0"), mapped, "B22");
-    let exempt = with_port(only6(), 80, 0, protocol::TCP);
+    let exempt = with_port(only6(), 80, 0, &[TCP]);
     assert_eq!(bind4(&exempt, asked(INET), 0), Pass, "B18");
 }
 
@@ -159,7 +160,7 @@ fn without_a_policy_everything_is_refused() {
 
 #[test]
 fn a_moved_port() {
-    let policy = with_port(both(), 80, 8080, protocol::TCP);
+    let policy = with_port(both(), 80, 8080, &[TCP]);
     let moved = 8080_u16.to_be();
     let tcp = asked(INET);
     let udp = Asked {
@@ -182,7 +183,7 @@ fn a_moved_port() {
 
 #[test]
 fn an_exempt_port() {
-    let policy = with_port(only4(), 80, 0, protocol::TCP | protocol::UDP);
+    let policy = with_port(only4(), 80, 0, &[TCP, UDP]);
     assert_eq!(bind4(&policy, asked(INET), 0), Pass, "B18");
     assert_eq!(bind6(&policy, asked(INET6), v6("::"), false), Pass, "B18");
     let other = Asked {
@@ -191,6 +192,90 @@ fn an_exempt_port() {
     };
     let verdict = bind4(&policy, other, 0);
     assert_eq!(verdict, Rewrite((v4(OWN4), other.port)), "B1");
+}
+
+/// The ports that follow each other get ports that do.
+#[test]
+fn a_range_of_ports() {
+    let policy = with_rule(
+        both(),
+        PortRule {
+            tcp: 0,
+            udp: 9000,
+            ..PortRule::unchanged(80, 90)
+        },
+    );
+    let of = |protocol, port: u16| Asked {
+        protocol,
+        port: port.to_be(),
+        ..asked(INET)
+    };
+    for (protocol, asked, expected) in [
+        (TCP, 79, Some(79)),
+        (TCP, 80, None),
+        (TCP, 90, None),
+        (TCP, 91, Some(91)),
+        (UDP, 79, Some(79)),
+        (UDP, 80, Some(9000)),
+        (UDP, 85, Some(9005)),
+        (UDP_LITE, 90, Some(9010)),
+        (UDP, 91, Some(91)),
+    ] {
+        let expected = expected.map_or(Pass, |port: u16| Rewrite((v4(OWN4), port.to_be())));
+        assert_eq!(bind4(&policy, of(protocol, asked), 0), expected, "{asked}");
+    }
+}
+
+#[test]
+fn a_port_for_multicast() {
+    let of = |policy| with_multicast(policy, 80);
+    let call = |family, protocol| Asked {
+        protocol,
+        ..asked(family)
+    };
+    let (mapped, any4) = ("::ffff:192.0.2.10", "::ffff:0.0.0.0");
+    let dual = of(dual(both()));
+    for (row, policy, protocol, wanted, v6only, expected) in [
+        ("M1", dual, UDP, "::", false, Pass),
+        ("M1", dual, UDP, "::", true, Pass),
+        ("M1", dual, UDP, any4, false, Pass),
+        ("M1", of(only6()), UDP, "::", false, Pass),
+        ("M1", of(only6()), UDP, "::", true, Pass),
+        ("M1", of(only4()), UDP, "::", false, Rewrite(any4)),
+        ("B7", dual, UDP, "ff02::fb", false, Pass),
+        ("B4", dual, UDP, "2001:db8::20", false, Rewrite(OWN6)),
+        ("B4", dual, UDP, "::ffff:192.0.2.20", false, Rewrite(mapped)),
+        // Nobody looks for multicast there.
+        ("B10", dual, TCP, "::", false, Rewrite(mapped)),
+        ("B9", dual, UDP_LITE, "::", false, Rewrite(OWN6)),
+    ] {
+        let socket = Socket {
+            v6only,
+            can_be_dual: true,
+            find: |_, _| Found::Nobody,
+        };
+        let call = call(INET6, protocol);
+        let verdict = said(bind::bind6(&policy, call, v6(wanted), &socket));
+        assert_eq!(address(verdict), expected.map(v6), "{row}: bind {wanted}");
+    }
+    for (row, policy, protocol, wanted, expected) in [
+        ("M1", of(both()), UDP, "0.0.0.0", Pass),
+        ("B4", of(both()), UDP, "192.0.2.20", Rewrite(OWN4)),
+        ("B1", of(both()), TCP, "0.0.0.0", Rewrite(OWN4)),
+        ("B2", of(both()), UDP_LITE, "0.0.0.0", Rewrite(OWN4)),
+        ("B22", of(only6()), UDP, "0.0.0.0", Isolate("127.0.0.1")),
+    ] {
+        let verdict = bind4(&policy, call(INET, protocol), v4(wanted));
+        assert_eq!(address(verdict), expected.map(v4), "{row}: bind {wanted}");
+    }
+    let verdict = bind6(&of(only4()), call(INET6, UDP), v6("::"), true);
+    assert_eq!(verdict, Isolate((v6("::1"), 0)), "B22");
+    let nothing = Policy {
+        flags: flag::ACTIVE,
+        ..Policy::default()
+    };
+    let verdict = bind6(&of(nothing), call(INET6, UDP), v6("::"), false);
+    assert_eq!(verdict, Isolate((v6("::ffff:127.0.0.1"), 0)), "no address");
 }
 
 #[test]

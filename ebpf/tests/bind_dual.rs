@@ -3,9 +3,9 @@
 mod common;
 
 use common::Said::{Deny, Pass, Rewrite};
-use common::{INET6, OWN6, Socket, UDP, UDP_LITE, asked, both, dual};
+use common::{INET6, OWN6, Socket, TCP, UDP, UDP_LITE, asked, both, dual};
 use common::{said, server, v6, with_port};
-use oci_bind_hook_ebpf::abi::{Cause, Policy, protocol};
+use oci_bind_hook_ebpf::abi::{Cause, Policy};
 use oci_bind_hook_ebpf::bind::{self, Asked};
 use oci_bind_hook_ebpf::dual::is_dual_bind;
 use oci_bind_hook_ebpf::loopback::Found;
@@ -126,7 +126,7 @@ fn a_dual_stack_server() {
             "B10: {call:?} {wanted}, v6only {v6only}, {can_be_dual}, {there:?}"
         );
     }
-    let exempt = with_port(policy, 80, 0, protocol::TCP);
+    let exempt = with_port(policy, 80, 0, &[TCP]);
     let found = with("::", exempt, tcp, false, true, Found::Own);
     assert_eq!(found, (Pass, false), "B18");
 }

@@ -2,10 +2,9 @@
 
 mod common;
 
-use common::{
-    OWN4, OWN6, PRIVATE, TCP, UDP, UDP_LITE, auto, both, only4, only6, private, v4, v6, with_port,
-};
-use oci_bind_hook_ebpf::abi::{Policy, protocol};
+use common::{OWN4, OWN6, PRIVATE, TCP, UDP, UDP_LITE, auto, both, only4, only6, private};
+use common::{v4, v6, with_multicast, with_port};
+use oci_bind_hook_ebpf::abi::Policy;
 use oci_bind_hook_ebpf::bound::Bound;
 use oci_bind_hook_ebpf::names::Endpoint;
 
@@ -27,7 +26,7 @@ fn kept(of: Policy, protocol: u32, asked: Endpoint) -> Bound {
 
 #[test]
 fn an_address_of_the_host() {
-    let moved = with_port(both(), 80, 8080, protocol::TCP);
+    let moved = with_port(both(), 80, 8080, &[TCP]);
     for (of, protocol, asked, actual) in [
         (
             both(),
@@ -36,6 +35,12 @@ fn an_address_of_the_host() {
             ("::ffff:192.0.2.10", 80),
         ),
         (both(), UDP, ("2001:db8::20", 53), (OWN6, 53)),
+        (
+            with_multicast(both(), 53),
+            UDP,
+            ("2001:db8::20", 53),
+            (OWN6, 53),
+        ),
         (
             moved,
             TCP,
@@ -69,7 +74,8 @@ fn an_address_of_the_host() {
 
 #[test]
 fn what_is_not_kept() {
-    let exempt = with_port(both(), 80, 0, protocol::TCP);
+    let exempt = with_port(both(), 80, 0, &[TCP]);
+    let multicast = with_multicast(both(), 80);
     for (of, protocol, asked, port) in [
         (both(), TCP, "::ffff:192.0.2.20", 0),
         (both(), UDP_LITE, "::ffff:192.0.2.20", 80),
@@ -77,6 +83,8 @@ fn what_is_not_kept() {
         (both(), TCP, "::", 80),
         (both(), TCP, "fe80::1", 80),
         (both(), UDP, "ff02::fb", 80),
+        (multicast, UDP, "::", 80),
+        (multicast, UDP, "::ffff:0.0.0.0", 80),
         // It is kept when it is told.
         (private(both()), TCP, "::1", 80),
     ] {
@@ -128,7 +136,7 @@ fn one_address_after_another() {
     };
     assert!(!other.is_repeated_by(&of_others, TCP), "another policy");
     // 80 is moved to 8080, which is asked for too.
-    let moved = with_port(both(), 80, 8080, protocol::TCP);
+    let moved = with_port(both(), 80, 8080, &[TCP]);
     let first = kept(moved, TCP, endpoint("::ffff:192.0.2.20", 80));
     let second = kept(moved, TCP, endpoint("::ffff:192.0.2.10", 8080));
     assert_eq!(first.actual, second.actual);

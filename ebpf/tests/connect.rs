@@ -4,8 +4,8 @@ mod common;
 
 use common::Said::{self, Deny, Pass, Rewrite};
 use common::{OWN4, OWN6, PRIVATE, TCP, both, family, no_lookup, only4, only6, private, said};
-use common::{server, v4, v6, with_port};
-use oci_bind_hook_ebpf::abi::{Cause, Policy, flag, protocol};
+use common::{server, v4, v6, with_multicast, with_port};
+use oci_bind_hook_ebpf::abi::{Cause, Policy, flag};
 use oci_bind_hook_ebpf::address::{V4, V6};
 use oci_bind_hook_ebpf::connect::{self, Client, Local};
 use oci_bind_hook_ebpf::loopback::Found;
@@ -151,12 +151,13 @@ fn without_a_policy_everything_is_refused() {
 }
 
 #[test]
-fn a_socket_at_an_exempt_port() {
-    let exempt = with_port(both(), 5353, 0, protocol::TCP);
+fn a_socket_at_an_exempt_or_multicast_port() {
+    let exempt = with_port(both(), 5353, 0, &[TCP]);
     let guarded = Policy {
         flags: exempt.flags | flag::GUARD,
         ..exempt
     };
+    let multicast = with_multicast(both(), 5353);
     for (row, policy, local, expected) in [
         ("B18", exempt, local4("0.0.0.0", 5353), Pass),
         ("B18", exempt, local4("192.0.2.20", 5353), Pass),
@@ -164,6 +165,8 @@ fn a_socket_at_an_exempt_port() {
         ("M3", guarded, local4("0.0.0.0", 5353), NOT_AVAILABLE),
         ("M3", guarded, local4("192.0.2.20", 5353), NOT_AVAILABLE),
         ("M3", guarded, local4(OWN4, 5353), Pass),
+        ("M2", multicast, local4("0.0.0.0", 5353), NOT_AVAILABLE),
+        ("M2", multicast, local4(OWN4, 5353), Pass),
     ] {
         let client = Client {
             local_port: 5353_u16.to_be(),

@@ -5,7 +5,7 @@ mod common;
 use common::Said::{self, Deny, Pass, Rewrite};
 use common::{OWN4, OWN6, PRIVATE, TCP, auto, both, family, no_lookup, only6, private, said};
 use common::{server, v4, v6, with_port};
-use oci_bind_hook_ebpf::abi::{Cause, Policy, protocol};
+use oci_bind_hook_ebpf::abi::{Cause, Policy};
 use oci_bind_hook_ebpf::address::{Family, V6};
 use oci_bind_hook_ebpf::connect::{self, Bound, Client, Local};
 use oci_bind_hook_ebpf::loopback::Found::{self, Nobody, Other, Own};
@@ -103,7 +103,7 @@ fn ipv4_loopback_finds_servers_of_ipv4_alone() {
 
 #[test]
 fn a_moved_port_is_where_it_goes() {
-    let policy = with_port(auto(both()), 80, 8080, protocol::TCP);
+    let policy = with_port(auto(both()), 80, 8080, &[TCP]);
     let found = connect6(&policy, "::1", client("::", 0), server(OWN6, 8080, Own));
     assert_eq!(found, Rewrite(path(true, "::1", OWN6, 8080)), "L1 and B17");
 }

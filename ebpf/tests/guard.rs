@@ -3,8 +3,8 @@
 mod common;
 
 use common::{OWN4, OWN6, PRIVATE, TCP, UDP, UDP_LITE, both, family, only4, private};
-use common::{v4, with_port};
-use oci_bind_hook_ebpf::abi::{Policy, protocol};
+use common::{v4, with_multicast, with_port};
+use oci_bind_hook_ebpf::abi::Policy;
 use oci_bind_hook_ebpf::address::{Family, Kind};
 use oci_bind_hook_ebpf::guard::{self, Owner, may_enter};
 use oci_bind_hook_ebpf::loopback::Found;
@@ -286,28 +286,31 @@ fn the_broadcast_address_of_the_network_comes_in() {
 
 /// A port opens no address.
 #[test]
-fn exempt_ports() {
-    let policy = with_port(both(), 5353, 0, protocol::TCP | protocol::UDP);
-    for (protocol, local, peer, expected) in [
-        (UDP, HOST4, PEER4, false),
-        (UDP, OWN4, PEER4, true),
-        // Its calls do not tell the address.
-        (UDP, "0.0.0.0", PEER4, false),
-        // sendmsg has.
-        (UDP, "0.0.0.0", "0.0.0.0", true),
-        (TCP, HOST4, PEER4, false),
-        (TCP, "0.0.0.0", "0.0.0.0", false),
-    ] {
-        let owner = owner(protocol, local, peer);
-        let packet = Packet {
-            owner: Some(owner),
-            ..UNKNOWN
-        };
-        let leaves = may_leave(&policy, HOST4, packet);
-        assert_eq!(leaves, expected, "M3: {protocol} at {local} to {peer}");
+fn exempt_and_multicast_ports() {
+    let multicast = with_multicast(both(), 5353);
+    let exempt = with_port(both(), 5353, 0, &[TCP, UDP]);
+    for policy in [exempt, multicast] {
+        for (protocol, local, peer, expected) in [
+            (UDP, HOST4, PEER4, false),
+            (UDP, OWN4, PEER4, true),
+            // Its calls do not tell the address.
+            (UDP, "0.0.0.0", PEER4, false),
+            // sendmsg has.
+            (UDP, "0.0.0.0", "0.0.0.0", true),
+            (TCP, HOST4, PEER4, false),
+            (TCP, "0.0.0.0", "0.0.0.0", false),
+        ] {
+            let owner = owner(protocol, local, peer);
+            let packet = Packet {
+                owner: Some(owner),
+                ..UNKNOWN
+            };
+            let leaves = may_leave(&policy, HOST4, packet);
+            assert_eq!(leaves, expected, "M3: {protocol} at {local} to {peer}");
+        }
+        assert!(!enters(&policy, HOST4), "M3");
+        assert!(enters(&policy, OWN4), "M2");
     }
-    assert!(!enters(&policy, HOST4), "M3");
-    assert!(enters(&policy, OWN4), "M3");
 }
 
 #[test]

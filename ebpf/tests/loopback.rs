@@ -4,7 +4,7 @@ mod common;
 
 use common::{OWN4, OWN6, PRIVATE, TCP, auto, both, family, no_lookup, only4, only6, private};
 use common::{server, v4, v6, with_port};
-use oci_bind_hook_ebpf::abi::{Cause, protocol};
+use oci_bind_hook_ebpf::abi::Cause;
 use oci_bind_hook_ebpf::address::{ANY4, ANY6, Family, Kind, LOOPBACK4, LOOPBACK6, kind4, kind6};
 use oci_bind_hook_ebpf::loopback::Found::{self, Dual, Moved, Nobody, Other, Own, Steered};
 use oci_bind_hook_ebpf::loopback::{Loopback, Route, Way, is_private, port6, route};
@@ -143,10 +143,10 @@ fn auto_leaves_a_call_to_who_is_at_the_very_address() {
 
 #[test]
 fn auto_finds_the_moved_port() {
-    let policy = with_port(auto(both()), 80, 8080, protocol::TCP);
+    let policy = with_port(auto(both()), 80, 8080, &[TCP]);
     let found = route(&policy, FROM_V4, server(OWN4, 8080, Own));
     assert_eq!(found, to(OWN4, 8080), "L1 and B17");
-    let exempt = with_port(auto(both()), 80, 0, protocol::TCP);
+    let exempt = with_port(auto(both()), 80, 0, &[TCP]);
     let found = route(&exempt, FROM_V4, server(OWN4, 80, Own));
     assert_eq!(found, Route::HOST, "B18");
 }

@@ -4,7 +4,7 @@ mod common;
 
 use common::{OWN4, OWN6, PRIVATE, TCP, both, family, private};
 use common::{server, v4, v6, with_port};
-use oci_bind_hook_ebpf::abi::{Cause, Policy, flag, protocol};
+use oci_bind_hook_ebpf::abi::{Cause, Policy, flag};
 use oci_bind_hook_ebpf::address::{Family, LOOPBACK6};
 use oci_bind_hook_ebpf::loopback::Found::{Dual, Nobody, Other, Own};
 use oci_bind_hook_ebpf::loopback::{Loopback, Route, Way, port6, redirects_calls, route, source};
@@ -73,7 +73,7 @@ fn a_call_comes_from_loopback() {
 /// A port that is moved is so at the assigned addresses alone.
 #[test]
 fn the_private_loopback_keeps_the_port() {
-    let policy = with_port(private(both()), 80, 8080, protocol::TCP);
+    let policy = with_port(private(both()), 80, 8080, &[TCP]);
     let to = |address, port: u16| Route::to(family(address), port.to_be());
     let at_private = route(&policy, OPEN, server(PRIVATE, 80, Own));
     assert_eq!(at_private, to(PRIVATE, 80), "L4");
@@ -90,7 +90,7 @@ fn the_private_loopback_keeps_the_port() {
 /// An exempt port is left alone at the assigned addresses.
 #[test]
 fn an_exempt_port_is_looked_for_on_the_private_loopback_alone() {
-    let policy = with_port(private(both()), 80, 0, protocol::TCP);
+    let policy = with_port(private(both()), 80, 0, &[TCP]);
     let v6only = Loopback {
         can_be_v4: false,
         ..OPEN

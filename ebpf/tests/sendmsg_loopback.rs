@@ -3,9 +3,9 @@
 mod common;
 
 use common::Said::{self, Deny, Pass, Rewrite};
-use common::{OWN4, OWN6, PRIVATE, auto, both, datagram, delivered, no_lookup, only4, only6};
-use common::{private, said, server, v4, v6, with_port};
-use oci_bind_hook_ebpf::abi::{Cause, Policy, flag, protocol};
+use common::{OWN4, OWN6, PRIVATE, UDP, auto, both, datagram, delivered, no_lookup, only4};
+use common::{only6, private, said, server, v4, v6, with_port};
+use oci_bind_hook_ebpf::abi::{Cause, Policy, flag};
 use oci_bind_hook_ebpf::address::Family;
 use oci_bind_hook_ebpf::connect::Local;
 use oci_bind_hook_ebpf::loopback::Found::{self, Nobody, Other, Own};
@@ -115,7 +115,7 @@ fn ipv6_goes_to_the_moved_server_from_loopback() {
 
 #[test]
 fn a_moved_port_is_where_it_goes() {
-    let policy = with_port(auto(both()), 53, 5353, protocol::UDP);
+    let policy = with_port(auto(both()), 53, 5353, &[UDP]);
     let verdict = sendmsg4(
         &policy,
         "127.0.0.1",

@@ -151,6 +151,7 @@ fn set(request: &mut Request, setting: &str, value: &str) -> Result<()> {
         Setting::Loopback => put(&mut request.loopback, value, FromStr::from_str),
         Setting::Ports => put(&mut request.ports, value, FromStr::from_str),
         Setting::Exempt => put(&mut request.exempt, value, FromStr::from_str),
+        Setting::Multicast => put(&mut request.multicast, value, FromStr::from_str),
         Setting::Guard => put(&mut request.guard, value, FromStr::from_str),
     }
 }
@@ -186,6 +187,7 @@ fn merge(own: &Request, bare: &Request) -> Request {
         loopback: own.loopback.or(bare.loopback),
         ports: own.ports.clone().or_else(|| bare.ports.clone()),
         exempt: own.exempt.clone().or_else(|| bare.exempt.clone()),
+        multicast: own.multicast.clone().or_else(|| bare.multicast.clone()),
         guard: own.guard.or(bare.guard),
     }
 }

@@ -6,7 +6,9 @@ use std::ffi::OsString;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
-use crate::request::{self, AllowLoopback, ExemptPorts, Guard, Loopback, PortMappings, Request};
+use crate::request::{
+    self, AllowLoopback, ExemptPorts, Guard, Loopback, MulticastPorts, PortMappings, Request,
+};
 
 /// Gives a container, or any cgroup, exactly one of this host's IP addresses.
 ///
@@ -163,12 +165,15 @@ pub struct Policy {
     /// What loopback means: auto, host, private or an address in 127.0.0.0/8
     #[arg(long, value_name = "POLICY")]
     pub loopback: Option<Loopback>,
-    /// Ports to move, ASKED:ACTUAL[/tcp|/udp],...
+    /// Ports to move, ASKED:ACTUAL[/tcp|/udp],..., each a port or FIRST-LAST
     #[arg(long, value_name = "LIST")]
     pub ports: Option<PortMappings>,
-    /// Ports to leave alone, PORT[/tcp|/udp],...
+    /// Ports to leave alone, PORT[/tcp|/udp],..., each a port or FIRST-LAST
     #[arg(long, value_name = "LIST")]
     pub exempt: Option<ExemptPorts>,
+    /// UDP ports for multicast and broadcast, PORT,..., each a port or FIRST-LAST
+    #[arg(long, value_name = "LIST")]
+    pub multicast: Option<MulticastPorts>,
     /// Drop packets of other addresses: on or off
     #[arg(long, value_name = "on|off")]
     pub guard: Option<Guard>,
@@ -182,6 +187,7 @@ impl From<Policy> for Request {
             loopback: policy.loopback,
             ports: policy.ports,
             exempt: policy.exempt,
+            multicast: policy.multicast,
             guard: policy.guard,
         }
     }

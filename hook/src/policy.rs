@@ -4,12 +4,15 @@ use std::fmt::{self, Display};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Result, bail};
-use oci_bind_hook_ebpf::abi::{self, PORT_RULES, flag, protocol};
+use oci_bind_hook_ebpf::abi::{self, flag};
 use serde::{Serialize, Serializer};
 
 use crate::config::Config;
-use crate::request::{ExemptPorts, Guard, Loopback, PortMappings, Protocol, Request, setting_of};
+use crate::request::{
+    ExemptPorts, Guard, Loopback, MulticastPorts, PortMappings, Request, setting_of,
+};
 
+mod rules;
 #[cfg(test)]
 mod tests;
 
@@ -36,6 +39,9 @@ pub struct Plan {
     /// Ports that are left alone.
     #[serde(serialize_with = "written_exempt")]
     pub exempt: ExemptPorts,
+    /// UDP ports at which wildcard sockets hear multicast and broadcast.
+    #[serde(serialize_with = "written_multicast")]
+    pub multicast: MulticastPorts,
     /// Whether the addresses must be configured in the network namespace.
     pub require_local_address: bool,
 }
@@ -63,31 +69,18 @@ pub fn decide(request: &Request, config: &Config) -> Result<Plan> {
         guard: request.guard.unwrap_or(config.defaults.guard),
         ports: request.ports.clone().unwrap_or_default(),
         exempt: request.exempt.clone().unwrap_or_default(),
+        multicast: request.multicast.clone().unwrap_or_default(),
         require_local_address: config.require_local_address,
     };
-    check_ports(&plan)?;
-    Ok(plan)
-}
-
-/// Refuses ports that the programs have no room for, and ports that are both
-/// moved and exempt.
-fn check_ports(plan: &Plan) -> Result<()> {
-    let (moved, exempt) = (plan.ports.as_slice(), plan.exempt.as_slice());
-    let rules = moved.len() + exempt.len();
-    if rules > PORT_RULES {
+    rules::check(&plan)?;
+    if plan.guard == Guard::Off && !plan.multicast.as_slice().is_empty() {
         bail!(
-            "{rules} ports are moved or exempt: {PORT_RULES} is the most that one policy can have"
+            "multicast {} needs the guard, which keeps unicast for other addresses from these \
+             ports: set guard to on, or remove multicast",
+            plan.multicast
         );
     }
-    for port in exempt {
-        let both = moved
-            .iter()
-            .find(|mapping| mapping.asked == port.port && mapping.protocol.overlaps(port.protocol));
-        if let Some(mapping) = both {
-            bail!("port {port} is exempt, and moved by {mapping}: choose one");
-        }
-    }
-    Ok(())
+    Ok(plan)
 }
 
 /// Checks an address against the lists of the configuration; `deny` wins.
@@ -124,12 +117,15 @@ impl Display for Plan {
         if !self.exempt.as_slice().is_empty() {
             write!(f, ", exempt {}", self.exempt)?;
         }
+        if !self.multicast.as_slice().is_empty() {
+            write!(f, ", multicast {}", self.multicast)?;
+        }
         f.write_str(")")
     }
 }
 
 impl From<&Plan> for abi::Policy {
-    /// Writes addresses as words, and ports, in network byte order.
+    /// Writes addresses as words in network byte order.
     fn from(plan: &Plan) -> Self {
         let mut policy = Self {
             flags: flag::LAYOUT | flag::ACTIVE,
@@ -159,29 +155,9 @@ impl From<&Plan> for abi::Policy {
         if plan.guard == Guard::On {
             policy.flags |= flag::GUARD;
         }
-        let moved = plan
-            .ports
-            .as_slice()
-            .iter()
-            .map(|mapping| (mapping.protocol, mapping.asked, mapping.actual));
-        let exempt = plan
-            .exempt
-            .as_slice()
-            .iter()
-            .map(|port| (port.protocol, port.port, 0));
-        for (protocol, asked, actual) in moved.chain(exempt) {
-            let fits = policy.set_port(protocols(protocol), asked.to_be(), actual.to_be());
-            debug_assert!(fits, "a plan has no more ports than a policy");
-        }
+        let fits = policy.set_rules(&rules::rules(plan));
+        debug_assert!(fits, "a plan has no more ports than a policy");
         policy
-    }
-}
-
-const fn protocols(protocol: Protocol) -> u32 {
-    match protocol {
-        Protocol::Tcp => protocol::TCP,
-        Protocol::Udp => protocol::UDP,
-        Protocol::Both => protocol::TCP | protocol::UDP,
     }
 }
 
@@ -215,5 +191,12 @@ fn written_ports<S: Serializer>(list: &PortMappings, serializer: S) -> Result<S:
 }
 
 fn written_exempt<S: Serializer>(list: &ExemptPorts, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(list.as_slice().iter().map(ToString::to_string))
+}
+
+fn written_multicast<S: Serializer>(
+    list: &MulticastPorts,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(list.as_slice().iter().map(ToString::to_string))
 }

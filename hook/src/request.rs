@@ -14,7 +14,9 @@ mod setting;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use ports::{ExemptPort, ExemptPorts, PortMapping, PortMappings, Protocol};
+pub use ports::{
+    ExemptPorts, ExemptRange, MulticastPorts, PortMapping, PortMappings, PortRange, Protocol,
+};
 pub use setting::{NAMES, Setting};
 
 /// What a user asked for, for one container or one command.
@@ -32,6 +34,8 @@ pub struct Request {
     pub ports: Option<PortMappings>,
     /// Ports that are left alone.
     pub exempt: Option<ExemptPorts>,
+    /// UDP ports for multicast and broadcast.
+    pub multicast: Option<MulticastPorts>,
     /// Whether packets with foreign addresses are dropped.
     pub guard: Option<Guard>,
 }

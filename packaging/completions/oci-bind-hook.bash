@@ -68,7 +68,7 @@ _oci__bind__hook() {
             return 0
             ;;
         oci__subcmd__bind__subcmd__hook__subcmd__attach)
-            opts="-h --pid --cgroup --ipv4 --ipv6 --loopback --ports --exempt --guard --config --help"
+            opts="-h --pid --cgroup --ipv4 --ipv6 --loopback --ports --exempt --multicast --guard --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -99,6 +99,10 @@ _oci__bind__hook() {
                     return 0
                     ;;
                 --exempt)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --multicast)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -220,7 +224,7 @@ _oci__bind__hook() {
             return 0
             ;;
         oci__subcmd__bind__subcmd__hook__subcmd__run)
-            opts="-h --ipv4 --ipv6 --loopback --ports --exempt --guard --config --help"
+            opts="-h --ipv4 --ipv6 --loopback --ports --exempt --multicast --guard --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -243,6 +247,10 @@ _oci__bind__hook() {
                     return 0
                     ;;
                 --exempt)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --multicast)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -42,8 +42,9 @@ complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand create-runti
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l ipv4 -d 'The IPv4 address to use' -r
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l ipv6 -d 'The IPv6 address to use' -r
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l loopback -d 'What loopback means: auto, host, private or an address in 127.0.0.0/8' -r
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l ports -d 'Ports to move, ASKED:ACTUAL[/tcp|/udp],...' -r
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l exempt -d 'Ports to leave alone, PORT[/tcp|/udp],...' -r
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l ports -d 'Ports to move, ASKED:ACTUAL[/tcp|/udp],..., each a port or FIRST-LAST' -r
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l exempt -d 'Ports to leave alone, PORT[/tcp|/udp],..., each a port or FIRST-LAST' -r
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l multicast -d 'UDP ports for multicast and broadcast, PORT,..., each a port or FIRST-LAST' -r
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l guard -d 'Drop packets of other addresses: on or off' -r
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l config -d 'Configuration file; it must exist if it is named' -r -F
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -52,8 +53,9 @@ complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l c
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l ipv4 -d 'The IPv4 address to use' -r
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l ipv6 -d 'The IPv6 address to use' -r
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l loopback -d 'What loopback means: auto, host, private or an address in 127.0.0.0/8' -r
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l ports -d 'Ports to move, ASKED:ACTUAL[/tcp|/udp],...' -r
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l exempt -d 'Ports to leave alone, PORT[/tcp|/udp],...' -r
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l ports -d 'Ports to move, ASKED:ACTUAL[/tcp|/udp],..., each a port or FIRST-LAST' -r
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l exempt -d 'Ports to leave alone, PORT[/tcp|/udp],..., each a port or FIRST-LAST' -r
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l multicast -d 'UDP ports for multicast and broadcast, PORT,..., each a port or FIRST-LAST' -r
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l guard -d 'Drop packets of other addresses: on or off' -r
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l config -d 'Configuration file; it must exist if it is named' -r -F
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -s h -l help -d 'Print help (see more with \'--help\')'

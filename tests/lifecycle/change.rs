@@ -38,7 +38,7 @@ const POLICIES: [Policy; 8] = [
     BOTH.loopback("private"),
     NEIGHBOUR,
     BOTH.guarded(),
-    NEIGHBOUR.loopback("private").guarded(),
+    NEIGHBOUR.loopback("private").guarded().multicast("5353"),
     V4.loopback("auto"),
     NEIGHBOUR
         .loopback("127.5.6.7")

@@ -29,14 +29,17 @@ pub fn trials() -> Vec<Trial> {
     };
     vec![
         trial("status --json of a container", |hook, container| {
-            hook.attach(&container.cgroup, V4.ports("80:8080/tcp").exempt("53"))?;
+            let policy = V4.guarded().ports("80:8080/tcp,90-99:9090-9099");
+            let policy = policy.exempt("53,5000-5010/udp").multicast("1900,5353");
+            hook.attach(&container.cgroup, policy)?;
             let entry = entry(hook, container)?.context("no entry")?;
             ensure!(entry["container"] == json!(container.id()), "{entry}");
             ensure!(entry["engine"] == json!("podman"), "{entry}");
             ensure!(entry["is_current"] == json!(true), "{entry}");
             let policy = json!({
-                "ipv4": CIP4, "ipv6": null, "loopback": "host", "guard": "off",
-                "ports": ["80:8080/tcp"], "exempt": ["53"],
+                "ipv4": CIP4, "ipv6": null, "loopback": "host", "guard": "on",
+                "ports": ["80:8080/tcp", "90-99:9090-9099"], "exempt": ["53", "5000-5010/udp"],
+                "multicast": ["1900", "5353"],
             });
             ensure!(entry["policy"] == policy, "{entry}");
             Ok(())

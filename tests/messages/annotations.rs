@@ -17,8 +17,8 @@ pub const AREA: Area = Area {
         Row {
             cause: "The key is misspelt.",
             message: "container ID: annotation \"io.oci-bind-hook.ip4\": unknown key (its value is \
-                \"192.0.2.10\"): after io.oci-bind-hook. write ipv4, ipv6, loopback, ports, exempt \
-                or guard",
+                \"192.0.2.10\"): after io.oci-bind-hook. write ipv4, ipv6, loopback, ports, \
+                exempt, multicast or guard",
             remedy: "Correct the key. It is refused because the container would otherwise run \
                 without what was asked for.",
             test: |scene| with(scene, &[("ip4", "192.0.2.10")]),
@@ -182,10 +182,20 @@ pub const AREA: Area = Area {
         Row {
             cause: "A port mapping lacks a part, or is of another protocol than TCP and UDP.",
             message: "container ID: annotation \"io.oci-bind-hook.ports\": \"80\" in \"80\" is not a \
-                port mapping: write ASKED:ACTUAL, ASKED:ACTUAL/tcp or ASKED:ACTUAL/udp, ports from \
-                1 to 65535, separated by commas without blanks",
+                port mapping: write ASKED:ACTUAL, ASKED:ACTUAL/tcp or ASKED:ACTUAL/udp, two ports \
+                or two ranges FIRST-LAST of one length, ports from 1 to 65535, separated by commas \
+                without blanks",
             remedy: "In `80:8080` the program asks for port 80 and gets 8080.",
             test: |scene| with_address(scene, ("ports", "80")),
+        },
+        Row {
+            cause: "A range of ports is mapped to one that is shorter or longer.",
+            message: "container ID: annotation \"io.oci-bind-hook.ports\": \"8000-8010:9000-9009\" in \
+                \"8000-8010:9000-9009\" is not a port mapping: write ASKED:ACTUAL, ASKED:ACTUAL/tcp \
+                or ASKED:ACTUAL/udp, two ports or two ranges FIRST-LAST of one length, ports from 1 \
+                to 65535, separated by commas without blanks",
+            remedy: "In `8000-8010:9000-9010` port 8003 becomes 9003.",
+            test: |scene| with_address(scene, ("ports", "8000-8010:9000-9009")),
         },
         Row {
             cause: "A port is mapped to two others.",
@@ -195,12 +205,20 @@ pub const AREA: Area = Area {
             test: |scene| with_address(scene, ("ports", "53:5353,53:5354/tcp")),
         },
         Row {
-            cause: "An exempt port is no number, or a range.",
-            message: "container ID: annotation \"io.oci-bind-hook.exempt\": \"53-60\" in \"53-60\" \
-                is not a port: write PORT, PORT/tcp or PORT/udp, ports from 1 to 65535, separated \
-                by commas without blanks",
-            remedy: "Write each port as a number.",
-            test: |scene| with_address(scene, ("exempt", "53-60")),
+            cause: "An exempt port is no number, or a range that ends before it begins.",
+            message: "container ID: annotation \"io.oci-bind-hook.exempt\": \"60-53\" in \"60-53\" \
+                is not a port: write PORT or FIRST-LAST, and /tcp or /udp after it for one \
+                protocol, ports from 1 to 65535, separated by commas without blanks",
+            remedy: "Write each port as a number, or a range such as `53-60`.",
+            test: |scene| with_address(scene, ("exempt", "60-53")),
+        },
+        Row {
+            cause: "A port for multicast is no number, or names a protocol.",
+            message: "container ID: annotation \"io.oci-bind-hook.multicast\": \"5353/udp\" in \
+                \"5353/udp\" is not a UDP port: write PORT or FIRST-LAST, ports from 1 to 65535, \
+                separated by commas without blanks",
+            remedy: "Write the number alone. Multicast is UDP.",
+            test: |scene| with_address(scene, ("multicast", "5353/udp")),
         },
     ],
 };

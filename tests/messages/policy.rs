@@ -46,27 +46,53 @@ pub const AREA: Area = Area {
             message: "container ID: port 53/udp is exempt, and moved by 53:5353: choose one",
             remedy: "Remove it from `ports` or from `exempt`.",
             test: |scene| {
-                let settings = [
-                    ("ipv4", "192.0.2.10"),
-                    ("ports", "53:5353"),
-                    ("exempt", "53/udp"),
-                ];
-                scene.create(&scene.container()?, &settings)
+                let ports = [("ports", "53:5353"), ("exempt", "53/udp")];
+                with(scene, &ports)
             },
         },
         Row {
-            cause: "There are more ports than a policy has room for.",
-            message: "container ID: 65 ports are moved or exempt: 32 is the most that one policy can \
-                have",
-            remedy: "Exempt or move fewer ports. A port with two entries counts twice.",
+            cause: "A port is both moved and for multicast.",
+            message: "container ID: port 5350-5360 is for multicast, and moved by 5353:53/udp: \
+                choose one",
+            remedy: "Remove it from `ports` or from `multicast`.",
             test: |scene| {
-                let ports: Vec<_> = (1..=65).map(|port| port.to_string()).collect();
-                let settings = [("ipv4", "192.0.2.10"), ("exempt", &ports.join(","))];
-                scene.create(&scene.container()?, &settings)
+                let ports = [("ports", "5353:53/udp"), ("multicast", "5350-5360")];
+                with(scene, &ports)
+            },
+        },
+        Row {
+            cause: "A port is both exempt and for multicast.",
+            message: "container ID: port 5353 is for multicast, and 5353 is exempt: choose one",
+            remedy: "Remove it from `exempt`, or exempt TCP alone: `5353/tcp`.",
+            test: |scene| with(scene, &[("exempt", "5353"), ("multicast", "5353")]),
+        },
+        Row {
+            cause: "There are ports for multicast, but no guard.",
+            message: "container ID: multicast 5353 needs the guard, which keeps unicast for other \
+                addresses from these ports: set guard to on, or remove multicast",
+            remedy: "Without the guard, `exempt` does what `multicast` would: the port is open at \
+                every address.",
+            test: |scene| with(scene, &[("guard", "off"), ("multicast", "5353")]),
+        },
+        Row {
+            cause: "There are more ports than a policy has room for.",
+            message: "container ID: ports, exempt and multicast make 33 ranges of ports: 32 is the \
+                most that one policy can have: write ports that follow each other as FIRST-LAST",
+            remedy: "A range counts once, and so does a single port. Ranges that overlap are cut \
+                where one begins or ends, and each piece counts.",
+            test: |scene| {
+                let ports: Vec<_> = (1..=33).map(|port| (2 * port).to_string()).collect();
+                with(scene, &[("exempt", &ports.join(","))])
             },
         },
     ],
 };
+
+/// `create-runtime` with an address and this besides.
+fn with(scene: &Scene, ports: &[(&str, &str)]) -> Result<Output> {
+    let settings = [&[("ipv4", "192.0.2.10")], ports].concat();
+    scene.create(&scene.container()?, &settings)
+}
 
 /// `create-runtime` under this configuration.
 fn under(scene: &Scene, config: &str) -> Result<Output> {

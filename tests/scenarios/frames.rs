@@ -33,9 +33,9 @@ pub fn rows() -> Vec<Row> {
         }
     }
     let what = "broadcast of the network to sockets at the wildcard";
-    rows.push(Scene::row("G2", what, directed));
+    rows.push(Scene::row("M1", what, directed));
     let what = "broadcast of the network is known by its address";
-    rows.push(Scene::row("G2", what, known));
+    rows.push(Scene::row("M1", what, known));
     rows
 }
 
@@ -83,22 +83,22 @@ fn unicast(scene: &Scene, mac: &str, v6: bool) -> Result<()> {
 /// The sockets that hear it, and one that does not, since it is at the assigned address.
 fn directed(scene: &Scene) -> Result<()> {
     let [neighbour, _] = Host::beyond()?;
-    scene.attach(POLICY.exempt("8080/udp"))?;
+    scene.attach(POLICY.exempt("8080/udp").multicast("5353"))?;
     let server = |port| -> Result<Socket> {
         let server = scene.agent.socket(UDP4)?;
         server.bind(at(ANY4, port, 0))?;
         Ok(server)
     };
-    let (exempt, moved) = (server(PORT)?, server(PORT + 1)?);
+    let (exempt, multicast, moved) = (server(PORT)?, server(5353)?, server(PORT + 1)?);
     let wildcard = scene.agent.socket(UDP4)?;
     wildcard.send(Some(at(ROUTER4, PORT, 0)), b"hello")?;
     let client = broadcaster(&neighbour)?;
-    for server in [&exempt, &wildcard, &moved] {
+    for server in [&exempt, &multicast, &wildcard, &moved] {
         let port = server.local()?.port();
         client.send(Some(at(LINK, port, 0)), b"all")?;
         client.send(Some(at(CIP4, port, 0)), b"one")?;
     }
-    for server in [&exempt, &wildcard] {
+    for server in [&exempt, &multicast, &wildcard] {
         let mut heard = [server.receive()?.0, server.receive()?.0];
         heard.sort_unstable();
         ensure!(heard == [b"all", b"one"], "{server:?} heard {heard:?}");
@@ -140,7 +140,7 @@ addr add 192.0.2.32/32 dev v0
         (WITH_GIVEN, vec![GIVEN, WITH_GIVEN]),
         (ALONE, vec![ALONE]),
     ] {
-        scene.attach(Policy::of(Some(own), None).guarded().exempt("5353"))?;
+        scene.attach(Policy::of(Some(own), None).guarded().multicast("5353"))?;
         let server = scene.agent.socket(UDP4)?;
         server.bind(at(ANY4, 5353, 0))?;
         for to in [LINK, GIVEN, own] {

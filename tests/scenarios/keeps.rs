@@ -10,7 +10,7 @@ use libc::{
     SO_BINDTOIFINDEX, SO_BROADCAST, SOL_SOCKET,
 };
 use oci_bind_hook_tests::far::{
-    FAR_MTU, FAR4, FAR6, Host, NO_HOST4, ROUTER_LINK6, ROUTER4, ROUTER6,
+    FAR_MTU, FAR4, FAR6, Host, NO_HOST4, ROUTER_LINK6, ROUTER4, ROUTER6, interface,
 };
 use oci_bind_hook_tests::hook::{BOTH, Policy};
 use oci_bind_hook_tests::net::{ANY4, ANY6, CIP4, CIP6, HOST4, HOST6, LINK6, has_dual};
@@ -163,15 +163,6 @@ fn wait_for(listener: &Socket, bytes: &[u8]) -> Result<()> {
         }
     }
     anyhow::bail!("no report of {bytes:?} within {PATIENCE:?}")
-}
-
-/// The index of an interface of the calling thread's namespace.
-fn interface(name: &str) -> Result<u32> {
-    let table = std::fs::read_to_string("/proc/thread-self/net/if_inet6")?;
-    let line = table.lines().find(|line| line.ends_with(name));
-    let index = line.and_then(|line| line.split_whitespace().nth(1));
-    let index = index.with_context(|| format!("find {name} in {table}"))?;
-    Ok(u32::from_str_radix(index, 16)?)
 }
 
 fn link_local(scene: &Scene, [router, _]: &[Host; 2]) -> Result<()> {

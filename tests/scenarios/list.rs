@@ -78,7 +78,10 @@ pub const LIST: &[Item] = &[
     item("G6", "processes outside", ALL),
     item("G7", "packets that the host rewrites: NAT, a ClusterIP, a published port, IPsec", ALL),
     item("G8", "unicast packets in broadcast and multicast frames", ALL),
+    item("M1", "UDP bind to the wildcard at a port for multicast", ALL),
+    item("M2", "unicast of such a socket (see Limits)", ALL),
     item("M3", "exempt port, with the guard and without", ERRNO),
+    item("M4", "sending to groups and broadcast addresses (see Limits)", ALL),
 ];
 
 const fn item(id: &'static str, call: &'static str, floor: &'static str) -> Item {

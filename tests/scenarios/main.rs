@@ -12,6 +12,7 @@ mod connect_ways;
 mod counted;
 mod deliver_devices;
 mod devices;
+mod discovery;
 mod dual;
 mod dual_changes;
 mod dual_datagrams;
@@ -52,6 +53,7 @@ mod row;
 mod sctp;
 mod semantics;
 mod send;
+mod shared_port;
 mod smoke;
 mod tagged;
 mod told;
@@ -105,6 +107,8 @@ const TABLES: &[fn() -> Vec<Row>] = &[
     foreign::rows,
     ports::rows,
     multicast::rows,
+    discovery::rows,
+    shared_port::rows,
     ping::rows,
     keeps::rows,
     rewritten::rows,

@@ -24,10 +24,16 @@ const MOVED: &[Policy] = &[BOTH.ports("80:81,8080:9090")];
 const MOVED4: &[Policy] = &[V4.ports("8080:9090")];
 const MOVED_TCP: &[Policy] = &[BOTH.ports("8080:9090/tcp")];
 const MOVED_UDP: &[Policy] = &[BOTH.ports("8080:9090/udp")];
-const EXEMPT: &[Policy] = &[BOTH.exempt("8080"), V4.exempt("5353,8080")];
-const EXEMPT6: &[Policy] = &[BOTH.exempt("8080"), V6.exempt("8080")];
+const MOVED_RANGE: &[Policy] = &[
+    BOTH.ports("8000-8100:9010-9110"),
+    BOTH.ports("8080-8090:9090-9100,1-8079:2-8080"),
+    BOTH.ports("8070-8080:9080-9090,8081:1"),
+];
+const EXEMPT: &[Policy] = &[BOTH.exempt("8080"), V4.exempt("5353,8000-8100")];
+const EXEMPT6: &[Policy] = &[BOTH.exempt("8080"), V6.exempt("8080-8081")];
+const NOT_EXEMPT: &[Policy] = &[BOTH.exempt("8000-8079,8081-8100")];
 const GUARDED_EXEMPT: &[Policy] = &[
-    BOTH.guarded().exempt("8080"),
+    BOTH.guarded().exempt("8000-8100"),
     BOTH.loopback("auto").guarded().exempt("8080"),
 ];
 const EXEMPT_TCP: &[Policy] = &[BOTH.exempt("8080/tcp")];
@@ -84,6 +90,8 @@ fn moved() -> Vec<Row> {
         (MOVED_TCP, UDP4, ANY4, (CIP4, ASKED)),
         (MOVED_UDP, TCP6.v6only(), ANY6, (CIP6, ASKED)),
         (MOVED_UDP, UDP6.v6only(), ANY6, (CIP6, ACTUAL)),
+        (MOVED_RANGE, TCP4, ANY4, (CIP4, ACTUAL)),
+        (MOVED_RANGE, UDP6.v6only(), ANY6, (CIP6, ACTUAL)),
         // A program that binds loopback knows what it does.
         (MOVED, TCP4, LOOP4, (LOOP4, ASKED)),
         (MOVED, UDP6, LOOP6, (LOOP6, ASKED)),
@@ -124,6 +132,7 @@ fn exempt() -> Vec<Row> {
         (EXEMPT_TCP, UDP4, ANY4, CIP4),
         (EXEMPT_UDP, TCP6.v6only(), ANY6, CIP6),
         (EXEMPT_UDP, UDP6, ANY6, ANY6),
+        (NOT_EXEMPT, UDP4, ANY4, CIP4),
     ];
     for (policies, kind, asked, inside) in lines {
         let what = format!("{kind:?} bind {asked}");

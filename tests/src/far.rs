@@ -139,3 +139,12 @@ impl Host {
         })
     }
 }
+
+/// The index of an interface of the calling thread's namespace.
+pub fn interface(name: &str) -> Result<u32> {
+    let table = std::fs::read_to_string("/proc/thread-self/net/if_inet6")?;
+    let line = table.lines().find(|line| line.ends_with(name));
+    let index = line.and_then(|line| line.split_whitespace().nth(1));
+    let index = index.with_context(|| format!("find {name} in {table}"))?;
+    Ok(u32::from_str_radix(index, 16)?)
+}

@@ -23,6 +23,7 @@ pub struct Policy {
     guard: bool,
     ports: &'static str,
     exempt: &'static str,
+    multicast: &'static str,
 }
 
 /// The container under test has its IPv4 address alone.
@@ -44,6 +45,7 @@ impl Policy {
             guard: false,
             ports: "",
             exempt: "",
+            multicast: "",
         }
     }
 
@@ -70,6 +72,11 @@ impl Policy {
         Self { exempt, ..self }
     }
 
+    /// The same with these `--multicast` ports.
+    pub const fn multicast(self, multicast: &'static str) -> Self {
+        Self { multicast, ..self }
+    }
+
     /// As names and values of options, which are those of annotations too.
     pub fn settings(self) -> Vec<(&'static str, String)> {
         let mut settings = vec![("loopback", self.loopback.to_owned())];
@@ -79,12 +86,21 @@ impl Policy {
         if self.guard {
             settings.push(("guard", "on".to_owned()));
         }
-        for (name, list) in [("ports", self.ports), ("exempt", self.exempt)] {
+        for (name, list) in self.lists() {
             if !list.is_empty() {
                 settings.push((name, list.to_owned()));
             }
         }
         settings
+    }
+
+    /// The lists of ports.
+    const fn lists(self) -> [(&'static str, &'static str); 3] {
+        [
+            ("ports", self.ports),
+            ("exempt", self.exempt),
+            ("multicast", self.multicast),
+        ]
     }
 
     /// As options of the command line.
@@ -110,7 +126,7 @@ impl fmt::Debug for Policy {
         if self.guard {
             f.write_str(" guard")?;
         }
-        for (name, list) in [("ports", self.ports), ("exempt", self.exempt)] {
+        for (name, list) in self.lists() {
             if !list.is_empty() {
                 write!(f, " {name} {list}")?;
             }

@@ -1,7 +1,7 @@
 //! Policies and addresses for the tests of the decisions.
 #![allow(dead_code, reason = "each test file uses some of these")]
 
-use oci_bind_hook_ebpf::abi::{Cause, Policy, flag};
+use oci_bind_hook_ebpf::abi::{Cause, Policy, PortRule, flag};
 use oci_bind_hook_ebpf::address::{Family, V4, V6};
 use oci_bind_hook_ebpf::bind::{Asked, Server};
 use oci_bind_hook_ebpf::connect::Local;
@@ -156,10 +156,33 @@ pub fn private(policy: Policy) -> Policy {
     }
 }
 
-/// The same with one port moved; to 0 means exempt.
-pub fn with_port(policy: Policy, asked: u16, actual: u16, protocols: u32) -> Policy {
+/// The same with one port moved for these protocols; to 0 means exempt.
+pub fn with_port(policy: Policy, asked: u16, actual: u16, protocols: &[u32]) -> Policy {
+    let of = |protocol| match protocols.contains(&protocol) {
+        true => actual,
+        false => asked,
+    };
+    let rule = PortRule {
+        tcp: of(TCP),
+        udp: of(UDP),
+        ..PortRule::unchanged(asked, asked)
+    };
+    with_rule(policy, rule)
+}
+
+/// The same with one port for multicast.
+pub fn with_multicast(policy: Policy, port: u16) -> Policy {
+    let rule = PortRule {
+        multicast: 1,
+        ..PortRule::unchanged(port, port)
+    };
+    with_rule(policy, rule)
+}
+
+/// The same with one rule of ports.
+pub fn with_rule(policy: Policy, rule: PortRule) -> Policy {
     let mut policy = policy;
-    assert!(policy.set_port(protocols, asked.to_be(), actual.to_be()));
+    assert!(policy.set_rules(&[rule]));
     policy
 }
 

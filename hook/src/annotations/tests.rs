@@ -40,7 +40,8 @@ fn every_key() {
             ("io.oci-bind-hook.ipv6", "2001:db8::10"),
             ("io.oci-bind-hook.loopback", "private"),
             ("io.oci-bind-hook.ports", "80:8080/tcp"),
-            ("io.oci-bind-hook.exempt", "5353/udp"),
+            ("io.oci-bind-hook.exempt", "67-68/udp"),
+            ("io.oci-bind-hook.multicast", "5353,1900"),
             ("io.oci-bind-hook.guard", "off"),
         ]),
         Request {
@@ -48,7 +49,8 @@ fn every_key() {
             ipv6: Some("2001:db8::10".parse().unwrap()),
             loopback: Some(Loopback::Private(None)),
             ports: Some("80:8080/tcp".parse().unwrap()),
-            exempt: Some("5353/udp".parse().unwrap()),
+            exempt: Some("67-68/udp".parse().unwrap()),
+            multicast: Some("1900,5353".parse().unwrap()),
             guard: Some(Guard::Off),
         }
     );
@@ -66,7 +68,8 @@ fn bad_values_name_key_value_and_what_is_accepted() {
         ("ipv6", "2001:db8::10"),
         ("loopback", "auto, host, private"),
         ("ports", "ASKED:ACTUAL"),
-        ("exempt", "PORT/tcp"),
+        ("exempt", "PORT or FIRST-LAST, and /tcp"),
+        ("multicast", "PORT or FIRST-LAST, ports"),
         ("guard", "on or off"),
     ] {
         for value in ["", "bad\nvalue"] {
@@ -200,6 +203,10 @@ fn printed(request: &Request, scope: &str) -> Vec<(String, String)> {
         ("loopback", request.loopback.map(|value| value.to_string())),
         ("ports", request.ports.as_ref().map(ToString::to_string)),
         ("exempt", request.exempt.as_ref().map(ToString::to_string)),
+        (
+            "multicast",
+            request.multicast.as_ref().map(ToString::to_string),
+        ),
         ("guard", request.guard.map(|value| value.to_string())),
     ]
     .into_iter()

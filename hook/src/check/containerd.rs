@@ -26,7 +26,15 @@ const NRI: &str = "io.containerd.nri.v1.nri";
 /// What a runtime that configuration does not name has.
 const USUAL_RUNTIME: &str = "runc";
 /// The names below the prefix.
-const NAMES: [&str; 6] = ["ipv4", "ipv6", "loopback", "ports", "exempt", "guard"];
+const NAMES: [&str; 7] = [
+    "ipv4",
+    "ipv6",
+    "loopback",
+    "ports",
+    "exempt",
+    "multicast",
+    "guard",
+];
 /// A container's name, as Kubernetes allows it.
 const FOR_ONE: &str = "/container.web-1";
 

@@ -82,6 +82,7 @@ fn details(entry: &Entry) -> String {
         line("guard", policy.guard);
         line("ports", &policy.ports.join(","));
         line("exempt", &policy.exempt.join(","));
+        line("multicast", &policy.multicast.join(","));
     }
     line("programs", &entry.version);
     for remark in remarks(entry) {

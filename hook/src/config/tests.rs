@@ -34,6 +34,7 @@ fn the_built_in_names_every_key() {
                 Setting::Loopback,
                 Setting::Ports,
                 Setting::Exempt,
+                Setting::Multicast,
                 Setting::Guard,
             ],
             require_local_address: true,

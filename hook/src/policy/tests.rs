@@ -1,7 +1,10 @@
 use proptest::prelude::*;
 
+use super::rules::rules;
 use super::*;
 use crate::config;
+use crate::request::{PortRange, Protocol, tests as requests};
+use oci_bind_hook_ebpf::abi::{PORT_RULES, PortRule};
 
 fn configured(text: &str) -> Config {
     config::parse(text, "test.toml").unwrap()
@@ -33,6 +36,7 @@ fn defaults_fill_the_plan() {
             guard: Guard::On,
             ports: PortMappings::default(),
             exempt: ExemptPorts::default(),
+            multicast: MulticastPorts::default(),
             require_local_address: true,
         }
     );
@@ -92,37 +96,132 @@ fn deny_wins_over_allow() {
     assert!(error(&both(), "deny = [\"2001:db8::/32\"]").contains("denied by 2001:db8::/32"));
 }
 
-#[test]
-fn a_port_is_moved_or_exempt() {
-    let request = Request {
-        ports: Some("53:5353,80:8080/tcp".parse().unwrap()),
-        exempt: Some("80/udp".parse().unwrap()),
+/// A request with these values of ports, exempt and multicast; none where one is empty.
+fn ports(ports: &str, exempt: &str, multicast: &str) -> Request {
+    let given = |list: &str| !list.is_empty();
+    Request {
+        ports: given(ports).then(|| ports.parse().unwrap()),
+        exempt: given(exempt).then(|| exempt.parse().unwrap()),
+        multicast: given(multicast).then(|| multicast.parse().unwrap()),
         ..both()
-    };
+    }
+}
+
+#[test]
+fn a_port_has_one_use() {
+    for (moved, exempt, multicast, message) in [
+        ("53:5353,80:8080/tcp", "80/udp", "", ""),
+        ("80-90:8080-8090/tcp", "80-90/udp", "", ""),
+        (
+            "53:5353/tcp",
+            "53/tcp",
+            "53",
+            "port 53/tcp is exempt, and moved by 53:5353/tcp",
+        ),
+        (
+            "53:5353",
+            "53/udp",
+            "",
+            "port 53/udp is exempt, and moved by 53:5353",
+        ),
+        (
+            "50-59:60-69",
+            "40-50",
+            "",
+            "port 40-50 is exempt, and moved by 50-59:60-69",
+        ),
+        (
+            "5353:53/tcp",
+            "5300/udp,5353/tcp",
+            "5353",
+            "port 5353/tcp is exempt, and",
+        ),
+        ("53:5353/tcp", "5353/tcp", "53,5353", ""),
+        (
+            "5353:53",
+            "",
+            "5350-5360",
+            "port 5350-5360 is for multicast, and moved by 5353:53",
+        ),
+        (
+            "",
+            "5000-5353/udp",
+            "5353",
+            "port 5353 is for multicast, and 5000-5353/udp is exempt",
+        ),
+    ] {
+        let request = ports(moved, exempt, multicast);
+        match decide(&request, &configured("")) {
+            Ok(_) => assert_eq!(message, "", "{request:?}"),
+            Err(error) => {
+                let error = error.to_string();
+                assert!(!message.is_empty() && error.starts_with(message), "{error}");
+                assert!(error.ends_with(": choose one"), "{error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn multicast_needs_the_guard() {
+    let request = ports("", "", "5353");
     assert!(decide(&request, &configured("")).is_ok());
-    let request = Request {
-        exempt: Some("53/udp".parse().unwrap()),
-        ..request
-    };
+    let message = error(&request, "defaults = { guard = \"off\" }");
     assert_eq!(
-        error(&request, ""),
-        "port 53/udp is exempt, and moved by 53:5353: choose one"
+        message,
+        "multicast 5353 needs the guard, which keeps unicast for other addresses from these \
+         ports: set guard to on, or remove multicast"
     );
 }
 
 #[test]
 fn the_policy_has_room_for_all_ports() {
+    // Each with a gap to the next.
     let list = |count: usize| {
-        let ports: Vec<_> = (1..=count).map(|port| port.to_string()).collect();
-        Request {
-            exempt: Some(ports.join(",").parse().unwrap()),
-            ..both()
-        }
+        let ports: Vec<_> = (1..=count).map(|port| (2 * port).to_string()).collect();
+        self::ports("", &ports.join(","), "")
     };
     let plan = decide(&list(PORT_RULES), &configured("")).unwrap();
     assert_eq!(abi::Policy::from(&plan).rules as usize, PORT_RULES);
     let message = error(&list(PORT_RULES + 1), "");
-    assert!(message.contains("32 is the most"), "{message}");
+    assert!(
+        message.contains("make 33 ranges of ports: 32 is the most"),
+        "{message}"
+    );
+    let all = ports("", "1-65535", "");
+    let plan = decide(&all, &configured("")).unwrap();
+    assert_eq!(abi::Policy::from(&plan).rules, 1);
+}
+
+/// Ranges are cut where others begin and end.
+#[test]
+fn no_port_is_in_two_rules() {
+    let request = ports("80-89:180-189/udp", "85-95/tcp,65535", "90,300-301");
+    let plan = decide(&request, &configured("")).unwrap();
+    let unchanged = PortRule::unchanged;
+    let moved = |first, last| PortRule {
+        udp: first + 100,
+        ..unchanged(first, last)
+    };
+    let exempt = |rule| PortRule { tcp: 0, ..rule };
+    let multicast = |rule| PortRule {
+        multicast: 1,
+        ..rule
+    };
+    assert_eq!(
+        rules(&plan),
+        [
+            moved(80, 84),
+            exempt(moved(85, 89)),
+            exempt(multicast(unchanged(90, 90))),
+            exempt(unchanged(91, 95)),
+            multicast(unchanged(300, 301)),
+            PortRule {
+                udp: 0,
+                ..exempt(unchanged(65535, 65535))
+            },
+        ]
+    );
 }
 
 #[test]
@@ -153,14 +252,15 @@ fn the_json_is_stable() {
         loopback: Loopback::Private(Some([127, 0, 0, 2].into())),
         guard: Guard::On,
         ports: "80:8080/tcp,53:5353".parse().unwrap(),
-        exempt: "5353/udp".parse().unwrap(),
+        exempt: "67-68/udp".parse().unwrap(),
+        multicast: "5353,1900".parse().unwrap(),
         require_local_address: true,
     };
     assert_eq!(
         serde_json::to_string(&plan).unwrap(),
         "{\"ipv4\":\"192.0.2.10\",\"ipv6\":null,\"loopback\":\"127.0.0.2\",\"guard\":\"on\",\
-         \"ports\":[\"53:5353\",\"80:8080/tcp\"],\"exempt\":[\"5353/udp\"],\
-         \"require_local_address\":true}"
+         \"ports\":[\"53:5353\",\"80:8080/tcp\"],\"exempt\":[\"67-68/udp\"],\
+         \"multicast\":[\"1900\",\"5353\"],\"require_local_address\":true}"
     );
 }
 
@@ -188,11 +288,47 @@ fn the_worked_example_of_the_contract() {
         loopback: u32::from_ne_bytes([127, 128, 2, 10]),
         ..abi::Policy::default()
     };
-    assert!(expected.set_port(protocol::TCP, 80_u16.to_be(), 8080_u16.to_be()));
+    assert!(expected.set_rules(&[PortRule {
+        tcp: 8080,
+        ..PortRule::unchanged(80, 80)
+    }]));
     assert_eq!(abi::Policy::from(&plan), expected);
 }
 
 proptest! {
+    /// What the rules say of a port is what its entries say.
+    #[test]
+    fn rules_say_what_the_lists_say(request in requests::request(), other in 1_u16..) {
+        let plan = decide(&request, &configured("")).unwrap();
+        let rules = rules(&plan);
+        prop_assert!(rules.is_sorted_by(|one, next| one.last < next.first));
+        for port in rules.iter().flat_map(|rule| [rule.first, rule.last]).chain([other]) {
+            let has = |ports: &PortRange| (ports.first..=ports.last).contains(&port);
+            let becomes = |protocol| {
+                let of = |list: Protocol| list == protocol || list == Protocol::Both;
+                let mut exempt = plan.exempt.as_slice().iter();
+                if exempt.any(|exempt| has(&exempt.ports) && of(exempt.protocol)) {
+                    return None;
+                }
+                let mut moved = plan.ports.as_slice().iter();
+                let mapping = moved.find(|moved| has(&moved.asked) && of(moved.protocol));
+                Some(mapping.map_or(port, |mapping| {
+                    mapping.actual.first + (port - mapping.asked.first)
+                }))
+            };
+            let rule = rules.iter().find(|rule| (rule.first..=rule.last).contains(&port));
+            let said = |first: fn(&PortRule) -> u16| match rule {
+                None => Some(port),
+                Some(rule) if first(rule) == 0 => None,
+                Some(rule) => Some(first(rule) + (port - rule.first)),
+            };
+            prop_assert_eq!(said(|rule| rule.tcp), becomes(Protocol::Tcp));
+            prop_assert_eq!(said(|rule| rule.udp), becomes(Protocol::Udp));
+            let is_multicast = rule.is_some_and(|rule| rule.multicast != 0);
+            prop_assert_eq!(is_multicast, plan.multicast.as_slice().iter().any(has));
+        }
+    }
+
     #[test]
     fn the_policy_holds_the_addresses_and_nothing_else(
         ipv4 in any::<Option<Ipv4Addr>>(), ipv6 in any::<Option<Ipv6Addr>>()

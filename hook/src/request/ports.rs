@@ -46,15 +46,76 @@ impl Display for Protocol {
     }
 }
 
-/// One port that is bound at another number.
+/// Ports that follow each other, host byte order, none of them 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PortRange {
+    /// The first one.
+    pub first: u16,
+    /// The last one; the same for a single port.
+    pub last: u16,
+}
+
+impl PortRange {
+    /// Parses `PORT` or `FIRST-LAST`.
+    fn parse(text: &str) -> Option<Self> {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let (first, last) = (parse_port(first)?, parse_port(last)?);
+        (first <= last).then_some(Self { first, last })
+    }
+
+    /// Whether a port is in both.
+    pub fn overlaps(self, other: Self) -> bool {
+        self.first <= other.last && other.first <= self.last
+    }
+
+    /// From the first to the last.
+    fn distance(self) -> u16 {
+        self.last - self.first
+    }
+}
+
+impl Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.first == self.last {
+            self.first.fmt(f)
+        } else {
+            write!(f, "{}-{}", self.first, self.last)
+        }
+    }
+}
+
+/// Ports that are bound at other numbers, as many of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PortMapping {
-    /// The port that the program asks for, host byte order, never 0.
-    pub asked: u16,
-    /// The port that it gets, host byte order, never 0.
-    pub actual: u16,
+    /// The ports that programs ask for.
+    pub asked: PortRange,
+    /// The ports that they get.
+    pub actual: PortRange,
     /// The protocols this is about.
     pub protocol: Protocol,
+}
+
+impl PortMapping {
+    /// Parses an item of a list.
+    fn parse(item: &str) -> Option<Self> {
+        let (ports, protocol) = Protocol::split(item)?;
+        let (asked, actual) = ports.split_once(':')?;
+        let (asked, actual) = (PortRange::parse(asked)?, PortRange::parse(actual)?);
+        (asked.distance() == actual.distance()).then_some(Self {
+            asked,
+            actual,
+            protocol,
+        })
+    }
+
+    /// Whether the two have a port of one protocol get different ones.
+    fn contradicts(&self, other: &Self) -> bool {
+        let distance =
+            |mapping: &Self| i32::from(mapping.actual.first) - i32::from(mapping.asked.first);
+        self.asked.overlaps(other.asked)
+            && self.protocol.overlaps(other.protocol)
+            && distance(self) != distance(other)
+    }
 }
 
 impl Display for PortMapping {
@@ -77,36 +138,26 @@ impl PortMappings {
 impl FromStr for PortMappings {
     type Err = Error;
 
-    /// Parses a comma list of `ASKED:ACTUAL[/tcp|/udp]`.
+    /// Parses a comma list of `ASKED:ACTUAL[/tcp|/udp]`, where each is a port, or both are
+    /// ranges of one length.
     ///
     /// An item given twice counts once. Two items that send one asked port and
     /// protocol to different ports are refused.
     fn from_str(value: &str) -> Result<Self> {
         let mappings = parse_list(
             value,
-            |item| {
-                let (ports, protocol) = Protocol::split(item)?;
-                let (asked, actual) = ports.split_once(':')?;
-                Some(PortMapping {
-                    asked: parse_port(asked)?,
-                    actual: parse_port(actual)?,
-                    protocol,
-                })
-            },
-            "port mapping: write ASKED:ACTUAL, ASKED:ACTUAL/tcp or ASKED:ACTUAL/udp",
+            PortMapping::parse,
+            "port mapping: write ASKED:ACTUAL, ASKED:ACTUAL/tcp or ASKED:ACTUAL/udp, \
+             two ports or two ranges FIRST-LAST of one length",
         )?;
         for (index, one) in mappings.iter().enumerate() {
-            let same_port = mappings[index + 1..]
-                .iter()
-                .take_while(|other| other.asked == one.asked);
-            for other in same_port {
-                if other.actual != one.actual && other.protocol.overlaps(one.protocol) {
-                    bail!(
-                        "{} maps port {} twice, as {one} and as {other}: keep one of them",
-                        quote(value),
-                        one.asked
-                    );
-                }
+            let mut others = mappings[index + 1..].iter();
+            if let Some(other) = others.find(|other| other.contradicts(one)) {
+                bail!(
+                    "{} maps port {} twice, as {one} and as {other}: keep one of them",
+                    quote(value),
+                    one.asked.first.max(other.asked.first)
+                );
             }
         }
         Ok(Self(mappings))
@@ -119,28 +170,28 @@ impl Display for PortMappings {
     }
 }
 
-/// One port that is left alone.
+/// Ports that are left alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ExemptPort {
-    /// The port, host byte order, never 0.
-    pub port: u16,
+pub struct ExemptRange {
+    /// The ports.
+    pub ports: PortRange,
     /// The protocols this is about.
     pub protocol: Protocol,
 }
 
-impl Display for ExemptPort {
+impl Display for ExemptRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.port, self.protocol)
+        write!(f, "{}{}", self.ports, self.protocol)
     }
 }
 
 /// Ports that are left alone, sorted, without repeats.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ExemptPorts(Vec<ExemptPort>);
+pub struct ExemptPorts(Vec<ExemptRange>);
 
 impl ExemptPorts {
     /// The ports; empty by default, never empty when parsed.
-    pub fn as_slice(&self) -> &[ExemptPort] {
+    pub fn as_slice(&self) -> &[ExemptRange] {
         &self.0
     }
 }
@@ -148,22 +199,49 @@ impl ExemptPorts {
 impl FromStr for ExemptPorts {
     type Err = Error;
 
-    /// Parses a comma list of `PORT[/tcp|/udp]`. An item given twice counts once.
+    /// Parses a comma list of `PORT[-PORT][/tcp|/udp]`. An item given twice counts once.
     fn from_str(value: &str) -> Result<Self> {
         parse_list(
             value,
             |item| {
-                let (port, protocol) = Protocol::split(item)?;
-                let port = parse_port(port)?;
-                Some(ExemptPort { port, protocol })
+                let (ports, protocol) = Protocol::split(item)?;
+                let ports = PortRange::parse(ports)?;
+                Some(ExemptRange { ports, protocol })
             },
-            "port: write PORT, PORT/tcp or PORT/udp",
+            "port: write PORT or FIRST-LAST, and /tcp or /udp after it for one protocol",
         )
         .map(Self)
     }
 }
 
 impl Display for ExemptPorts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_list(f, &self.0)
+    }
+}
+
+/// UDP ports for multicast and broadcast, sorted, without repeats.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MulticastPorts(Vec<PortRange>);
+
+impl MulticastPorts {
+    /// The ports; empty by default, never empty when parsed.
+    pub fn as_slice(&self) -> &[PortRange] {
+        &self.0
+    }
+}
+
+impl FromStr for MulticastPorts {
+    type Err = Error;
+
+    /// Parses a comma list of `PORT[-PORT]`. An item given twice counts once.
+    fn from_str(value: &str) -> Result<Self> {
+        let what = "UDP port: write PORT or FIRST-LAST";
+        parse_list(value, PortRange::parse, what).map(Self)
+    }
+}
+
+impl Display for MulticastPorts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_list(f, &self.0)
     }

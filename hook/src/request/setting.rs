@@ -20,22 +20,25 @@ pub enum Setting {
     Ports,
     /// `exempt`
     Exempt,
+    /// `multicast`
+    Multicast,
     /// `guard`
     Guard,
 }
 
 /// All of them, with their names.
-const ALL: [(Setting, &str); 6] = [
+const ALL: [(Setting, &str); 7] = [
     (Setting::Ipv4, "ipv4"),
     (Setting::Ipv6, "ipv6"),
     (Setting::Loopback, "loopback"),
     (Setting::Ports, "ports"),
     (Setting::Exempt, "exempt"),
+    (Setting::Multicast, "multicast"),
     (Setting::Guard, "guard"),
 ];
 
 /// How a message lists them.
-pub const NAMES: &str = "ipv4, ipv6, loopback, ports, exempt or guard";
+pub const NAMES: &str = "ipv4, ipv6, loopback, ports, exempt, multicast or guard";
 
 impl Setting {
     /// The setting of that name.
@@ -52,6 +55,7 @@ impl Setting {
             loopback,
             ports,
             exempt,
+            multicast,
             guard,
         } = request;
         let given = [
@@ -60,6 +64,7 @@ impl Setting {
             loopback.is_some(),
             ports.is_some(),
             exempt.is_some(),
+            multicast.is_some(),
             guard.is_some(),
         ];
         let settings = ALL.into_iter().map(|(setting, _)| setting);
@@ -90,7 +95,7 @@ impl Display for Setting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::{ExemptPorts, Guard, Loopback, PortMappings};
+    use crate::request::{ExemptPorts, Guard, Loopback, MulticastPorts, PortMappings};
 
     #[test]
     fn those_that_a_request_has() {
@@ -105,6 +110,7 @@ mod tests {
             ipv4: Some("192.0.2.10".parse().unwrap()),
             loopback: Some(Loopback::Auto),
             ports: Some(PortMappings::default()),
+            multicast: Some(MulticastPorts::default()),
             guard: Some(Guard::On),
             ..request
         };

@@ -112,11 +112,48 @@ fn port_mappings_are_sorted_and_given_once() {
     assert_eq!(
         mappings.as_slice()[0],
         PortMapping {
-            asked: 80,
-            actual: 8080,
+            asked: range(80, 80),
+            actual: range(8080, 8080),
             protocol: Protocol::Both
         }
     );
+}
+
+const fn range(first: u16, last: u16) -> PortRange {
+    PortRange { first, last }
+}
+
+#[test]
+fn ranges_map_to_ranges_of_one_length() {
+    let mappings: PortMappings = "8000-8010:9000-9010/udp,80-80:81".parse().unwrap();
+    assert_eq!(mappings.to_string(), "80:81,8000-8010:9000-9010/udp");
+    assert_eq!(
+        mappings.as_slice()[1],
+        PortMapping {
+            asked: range(8000, 8010),
+            actual: range(9000, 9010),
+            protocol: Protocol::Udp
+        }
+    );
+    // As far as they overlap they say the same.
+    for list in [
+        "1-9:11-19,5:15",
+        "1-9:11-19,5-20:15-30",
+        "1-9:2-10/tcp,5:5/udp",
+    ] {
+        assert!(list.parse::<PortMappings>().is_ok(), "{list}");
+    }
+    for (list, port) in [
+        ("1-9:11-19,5:16", "port 5 twice, as 1-9:11-19 and as 5:16"),
+        (
+            "5-20:25-40/tcp,1-9:11-19",
+            "port 5 twice, as 1-9:11-19 and as 5-20:25-40/tcp",
+        ),
+        ("1-9:11-19,2:3/tcp,9:20/udp", "port 2 twice"),
+    ] {
+        let error = list.parse::<PortMappings>().unwrap_err().to_string();
+        assert!(error.contains(port), "{error}");
+    }
 }
 
 #[test]
@@ -169,22 +206,59 @@ fn bad_port_lists_are_refused() {
         "80:81, 82:83",
         "80:81:82",
         "٨٠:٨١",
+        "80-81:82",
+        "80:81-82",
+        "80-82:83-84",
+        "81-80:91-90",
+        "0-1:80-81",
+        "80-81:65535-65536",
+        "-80:81",
+        "80-:81-",
+        "80-81-82:90-91-92",
     ] {
         let error = value.parse::<PortMappings>().unwrap_err().to_string();
         assert!(error.contains("write ASKED:ACTUAL"), "{error}");
     }
     for value in [
-        "", ",", "0", "65536", "-1", "+1", "053", "53/", "53/x", "53,", "53 ,54",
+        "", ",", "0", "65536", "-1", "+1", "053", "53,", "53 ,54", "53-", "54-53", "0-9", "1-2-3",
     ] {
         let error = value.parse::<ExemptPorts>().unwrap_err().to_string();
-        assert!(error.contains("write PORT"), "{error}");
+        assert!(error.contains("write PORT or FIRST-LAST, and"), "{error}");
+        let error = value.parse::<MulticastPorts>().unwrap_err().to_string();
+        assert!(error.contains("write PORT or FIRST-LAST, ports"), "{error}");
     }
+    for value in ["53/", "53/x", "53-54/TCP", "53/tcp-54"] {
+        assert!(value.parse::<ExemptPorts>().is_err(), "{value}");
+    }
+    assert!("5353/udp".parse::<MulticastPorts>().is_err());
 }
 
 #[test]
 fn exempt_ports_are_sorted_and_given_once() {
-    let ports: ExemptPorts = "5353/udp,67,5353/udp".parse().unwrap();
-    assert_eq!(ports.to_string(), "67,5353/udp");
+    let ports: ExemptPorts = "5353/udp,67,5353/udp,5000-5010/tcp".parse().unwrap();
+    assert_eq!(ports.to_string(), "67,5000-5010/tcp,5353/udp");
+}
+
+#[test]
+fn multicast_ports_are_sorted_and_given_once() {
+    let ports: MulticastPorts = "5353,1900-1900,3702-3704,5353".parse().unwrap();
+    assert_eq!(ports.to_string(), "1900,3702-3704,5353");
+    assert_eq!(ports.as_slice()[1], range(3702, 3704));
+}
+
+#[test]
+fn ranges_overlap_where_a_port_is_in_both() {
+    for (other, overlaps) in [
+        (range(1, 9), false),
+        (range(1, 10), true),
+        (range(1, 99), true),
+        (range(15, 15), true),
+        (range(20, 99), true),
+        (range(21, 99), false),
+    ] {
+        assert_eq!(range(10, 20).overlaps(other), overlaps, "{other}");
+        assert_eq!(other.overlaps(range(10, 20)), overlaps, "{other}");
+    }
 }
 
 #[test]
@@ -218,8 +292,8 @@ fn near_value() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Any request that a container can make, the ports it moves below 1000, and
-/// those that it exempts above.
+/// Any request that a container can make, the ports it moves below 2000, those that it
+/// exempts from 2000 on, and those for multicast from 40000 on.
 pub(crate) fn request() -> impl Strategy<Value = Request> {
     let ipv4 = (prop_oneof![1_u8..=126, 128_u8..=223], any::<[u8; 3]>())
         .prop_map(|(first, [a, b, c])| Ipv4Addr::new(first, a, b, c));
@@ -233,16 +307,19 @@ pub(crate) fn request() -> impl Strategy<Value = Request> {
         prop::option::of(loopback()),
         prop::option::of(ports()),
         prop::option::of(exempt()),
-        prop::option::of(prop_oneof![Just(Guard::On), Just(Guard::Off)]),
+        multicast_and_guard(),
     )
-        .prop_map(|((ipv4, ipv6), loopback, ports, exempt, guard)| Request {
-            ipv4,
-            ipv6,
-            loopback,
-            ports,
-            exempt,
-            guard,
-        })
+        .prop_map(
+            |((ipv4, ipv6), loopback, ports, exempt, (multicast, guard))| Request {
+                ipv4,
+                ipv6,
+                loopback,
+                ports,
+                exempt,
+                multicast,
+                guard,
+            },
+        )
 }
 
 fn loopback() -> impl Strategy<Value = Loopback> {
@@ -255,29 +332,51 @@ fn loopback() -> impl Strategy<Value = Loopback> {
     ]
 }
 
+/// Mappings, none of which overlap: each is in a hundred of its own.
 fn ports() -> impl Strategy<Value = PortMappings> {
     let target = prop_oneof![
         (1_u16..).prop_map(|both| vec![(both, "")]),
         (1_u16..).prop_map(|tcp| vec![(tcp, "/tcp")]),
         (1_u16.., 1_u16..).prop_map(|(tcp, udp)| vec![(udp, "/udp"), (tcp, "/tcp")]),
     ];
-    proptest::collection::btree_map(1_u16..1000, target, 1..6).prop_map(|ports| {
-        let items = ports.iter().flat_map(|(asked, actual)| {
-            actual
-                .iter()
-                .map(move |(actual, protocol)| format!("{asked}:{actual}{protocol}"))
+    let more = prop_oneof![Just(0_u16), 0_u16..99];
+    proptest::collection::btree_map(0_u16..20, (target, more), 1..6).prop_map(|ports| {
+        let items = ports.iter().flat_map(|(hundred, (actual, more))| {
+            actual.iter().map(move |(actual, protocol)| {
+                let (asked, actual) = (100 * hundred + 1, (*actual).min(u16::MAX - more));
+                let asked = range(asked, asked + more);
+                let actual = range(actual, actual + more);
+                format!("{asked}:{actual}{protocol}")
+            })
         });
         items.collect::<Vec<_>>().join(",").parse().unwrap()
     })
 }
 
 fn exempt() -> impl Strategy<Value = ExemptPorts> {
-    proptest::collection::vec((1000_u16.., protocol()), 1..6).prop_map(|ports| {
+    let more = prop_oneof![Just(0_u16), 0_u16..9000];
+    proptest::collection::vec((2000_u16..30000, more, protocol()), 1..6).prop_map(|ports| {
         let items = ports
             .iter()
-            .map(|(port, protocol)| format!("{port}{protocol}"));
+            .map(|(port, more, protocol)| format!("{}{protocol}", range(*port, port + more)));
         items.collect::<Vec<_>>().join(",").parse().unwrap()
     })
+}
+
+/// Ports for multicast need the guard, which is on unless a request says otherwise.
+fn multicast_and_guard() -> impl Strategy<Value = (Option<MulticastPorts>, Option<Guard>)> {
+    let more = prop_oneof![Just(0_u16), 0_u16..9000];
+    let ports = proptest::collection::vec((40000_u16..50000, more), 1..4).prop_map(|ports| {
+        let items = ports
+            .iter()
+            .map(|(port, more)| range(*port, port + more).to_string());
+        Some(items.collect::<Vec<_>>().join(",").parse().unwrap())
+    });
+    let guard = || prop::option::of(prop_oneof![Just(Guard::On), Just(Guard::Off)]);
+    prop_oneof![
+        guard().prop_map(|guard| (None, guard)),
+        (ports, prop::option::of(Just(Guard::On))),
+    ]
 }
 
 proptest! {
@@ -309,6 +408,7 @@ proptest! {
             value.parse::<Guard>().err(),
             value.parse::<PortMappings>().err(),
             value.parse::<ExemptPorts>().err(),
+            value.parse::<MulticastPorts>().err(),
         ];
         for error in errors.into_iter().flatten() {
             prop_assert!(!error.to_string().contains(char::is_control));
@@ -327,6 +427,7 @@ proptest! {
         prop_assert_eq!(blank.parse::<Guard>().ok(), value.parse().ok());
         prop_assert_eq!(blank.parse::<PortMappings>().ok(), value.parse().ok());
         prop_assert_eq!(blank.parse::<ExemptPorts>().ok(), value.parse().ok());
+        prop_assert_eq!(blank.parse::<MulticastPorts>().ok(), value.parse().ok());
     }
 
     #[test]
@@ -349,28 +450,8 @@ proptest! {
         if let Some(exempt) = request.exempt {
             prop_assert_eq!(exempt.to_string().parse::<ExemptPorts>().unwrap(), exempt);
         }
-    }
-
-    #[test]
-    fn lists_read_what_they_write(
-        ports in proptest::collection::btree_map(1u16.., (1u16.., protocol()), 1..20)
-    ) {
-        let items: Vec<PortMapping> = ports
-            .iter()
-            .map(|(&asked, &(actual, protocol))| PortMapping { asked, actual, protocol })
-            .collect();
-        let text = items.iter().rev().map(ToString::to_string).collect::<Vec<_>>().join(",");
-        let mappings: PortMappings = text.parse().unwrap();
-        prop_assert_eq!(mappings.as_slice(), &items[..]);
-        prop_assert_eq!(&mappings.to_string().parse::<PortMappings>().unwrap(), &mappings);
-
-        let items: Vec<ExemptPort> = ports
-            .iter()
-            .map(|(&port, &(_, protocol))| ExemptPort { port, protocol })
-            .collect();
-        let text = items.iter().rev().map(ToString::to_string).collect::<Vec<_>>().join(",");
-        let exempt: ExemptPorts = text.parse().unwrap();
-        prop_assert_eq!(exempt.as_slice(), &items[..]);
-        prop_assert_eq!(&exempt.to_string().parse::<ExemptPorts>().unwrap(), &exempt);
+        if let Some(multicast) = request.multicast {
+            prop_assert_eq!(multicast.to_string().parse::<MulticastPorts>().unwrap(), multicast);
+        }
     }
 }

@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use oci_bind_hook_ebpf::abi::{self, PortRule, flag};
 use serde::Serialize;
 
+use crate::request::PortRange;
+
 /// A policy that is in force. Values are written as in annotations, lists as
 /// arrays, and an address that is not assigned as `null`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -21,6 +23,8 @@ pub struct Policy {
     pub ports: Vec<String>,
     /// Ports that are left alone.
     pub exempt: Vec<String>,
+    /// UDP ports at which wildcard sockets hear multicast and broadcast.
+    pub multicast: Vec<String>,
 }
 
 impl From<&abi::Policy> for Policy {
@@ -33,20 +37,17 @@ impl From<&abi::Policy> for Policy {
         } else {
             "host".to_owned()
         };
-        let mut rules: Vec<_> = policy
-            .port_rules
-            .iter()
-            .filter(|rule| rule.asked != 0)
-            .collect();
-        rules.sort_by_key(|rule| u16::from_be(rule.asked));
-        let (mut ports, mut exempt) = (Vec::new(), Vec::new());
-        for rule in rules {
+        let (mut ports, mut exempt, mut multicast) = (Vec::new(), Vec::new(), Vec::new());
+        for rule in policy.port_rules.iter().filter(|rule| rule.first != 0) {
+            let asked = range(rule.first, rule);
             for (suffix, actual) in changes(rule) {
-                let asked = u16::from_be(rule.asked);
                 match actual {
                     0 => exempt.push(format!("{asked}{suffix}")),
-                    actual => ports.push(format!("{asked}:{actual}{suffix}")),
+                    actual => ports.push(format!("{asked}:{}{suffix}", range(actual, rule))),
                 }
+            }
+            if rule.multicast != 0 {
+                multicast.push(asked.to_string());
             }
         }
         Self {
@@ -56,12 +57,21 @@ impl From<&abi::Policy> for Policy {
             guard: if has(flag::GUARD) { "on" } else { "off" },
             ports,
             exempt,
+            multicast,
         }
     }
 }
 
-/// The ports that a rule gives, host byte order, each with the suffix that says
-/// for which protocol; without those that stay.
+/// As many ports as a rule has, from this one on.
+const fn range(first: u16, rule: &PortRule) -> PortRange {
+    PortRange {
+        first,
+        last: first + (rule.last - rule.first),
+    }
+}
+
+/// What the first port of a rule becomes, each time with the suffix that says for which
+/// protocol; without what stays.
 fn changes(rule: &PortRule) -> Vec<(&'static str, u16)> {
     let all = if rule.tcp == rule.udp {
         vec![("", rule.tcp)]
@@ -69,8 +79,7 @@ fn changes(rule: &PortRule) -> Vec<(&'static str, u16)> {
         vec![("/tcp", rule.tcp), ("/udp", rule.udp)]
     };
     all.into_iter()
-        .filter(|(_, actual)| *actual != rule.asked)
-        .map(|(suffix, actual)| (suffix, u16::from_be(actual)))
+        .filter(|(_, actual)| *actual != rule.first)
         .collect()
 }
 
@@ -106,6 +115,7 @@ mod tests {
             guard: Some(shown.guard.parse().unwrap()),
             ports: list(&shown.ports).map(|list| list.parse().unwrap()),
             exempt: list(&shown.exempt).map(|list| list.parse().unwrap()),
+            multicast: list(&shown.multicast).map(|list| list.parse().unwrap()),
         }
     }
 
@@ -131,17 +141,19 @@ mod tests {
             v6 in any::<[u8; 16]>(),
             guard in prop::sample::select(vec!["on", "off"]),
             loopback in prop::sample::select(vec!["auto", "host", "127.9.9.9"]),
-            moved in 1_u16..=u16::MAX - 1,
-            free in 1_u16..=u16::MAX,
+            moved in 8_u16..=1000,
+            free in 2000_u16..=3000,
         ) {
-            prop_assume!(moved != free);
+            let (moved, free) = (format!("{moved}-{}:7-8/udp", moved + 1), format!("{free}-4000"));
+            let multicast = (guard == "on").then_some("5353");
             let request = Request {
                 ipv4: Some(v4.into()),
                 ipv6: Some(v6.into()),
                 guard: Some(guard.parse().unwrap()),
                 loopback: Some(loopback.parse().unwrap()),
-                ports: Some(format!("{moved}:{}/udp", moved + 1).parse().unwrap()),
-                exempt: Some(format!("{free}").parse().unwrap()),
+                ports: Some(moved.parse().unwrap()),
+                exempt: Some(free.parse().unwrap()),
+                multicast: multicast.map(|list| list.parse().unwrap()),
             };
             let plan = decide(&request, &config::parse("", "test.toml").unwrap()).unwrap();
             let shown = Policy::from(&abi::Policy::from(&plan));
@@ -150,8 +162,9 @@ mod tests {
                 ipv6: request.ipv6,
                 loopback: loopback.to_owned(),
                 guard,
-                ports: vec![format!("{moved}:{}/udp", moved + 1)],
-                exempt: vec![free.to_string()],
+                ports: vec![moved],
+                exempt: vec![free],
+                multicast: multicast.iter().map(ToString::to_string).collect(),
             });
         }
     }

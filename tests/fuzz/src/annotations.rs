@@ -57,6 +57,10 @@ fn print(request: &Request) -> Vec<(String, String)> {
         ("loopback", request.loopback.map(|value| value.to_string())),
         ("ports", request.ports.as_ref().map(ToString::to_string)),
         ("exempt", request.exempt.as_ref().map(ToString::to_string)),
+        (
+            "multicast",
+            request.multicast.as_ref().map(ToString::to_string),
+        ),
         ("guard", request.guard.map(|value| value.to_string())),
     ]
     .into_iter()

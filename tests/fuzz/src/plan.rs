@@ -7,7 +7,7 @@ use oci_bind_hook::annotations::{self, PREFIX};
 use oci_bind_hook::config::{self, Config};
 use oci_bind_hook::policy::{Plan, decide};
 use oci_bind_hook::status::Policy;
-use oci_bind_hook_ebpf::abi::{self, flag};
+use oci_bind_hook_ebpf::abi::{self, PORT_RULES, flag};
 
 use crate::{refusal, text};
 
@@ -36,6 +36,13 @@ fn decided(plan: &Plan, config: &Config) {
     let policy = abi::Policy::from(plan);
     assert_eq!(policy.flags & flag::LAYOUT_MASK, flag::LAYOUT);
     assert!(policy.flags & flag::ACTIVE != 0);
+    let rules = &policy.port_rules[PORT_RULES - policy.rules as usize..];
+    assert!(
+        rules.is_sorted_by(|one, next| one.last < next.first),
+        "{rules:?}"
+    );
+    let is_guarded = policy.flags & flag::GUARD != 0;
+    assert!(is_guarded || rules.iter().all(|rule| rule.multicast == 0));
     let shown = Policy::from(&policy);
     assert_eq!((shown.ipv4, shown.ipv6), (plan.ipv4, plan.ipv6));
     assert_eq!(shown.guard, plan.guard.to_string());
@@ -65,6 +72,7 @@ fn annotations(shown: &Policy) -> Vec<(String, String)> {
         ("guard", Some(shown.guard.to_owned())),
         ("ports", list(&shown.ports)),
         ("exempt", list(&shown.exempt)),
+        ("multicast", list(&shown.multicast)),
     ]
     .into_iter()
     .filter_map(|(key, value)| Some((format!("{PREFIX}{key}"), value?)))

@@ -20,7 +20,8 @@ const FULL: Policy = V4
     .loopback("auto")
     .guarded()
     .ports("80:8080/tcp")
-    .exempt("5353/udp");
+    .exempt("67-68/udp")
+    .multicast("5353");
 
 /// A host with two slices.
 pub struct Stage {

@@ -30,11 +30,11 @@ pub fn check(policy: &Policy, input: &mut Unstructured<'_>) -> Result<()> {
     let address = any4(policy, input)?;
     let verdict = bind4(policy, asked, address);
     let verdict = verdict.map(|(address, port)| (mapped(address), port));
-    hold(policy, asked, mapped(address), &verdict);
+    hold(policy, asked, mapped(address), &socket, &verdict);
 
     let address = any_address(policy, input)?;
     let verdict = bind6(policy, asked, address, &socket);
-    hold(policy, asked, address, &verdict);
+    hold(policy, asked, address, &socket, &verdict);
     Ok(())
 }
 
@@ -63,7 +63,13 @@ impl bind::Server for Socket<'_> {
     }
 }
 
-fn hold(policy: &Policy, asked: Asked, address: V6, verdict: &Verdict<(V6, Port)>) {
+fn hold(
+    policy: &Policy,
+    asked: Asked,
+    address: V6,
+    server: &Socket<'_>,
+    verdict: &Verdict<(V6, Port)>,
+) {
     if !policy.is_written() {
         assert_eq!(
             (verdict.action, verdict.cause),
@@ -77,6 +83,7 @@ fn hold(policy: &Policy, asked: Asked, address: V6, verdict: &Verdict<(V6, Port)
         Family::V6(_) => policy.own6().is_some(),
     };
     let port = policy.moved(asked.protocol, asked.port);
+    let is_multicast = policy.is_multicast(asked.protocol, asked.port);
     let holds = match verdict.action {
         Action::Deny => matches!(
             verdict.cause,
@@ -86,6 +93,7 @@ fn hold(policy: &Policy, asked: Asked, address: V6, verdict: &Verdict<(V6, Port)
             Kind::Loopback => policy.private().is_none(),
             _ if port.is_none() => true,
             Kind::Multicast | Kind::LinkLocal => is_assigned,
+            Kind::Unspecified if is_multicast => is_assigned && port == Some(asked.port),
             Kind::Unspecified | Kind::Unicast => policy.owns(address) && port == Some(asked.port),
         },
         Action::Rewrite => {
@@ -96,6 +104,14 @@ fn hold(policy: &Policy, asked: Asked, address: V6, verdict: &Verdict<(V6, Port)
                     (Family::V4(_), Some(own)) => to == mapped(own) && at == asked.port,
                     (Family::V6(_), Some(own)) => to == LOOPBACK6 && at == port6(own, asked.port),
                 },
+                // Of IPv4 alone, if that is assigned.
+                Kind::Unspecified if is_multicast && to == mapped(0) => {
+                    address == [0; 4]
+                        && !server.v6only
+                        && policy.own6().is_none()
+                        && policy.own4().is_some()
+                        && port == Some(at)
+                }
                 _ => policy.owns(to) && port == Some(at),
             }
         }

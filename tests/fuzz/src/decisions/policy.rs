@@ -2,7 +2,7 @@
 //! than the programs'.
 
 use arbitrary::{Result, Unstructured};
-use oci_bind_hook_ebpf::abi::{PORT_RULES, Policy, flag, protocol};
+use oci_bind_hook_ebpf::abi::{PORT_RULES, Policy, PortRule, flag};
 use oci_bind_hook_ebpf::address::{Family, Kind, V4, V6, kind4, kind6, mapped};
 use oci_bind_hook_ebpf::port::Port;
 
@@ -21,14 +21,35 @@ pub fn any(input: &mut Unstructured<'_>) -> Result<Policy> {
         loopback: u32::from_ne_bytes([127, 128, 2, 10]),
         ..Policy::default()
     };
-    for _ in 0..input.int_in_range(0..=PORT_RULES)? {
-        let protocols = input.int_in_range(1..=protocol::TCP | protocol::UDP)?;
-        let asked = near_port(input)?.max(1);
-        // False when there is no room, and then it changes nothing.
-        let _ = policy.set_port(protocols, asked, near_port(input)?);
+    let count = input.int_in_range(0..=PORT_RULES)?;
+    let (mut rules, mut next) = (Vec::new(), 1);
+    for _ in 0..count {
+        let first = next + input.int_in_range(0..=2)?;
+        let rule = rule(first, first + input.int_in_range(0..=4)?, input)?;
+        next = rule.last + 1;
+        rules.push(rule);
     }
+    assert!(policy.set_rules(&rules));
     policy.broadcast = any4(&policy, input)?;
     Ok(policy)
+}
+
+/// A rule for these ports. What they become may be what they are.
+fn rule(first: u16, last: u16, input: &mut Unstructured<'_>) -> Result<PortRule> {
+    let unchanged = PortRule::unchanged(first, last);
+    let mut becomes = || match input.int_in_range(0..=2)? {
+        0 => Ok(first),
+        1 => Ok(0),
+        _ => input.int_in_range(1..=u16::MAX - (last - first)),
+    };
+    let (tcp, udp) = (becomes()?, becomes()?);
+    let multicast = input.int_in_range(0..=1)?;
+    Ok(PortRule {
+        tcp,
+        udp: if multicast == 0 { udp } else { first },
+        multicast,
+        ..unchanged
+    })
 }
 
 /// The address, or another if a policy cannot have it.
@@ -48,9 +69,9 @@ fn own6(address: V6) -> V6 {
 
 /// One of a few ports, so that rules are met, or any.
 pub fn near_port(input: &mut Unstructured<'_>) -> Result<Port> {
-    match input.int_in_range(0..=40)? {
+    match input.int_in_range(0..=40_u16)? {
         40 => input.arbitrary(),
-        port => Ok(port),
+        port => Ok(port.to_be()),
     }
 }
 
@@ -121,6 +142,15 @@ pub trait Says {
     /// The port that a socket of the protocol gets for this one; none if it is
     /// left alone.
     fn moved(&self, number: u32, asked: Port) -> Option<Port>;
+    /// Whether the wildcard stays where it is on a socket of the protocol at this port.
+    fn is_multicast(&self, number: u32, asked: Port) -> bool;
+}
+
+/// The rule for a port, if there is one.
+fn rule_of(policy: &Policy, asked: Port) -> Option<&PortRule> {
+    let port = Port::from_be(asked);
+    let mut rules = policy.port_rules.iter();
+    rules.find(|rule| port != 0 && (rule.first..=rule.last).contains(&port))
 }
 
 impl Says for Policy {
@@ -145,13 +175,18 @@ impl Says for Policy {
     }
 
     fn moved(&self, number: u32, asked: Port) -> Option<Port> {
-        let rules = &self.port_rules;
-        let rule = rules.iter().find(|rule| asked != 0 && rule.asked == asked);
-        let actual = match (rule, number) {
-            (Some(rule), 6) => rule.tcp,
-            (Some(rule), 17 | 136) => rule.udp,
+        let rule = rule_of(self, asked);
+        let (first, becomes) = match (rule, number) {
+            (Some(rule), 6) => (rule.first, rule.tcp),
+            (Some(rule), 17 | 136) => (rule.first, rule.udp),
             _ => return Some(asked),
         };
-        (actual != 0).then_some(actual)
+        (becomes != 0).then(|| (becomes + (Port::from_be(asked) - first)).to_be())
+    }
+
+    fn is_multicast(&self, number: u32, asked: Port) -> bool {
+        number == 17
+            && self.moved(number, asked).is_some()
+            && rule_of(self, asked).is_some_and(|rule| rule.multicast != 0)
     }
 }
