@@ -7,6 +7,7 @@ mod any6_datagrams;
 mod clients;
 mod daemon;
 mod daemons;
+mod discovery;
 mod echo;
 mod http;
 mod pair;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
             .chain(clients::trials())
             .chain(daemons::trials())
             .chain(proxy::trials())
+            .chain(discovery::trials())
             .chain(trust::trials())
             .chain(resolver::trials())
             .collect()

@@ -220,7 +220,7 @@ impl Pair {
 }
 
 /// Adds to an error what the server has said.
-pub fn explain(server: &Server, result: Result<()>) -> Result<()> {
+pub fn explain<T>(server: &Server, result: Result<T>) -> Result<T> {
     result.map_err(|error| {
         let log = server.log().unwrap_or_default();
         error.context(format!("the server says {log:?}"))

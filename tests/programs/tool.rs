@@ -87,12 +87,13 @@ pub fn plain(words: &[String]) -> Command {
     command
 }
 
-/// These words as a command under `run`.
+/// These words as a command under `run`, with loopback and the guard as they are by
+/// default.
 pub fn run_under(hook: &Hook, policy: Policy, words: &[String]) -> Command {
     let mut command = hook.command("run");
-    for (option, address) in [("--ipv4", policy.ipv4), ("--ipv6", policy.ipv6)] {
-        if let Some(address) = address {
-            command.arg(option).arg(address.to_string());
+    for (name, value) in policy.settings() {
+        if name != "loopback" && name != "guard" {
+            command.arg(format!("--{name}")).arg(value);
         }
     }
     command.arg("--").args(words);
