@@ -1,7 +1,7 @@
 //! Calls to loopback: whose loopback is meant.
 
 use crate::abi::{Cause, Policy, flag};
-use crate::address::{Family, LOOPBACK4, LOOPBACK6, V4, V6, mapped};
+use crate::address::{ANY4, Family, Kind, LOOPBACK4, LOOPBACK6, V4, V6, mapped};
 use crate::port::{Port, PortUse, port};
 use crate::verdict::{assigned4, assigned6, private_loopback};
 
@@ -113,6 +113,17 @@ pub struct Loopback {
     pub can_be_v4: bool,
     /// Whether the call can go to an IPv6 address.
     pub can_be_v6: bool,
+}
+
+/// What a destination means, both addresses IPv4-mapped if they are IPv4: 0.0.0.0 is
+/// loopback, but a socket that has an address, here the assigned one, or a datagram that
+/// names one, would be sent to that (`ip_route_output_key_hash_rcu`).
+#[inline(always)]
+pub const fn meant(destination: V6, source: V6) -> V6 {
+    match (Family::of(destination), Family::of(source).kind()) {
+        (Family::V4(ANY4), Kind::Unicast) => mapped(LOOPBACK4),
+        _ => destination,
+    }
 }
 
 /// Whether calls to loopback can go elsewhere under this policy.

@@ -7,7 +7,7 @@ use common::{server, v4, v6, with_port};
 use oci_bind_hook_ebpf::abi::Cause;
 use oci_bind_hook_ebpf::address::{ANY4, ANY6, Family, Kind, LOOPBACK4, LOOPBACK6, kind4, kind6};
 use oci_bind_hook_ebpf::loopback::Found::{self, Dual, Moved, Nobody, Other, Own, Steered};
-use oci_bind_hook_ebpf::loopback::{Loopback, Route, Way, is_private, port6, route};
+use oci_bind_hook_ebpf::loopback::{Loopback, Route, Way, is_private, meant, port6, route};
 use oci_bind_hook_ebpf::port::{Port, UDP};
 
 /// A call from an IPv4 socket to 127.0.0.1, port 80.
@@ -258,4 +258,23 @@ fn private_addresses_are_known() {
         assert!(!is_private(&policy, v6(address)), "{address}");
     }
     assert!(!is_private(&auto(both()), v6("::ffff:127.128.2.10")));
+}
+
+#[test]
+fn the_unspecified_address_means_loopback() {
+    let (any4, own4) = ("::ffff:0.0.0.0", "::ffff:192.0.2.10");
+    for (destination, source, expected) in [
+        (any4, own4, "::ffff:127.0.0.1"),
+        // The kernel says so itself.
+        (any4, any4, any4),
+        (any4, "::", any4),
+        ("::", OWN6, "::"),
+        ("::", own4, "::"),
+        // On any host it is where the socket is, if that is on loopback.
+        (any4, "::ffff:127.0.0.9", any4),
+        (own4, own4, own4),
+    ] {
+        let found = meant(v6(destination), v6(source));
+        assert_eq!(found, v6(expected), "L5: {destination} from {source}");
+    }
 }

@@ -3,11 +3,14 @@
 use std::net::IpAddr;
 
 use anyhow::Result;
-use oci_bind_hook_tests::net::{ANY4, ANY6, LOOP4, LOOP6, mapped};
+use oci_bind_hook_tests::hook::V6;
+use oci_bind_hook_tests::net::{ANY4, ANY6, CIP4, CIP6, LOOP4, LOOP6, mapped};
 use oci_bind_hook_tests::socket::{Kind, Outcome, TCP4, TCP6, UDP4, UDP6};
 
 use crate::observe::{Peer, connect, done, send, send_to};
-use crate::row::{ANY_POLICY, Row, Site, row};
+use crate::row::{ANY_POLICY, Row, Site, WITH4, row};
+
+const MAPPED_ANY: IpAddr = mapped(ANY4);
 
 /// All rows of this file.
 pub fn rows() -> Vec<Row> {
@@ -47,6 +50,37 @@ pub fn rows() -> Vec<Row> {
             Ok(loopback),
             Ok(loopback),
         ));
+    }
+    // The kernel would take the address that the socket was moved to for 0.0.0.0.
+    for (policies, tcp, udp, any, own, loopback) in [
+        (WITH4, TCP4, UDP4, ANY4, CIP4, LOOP4),
+        (WITH4, TCP6, UDP6, MAPPED_ANY, CIP4, LOOP4),
+        (&[V6], TCP6, UDP6, ANY6, CIP6, LOOP6),
+    ] {
+        for kind in [tcp, udp] {
+            let what = format!("{kind:?} bound to {any} connect {any}");
+            let call = move |site: &Site| {
+                let peer = Peer::new(kind.tcp, loopback)?;
+                let client = site.socket(kind)?;
+                done!(client.bind(site.at(any, 0)));
+                done!(client.connect(site.at(any, peer.address().port())));
+                peer.meet(&client)
+            };
+            rows.extend(row("L5", &what, policies, call, Ok(own), Ok(loopback)));
+        }
+        // The kernel takes no such destination.
+        if any == MAPPED_ANY {
+            continue;
+        }
+        let what = format!("{udp:?} bound to {any} sendto {any}");
+        let call = move |site: &Site| {
+            let peer = Peer::new(false, loopback)?;
+            let client = site.socket(udp)?;
+            done!(client.bind(site.at(any, 0)));
+            done!(send_to(&client, site.at(any, peer.address().port())));
+            peer.reply(&client)
+        };
+        rows.extend(row("L5", &what, policies, call, Ok(own), Ok(loopback)));
     }
     rows
 }

@@ -9,7 +9,7 @@ use oci_bind_hook_ebpf::bind::{self, Asked};
 use oci_bind_hook_ebpf::connect::{self, Client};
 use oci_bind_hook_ebpf::dual::is_dual_bind;
 use oci_bind_hook_ebpf::hide;
-use oci_bind_hook_ebpf::loopback::redirects_calls;
+use oci_bind_hook_ebpf::loopback::{meant, redirects_calls};
 use oci_bind_hook_ebpf::names::{Endpoint, Redirect, known_as};
 use oci_bind_hook_ebpf::sendmsg::{self, Datagram};
 use oci_bind_hook_ebpf::socket::may_open;
@@ -92,7 +92,9 @@ fn bind6(ctx: SockAddrContext) -> i32 {
 fn connect4(ctx: SockAddrContext) -> i32 {
     let call = Call::new(&ctx);
     let policy = policy();
-    let destination = call.user_ip4();
+    let asked = mapped(call.user_ip4());
+    let destination = meant(asked, call.local().address)[3];
+    call.set_user_ip4(destination);
     forget(&call, policy, mapped(destination));
     let client = client(&call, policy, false);
     let verdict = connect::connect4(policy, destination, client, |address, port| {
@@ -111,7 +113,8 @@ fn connect4(ctx: SockAddrContext) -> i32 {
 fn connect6(ctx: SockAddrContext) -> i32 {
     let call = Call::new(&ctx);
     let policy = policy();
-    let destination = call.user_ip6();
+    let destination = meant(call.user_ip6(), call.local().address);
+    call.set_user_ip6(destination);
     forget(&call, policy, destination);
     let client = client(&call, policy, !call.v6only());
     let verdict = connect::connect6(policy, destination, client, |address, port| {
@@ -129,19 +132,19 @@ fn connect6(ctx: SockAddrContext) -> i32 {
 #[cgroup_sock_addr(sendmsg4)]
 fn sendmsg4(ctx: SockAddrContext) -> i32 {
     let call = Call::new(&ctx);
-    let destination = call.destination4();
     let policy = policy();
+    let source = hide::number(policy, call.msg_src_ip4());
+    let asked = mapped(call.destination4());
+    let destination = hide::number(policy, meant(asked, mapped(source))[3]);
+    // The kernel asks for no destination of a socket that is connected.
+    call.set_user_ip4(destination);
     let datagram = datagram(&call, policy, mapped(destination));
     if !datagram.is_connected {
         forget(&call, policy, mapped(destination));
     }
-    let verdict = sendmsg::sendmsg4(
-        policy,
-        destination,
-        call.msg_src_ip4(),
-        datagram,
-        |address, port| find(&ctx, address, port),
-    );
+    let verdict = sendmsg::sendmsg4(policy, destination, source, datagram, |address, port| {
+        find(&ctx, address, port)
+    });
     conclude(Hook::Sendmsg4, verdict, |path| {
         if path.is_moved {
             call.set_msg_src_ip4(path.source);
