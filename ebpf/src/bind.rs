@@ -2,12 +2,12 @@
 
 use crate::abi::{Cause, Policy};
 use crate::address::{
-    ANY4, ANY6, Family, Kind, LOOPBACK4, LOOPBACK6, V4, V6, kind4, kind6, mapped, same6,
+    ANY4, ANY6, Family, Kind, LOOPBACK4, LOOPBACK6, V4, V6, kind6, mapped, same6,
 };
 use crate::dual::is_dual;
 use crate::loopback::{Found, port6};
 use crate::port::{Port, PortUse, port};
-use crate::verdict::{Verdict, assigned4, assigned6, is_active, private_loopback};
+use crate::verdict::{Verdict, assigned4, assigned6, is_active, kind, private_loopback};
 
 /// `AF_UNSPEC` of the socket address that a program passed.
 const AF_UNSPEC: u32 = 0;
@@ -137,7 +137,7 @@ fn dual(policy: &Policy, port: PortUse, server: &impl Server) -> Verdict<(V6, Po
 
 #[inline(always)]
 fn local4(policy: &Policy, asked: Asked, address: V4, port: PortUse) -> Verdict<(V4, Port)> {
-    let kind = kind4(address);
+    let kind = kind(policy, &Family::V4(address));
     if matches!(kind, Kind::Loopback) {
         return match private_loopback(policy) {
             None => Verdict::pass(),

@@ -4,7 +4,7 @@ use crate::abi::Policy;
 use crate::address::{Family, Kind, LOOPBACK6, V4, mapped, same6};
 use crate::names::Endpoint;
 use crate::port::{PortUse, TCP, UDP, port};
-use crate::verdict::{assigned4, assigned6, private_loopback};
+use crate::verdict::{assigned4, assigned6, kind, private_loopback};
 
 /// What is kept of a bind: the value of the maps `BOUND` and `LOOPBACK6`, all zero if
 /// nothing is.
@@ -42,7 +42,7 @@ impl Bound {
         };
         let family = Family::of(asked.address);
         let (has4, has6) = (assigned4(policy).is_some(), assigned6(policy).is_some());
-        let actual = match family.kind() {
+        let actual = match kind(policy, &family) {
             Kind::Loopback => match (private_loopback(policy), family) {
                 (None, _) => asked,
                 (Some(private), Family::V4(_)) => Endpoint::new(mapped(private), asked.port),

@@ -9,7 +9,7 @@ use crate::abi::{Policy, flag};
 use crate::address::{Family, Kind, V6, kind4, kind6, same6};
 use crate::loopback::Found;
 use crate::port::{Port, TCP, UDP};
-use crate::verdict::{assigned4, assigned6};
+use crate::verdict::{assigned4, assigned6, kind};
 
 /// 169.254.0.0/16 (RFC 3927), network byte order.
 const LINK_LOCAL4: [u8; 2] = [169, 254];
@@ -100,7 +100,7 @@ fn may_send(policy: &Policy, owner: &Owner, packet: &impl Packet) -> bool {
     if is_governed && matches!(local.kind(), Kind::Loopback) {
         return packet.is_local() || matches!(Family::of(owner.peer).kind(), Kind::Loopback);
     }
-    match local.kind() {
+    match kind(policy, &local) {
         // A socket bound to a group sends as one without an address does.
         Kind::Unspecified | Kind::Multicast => {
             owner.protocol == UDP
@@ -163,8 +163,7 @@ fn is_for_loopback(packet: &impl Packet) -> bool {
 pub fn may_enter(policy: &Policy, destination: Family) -> bool {
     policy.flags != 0
         && (is_own(policy, destination)
-            || matches!(destination.kind(), Kind::Loopback | Kind::Multicast)
-            || matches!(destination, Family::V4(address) if address == policy.broadcast))
+            || matches!(kind(policy, &destination), Kind::Loopback | Kind::Multicast))
 }
 
 /// Whether an address is assigned, link-local or the unspecified address, which a

@@ -1,7 +1,7 @@
 //! What a decision comes to.
 
 use crate::abi::{Cause, Policy, flag};
-use crate::address::{V4, V6};
+use crate::address::{Family, Kind, V4, V6};
 use crate::port::Port;
 
 /// What becomes of one call.
@@ -161,6 +161,16 @@ pub fn private_loopback(policy: &Policy) -> Option<V4> {
         Some(policy.loopback)
     } else {
         None
+    }
+}
+
+/// The kind of an address, where the broadcast address of the assigned one's network is
+/// known: to bind to it, or to receive at it, is as with a group or 255.255.255.255.
+#[inline(always)]
+pub fn kind(policy: &Policy, address: &Family) -> Kind {
+    match (address.kind(), address) {
+        (Kind::Unicast, Family::V4(address)) if *address == policy.broadcast => Kind::Multicast,
+        (kind, _) => kind,
     }
 }
 

@@ -3,8 +3,12 @@
 mod common;
 
 use common::Said::{self, Deny, Isolate, Pass, Rewrite};
-use common::{INET6, OWN4, OWN6, PRIVATE, Socket, TCP, UDP, UDP_LITE, asked, auto, both, dual};
-use common::{family, no_lookup, only4, only6, private, said, server, v4, v6, with_multicast};
+use common::{
+    INET6, NETWORK, OWN4, OWN6, PRIVATE, Socket, TCP, UDP, UDP_LITE, asked, auto, both, dual,
+};
+use common::{
+    family, linked, no_lookup, only4, only6, private, said, server, v4, v6, with_multicast,
+};
 use common::{with_port, with_rule, words};
 use oci_bind_hook_ebpf::abi::{Cause, Policy, PortRule, flag};
 use oci_bind_hook_ebpf::address::{Family, V4, V6, mapped};
@@ -55,6 +59,8 @@ fn ipv4_sockets() {
         ("B7", both(), "224.0.0.251", Pass),
         ("B7", both(), "239.255.255.255", Pass),
         ("B7", both(), "255.255.255.255", Pass),
+        ("B7", linked(both()), NETWORK, Pass),
+        ("B4", both(), NETWORK, Rewrite(OWN4)),
         ("B13", only6(), "192.0.2.20", NOT_AVAILABLE),
         ("B13", only6(), "224.0.0.251", NOT_AVAILABLE),
     ];
@@ -75,6 +81,7 @@ fn ipv6_sockets() {
         ("B7", both(), "febf::1", false, Pass),
         ("B4", both(), "fec0::1", false, Rewrite(OWN6)),
         ("B7", both(), "::ffff:224.0.0.251", false, Pass),
+        ("B7", linked(both()), "::ffff:192.0.2.255", false, Pass),
         ("B8", only4(), "::", false, Rewrite(mapped)),
         ("B9", only6(), "::", false, Rewrite(OWN6)),
         ("B10", both(), "::", false, Rewrite(OWN6)),

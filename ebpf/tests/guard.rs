@@ -2,12 +2,13 @@
 
 mod common;
 
-use common::{OWN4, OWN6, PRIVATE, TCP, UDP, UDP_LITE, both, family, only4, private};
-use common::{v4, with_multicast, with_port};
+use common::{NETWORK, OWN4, OWN6, PRIVATE, TCP, UDP, UDP_LITE, both, family, linked, only4};
+use common::{private, with_multicast, with_port};
 use oci_bind_hook_ebpf::abi::Policy;
 use oci_bind_hook_ebpf::address::{Family, Kind};
 use oci_bind_hook_ebpf::guard::{self, Owner, may_enter};
 use oci_bind_hook_ebpf::loopback::Found;
+use oci_bind_hook_ebpf::verdict::kind;
 
 /// Of a raw socket, whatever its number.
 const RAW: u32 = 0;
@@ -127,6 +128,7 @@ fn what_the_host_rewrites_goes_by_the_socket() {
         ("G7", udp, "0.0.0.0", "0.0.0.0", PEER4, true),
         ("G7", udp, "::", "::", PEER6, true),
         ("G7", udp, "224.0.0.251", "0.0.0.0", PEER4, true),
+        ("G7", udp, NETWORK, "0.0.0.0", PEER4, true),
         ("G1", udp, "::", "::", "fe80::1", false),
         // A device leads there.
         ("G1", udp, "::", "::", "::1", false),
@@ -138,6 +140,7 @@ fn what_the_host_rewrites_goes_by_the_socket() {
         // One that receives for a group, likewise connected.
         ("G1", udp, "224.0.0.251", PEER4, PEER4, false),
         ("G1", udp, "ff02::fb", PEER6, PEER6, false),
+        ("G1", udp, NETWORK, PEER4, PEER4, false),
         ("G1", UDP_LITE, OWN4, PEER4, PEER4, false),
         ("G1", UDP_LITE, "0.0.0.0", "0.0.0.0", PEER4, false),
         ("G1", RAW, OWN4, PEER4, PEER4, false),
@@ -161,14 +164,15 @@ fn what_the_host_rewrites_goes_by_the_socket() {
         } else {
             HOST4
         };
-        let leaves = may_leave(&both(), source, packet);
+        let leaves = may_leave(&linked(both()), source, packet);
         assert_eq!(leaves, expected, "{row}: {protocol} at {local}");
         let routed = Packet {
             is_plain: false,
             ..packet
         };
-        let has_address = !matches!(family(local).kind(), Kind::Unspecified | Kind::Multicast);
-        let leaves = may_leave(&both(), source, routed);
+        let kind = kind(&linked(both()), &family(local));
+        let has_address = !matches!(kind, Kind::Unspecified | Kind::Multicast);
+        let leaves = may_leave(&linked(both()), source, routed);
         assert_eq!(leaves, expected && has_address, "G1: {protocol} at {local}");
     }
 }
@@ -271,17 +275,13 @@ fn multicast_comes_in() {
 
 #[test]
 fn the_broadcast_address_of_the_network_comes_in() {
-    const LINK: &str = "192.0.2.255";
-    let policy = Policy {
-        broadcast: v4(LINK),
-        ..both()
-    };
-    assert!(enters(&policy, LINK), "M1");
-    assert!(!may_leave(&policy, LINK, UNKNOWN), "G1");
+    let policy = linked(both());
+    assert!(enters(&policy, NETWORK), "M1");
+    assert!(!may_leave(&policy, NETWORK, UNKNOWN), "G1");
     for address in ["192.0.3.255", "192.0.2.254", HOST4, HOST6] {
         assert!(!enters(&policy, address), "G2: to {address}");
     }
-    assert!(!enters(&both(), LINK), "G2: it is not known");
+    assert!(!enters(&both(), NETWORK), "G2: it is not known");
 }
 
 /// A port opens no address.

@@ -55,12 +55,12 @@ fn put(cgroup: &Cgroup, mut policy: Policy, namespace: Namespace) -> Result<Befo
     let pins = programs::directory();
     let theirs = namespace.open()?;
     policy.namespace = namespace::inode(&theirs)?;
-    policy.broadcast = broadcast(&policy, &theirs)?;
     dual::decide(&mut policy);
     deliver::prepare(&mut policy, &pins, &theirs)
         .context("have datagrams delivered where the kernel would not find the socket")?;
     let others = programs.other_versions_attached(cgroup.fd())?;
     let previous = current_policy(cgroup, &programs)?;
+    policy.broadcast = broadcast(&policy, &theirs)?;
     if policy.flags & flag::DUAL != 0 {
         dual::steer(policy.namespace, &theirs, &pins)
             .context("steer calls to servers of both families")?;
@@ -109,11 +109,10 @@ fn put(cgroup: &Cgroup, mut policy: Policy, namespace: Namespace) -> Result<Befo
     })
 }
 
-/// The broadcast address that the guard is to let in, network byte order; 0 if there is
-/// none.
+/// The broadcast address of the assigned address's network, network byte order; 0 if there
+/// is none.
 fn broadcast(policy: &Policy, namespace: &OwnedFd) -> Result<u32> {
-    let needed = flag::IPV4 | flag::GUARD;
-    if policy.flags & needed != needed {
+    if policy.flags & flag::IPV4 == 0 {
         return Ok(0);
     }
     let own = policy.ipv4.to_ne_bytes().into();

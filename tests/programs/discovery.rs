@@ -193,7 +193,7 @@ impl Querier {
 }
 
 /// Sends a question until it is answered: where from.
-fn asks(
+pub fn asks(
     server: &Server,
     socket: &Socket,
     to: SocketAddr,

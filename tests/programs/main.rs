@@ -10,6 +10,7 @@ mod daemons;
 mod discovery;
 mod echo;
 mod http;
+mod netbios;
 mod pair;
 mod probe;
 mod program;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
             .chain(daemons::trials())
             .chain(proxy::trials())
             .chain(discovery::trials())
+            .chain(netbios::trials())
             .chain(trust::trials())
             .chain(resolver::trials())
             .collect()

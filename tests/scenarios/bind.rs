@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use oci_bind_hook_tests::hook::Policy;
 use oci_bind_hook_tests::net::{
-    ANY4, ANY6, CIP4, CIP6, LINK6, LOOP4, LOOP6, OTHER4, OTHER6, mapped,
+    ANY4, ANY6, CIP4, CIP6, EVERYBODY, LINK6, LOOP4, LOOP6, NETWORK, OTHER4, OTHER6, mapped,
 };
 use oci_bind_hook_tests::socket::{Kind, Outcome, TCP4, TCP6, UDP4, UDP6, bind_unspec};
 use rustix::io::Errno;
@@ -15,7 +15,6 @@ use crate::row::{ANY_POLICY, Row, Site, WITH4, WITH6, WITHOUT4, WITHOUT6, denied
 const LOOP4_ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 9, 8, 7));
 const GROUP4: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 251));
 const GROUP6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xff05, 0, 0, 0, 0, 0, 0, 0xfb));
-const BROADCAST: IpAddr = IpAddr::V4(Ipv4Addr::BROADCAST);
 const MAPPED_ANY: IpAddr = mapped(ANY4);
 const MAPPED_LOOP: IpAddr = mapped(LOOP4);
 const MAPPED_CIP: IpAddr = mapped(CIP4);
@@ -77,7 +76,8 @@ const UNCHANGED: &[(&str, &[Policy], Kind, IpAddr)] = &[
     ("B6", ANY_POLICY, TCP6, MAPPED_LOOP),
     ("B6", ANY_POLICY, UDP6, MAPPED_LOOP),
     ("B7", WITH4, UDP4, GROUP4),
-    ("B7", WITH4, UDP4, BROADCAST),
+    ("B7", WITH4, UDP4, EVERYBODY),
+    ("B7", WITH4, UDP4, NETWORK),
     ("B7", WITH6, UDP6, GROUP6),
     ("B7", WITH6, UDP6, LINK6),
     ("B7", WITH6, TCP6, LINK6),

@@ -6,7 +6,8 @@ use anyhow::Result;
 use libc::{IPPROTO_IPV6, IPV6_MULTICAST_IF, SO_BROADCAST, SO_REUSEADDR, SOL_SOCKET};
 use oci_bind_hook_tests::hook::{BOTH, Policy, V4, V6};
 use oci_bind_hook_tests::net::{
-    ANY4, ANY6, CIP4, CIP6, HOST4, HOST6, LOOP4, LOOP6, OTHER4, OTHER6, PEER4, PEER6, mapped,
+    ANY4, ANY6, CIP4, CIP6, EVERYBODY, HOST4, HOST6, LOOP4, LOOP6, NETWORK, OTHER4, OTHER6, PEER4,
+    PEER6, mapped,
 };
 use oci_bind_hook_tests::socket::{Kind, Outcome, Socket, TCP4, TCP6, UDP4, UDP6};
 use oci_bind_hook_tests::sys::PacketInfo;
@@ -35,15 +36,13 @@ const BOTH_FAMILIES: &[Policy] = &[BOTH.guarded().multicast(PORTS)];
 
 const GROUP4: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 251));
 const GROUP6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xff15, 0, 0, 0, 0, 0, 0, 0xfb));
-/// The broadcast addresses of the link's network, and of any.
-const NETWORK: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 255));
-const EVERYBODY: IpAddr = IpAddr::V4(Ipv4Addr::BROADCAST);
 const MAPPED_ANY: IpAddr = mapped(ANY4);
 
 /// All rows of this file.
 pub fn rows() -> Vec<Row> {
     let mut rows = binds();
     rows.extend(hears());
+    rows.extend(at_the_broadcast_address());
     rows.extend(unicast());
     rows
 }
@@ -138,6 +137,50 @@ fn hear(site: &Site, kind: Kind, any: IpAddr, sent: &[IpAddr]) -> Result<Vec<IpA
         heard.push(String::from_utf8(server.receive()?.0)?.parse()?);
     }
     Ok(heard)
+}
+
+/// A socket at the broadcast address of the network hears broadcasts, after another that
+/// has moved from the wildcard to the assigned address, as nmbd's do.
+fn at_the_broadcast_address() -> Vec<Row> {
+    let mut rows = Vec::new();
+    let policies = &[V4, V4.guarded(), BOTH.loopback("auto").guarded()];
+    let listener = |site: &Site, kind, at| -> Result<Socket> {
+        let listener = site.socket(kind)?;
+        listener.set(SOL_SOCKET, SO_REUSEADDR, 1)?;
+        listener.bind(site.at(at, PORT))?;
+        Ok(listener)
+    };
+    for (kind, any, at) in [(UDP4, ANY4, NETWORK), (UDP6, MAPPED_ANY, mapped(NETWORK))] {
+        let observe = move |site: &Site| -> Result<(IpAddr, IpAddr)> {
+            let _first = listener(site, kind, any)?;
+            let listener = listener(site, kind, at)?;
+            let client = Socket::new(UDP4)?;
+            client.set(SOL_SOCKET, SO_BROADCAST, 1)?;
+            for to in [OTHER4, CIP4, NETWORK] {
+                client.send(Some(site.at(to, PORT)), to.to_string().as_bytes())?;
+            }
+            let heard = String::from_utf8(listener.receive()?.0)?;
+            Ok((heard.parse()?, listener.local()?.ip()))
+        };
+        let what = format!("{kind:?} at {at} hears");
+        rows.extend(row(
+            "B7",
+            &what,
+            policies,
+            observe,
+            (NETWORK, at),
+            (NETWORK, at),
+        ));
+    }
+    let observe = move |site: &Site| -> Result<Outcome> {
+        let listener = listener(site, UDP4, NETWORK)?;
+        let peer = Peer::new(false, PEER4)?;
+        done!(listener.send(Some(peer.address()), b"ping"));
+        Ok(Ok(peer.receive()?.ip()))
+    };
+    let what = "udp4 at the broadcast address sends";
+    rows.extend(row("U6", what, policies, observe, Ok(CIP4), Ok(HOST4)));
+    rows
 }
 
 /// Where its unicast comes from, and that it does not connect, which would be from

@@ -24,7 +24,7 @@ pub const LIST: &[Item] = &[
     item("B4", "bind to another address of the host", ALL),
     item("B5", "bind to the assigned address", ALL),
     item("B6", "bind 127.0.0.0/8, ::1, ::ffff:127.x", ALL),
-    item("B7", "bind multicast, 255.255.255.255, fe80::/10", ALL),
+    item("B7", "bind multicast, a broadcast address, fe80::/10", ALL),
     item("B8", "bind ::, not v6only, only IPv4 assigned", ALL),
     item("B9", "bind ::, not v6only, only IPv6 assigned", ALL),
     item("B10", "bind ::, not v6only, both assigned (see Limits)", "5.10; UDP with SO_REUSEPORT from 6.6, IPv6 alone before"),

@@ -12,7 +12,9 @@ use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::counters::await_dropped;
 use oci_bind_hook_tests::far::{Host, ROUTER4, ROUTER6, interface};
 use oci_bind_hook_tests::hook::{BOTH, NEIGHBOUR};
-use oci_bind_hook_tests::net::{ANY4, ANY6, CIP4, CIP6, HOST4, OTHER4, OTHER6, ip};
+use oci_bind_hook_tests::net::{
+    ANY4, ANY6, CIP4, CIP6, EVERYBODY, HOST4, NETWORK, OTHER4, OTHER6, ip,
+};
 use oci_bind_hook_tests::routes::Routes;
 use oci_bind_hook_tests::socket::{Kind, Socket, UDP4, UDP6, at, first_ready};
 use oci_bind_hook_tests::sys::PacketInfo;
@@ -26,9 +28,6 @@ const MDNS: u16 = 5353;
 const SSDP: u16 = 1900;
 const GROUP4: Ipv4Addr = Ipv4Addr::new(239, 255, 255, 250);
 const GROUP6: Ipv6Addr = Ipv6Addr::new(0xff15, 0, 0, 0, 0, 0, 0, 0xfb);
-/// The broadcast addresses of the link's network, and of any.
-const NETWORK: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 255));
-const EVERYBODY: IpAddr = IpAddr::V4(Ipv4Addr::BROADCAST);
 
 /// All rows of this file.
 pub fn rows() -> Vec<Row> {

@@ -20,6 +20,10 @@ pub const HOST4: IpAddr = v4(192, 0, 2, 1);
 pub const CIP4: IpAddr = v4(192, 0, 2, 10);
 /// The IPv4 address of another container.
 pub const OTHER4: IpAddr = v4(192, 0, 2, 20);
+/// The broadcast address of the network of these.
+pub const NETWORK: IpAddr = v4(192, 0, 2, 255);
+/// The broadcast address of any network.
+pub const EVERYBODY: IpAddr = IpAddr::V4(Ipv4Addr::BROADCAST);
 /// Where an IPv4 peer listens.
 pub const PEER4: IpAddr = peer4(100);
 /// The host's own IPv6 address.

@@ -156,6 +156,17 @@ pub fn private(policy: Policy) -> Policy {
     }
 }
 
+/// The broadcast address of the network in [`linked`].
+pub const NETWORK: &str = "192.0.2.255";
+
+/// The same, its IPv4 address in a network that has a broadcast address.
+pub fn linked(policy: Policy) -> Policy {
+    Policy {
+        broadcast: v4(NETWORK),
+        ..policy
+    }
+}
+
 /// The same with one port moved for these protocols; to 0 means exempt.
 pub fn with_port(policy: Policy, asked: u16, actual: u16, protocols: &[u32]) -> Policy {
     let of = |protocol| match protocols.contains(&protocol) {

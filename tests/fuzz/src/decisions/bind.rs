@@ -89,7 +89,7 @@ fn hold(
             verdict.cause,
             Cause::Family | Cause::NotAssigned | Cause::InUse
         ),
-        Action::Pass => match family.kind() {
+        Action::Pass => match policy.kind(family) {
             Kind::Loopback => policy.private().is_none(),
             _ if port.is_none() => true,
             Kind::Multicast | Kind::LinkLocal => is_assigned,

@@ -110,7 +110,7 @@ fn leaves(policy: &Policy, packet: &Packet) {
     let owner = packet.owner.expect("a packet of nobody");
     let local = Family::of(owner.local);
     let peer = Family::of(owner.peer).kind();
-    let is_chosen = matches!(local.kind(), Kind::Unspecified | Kind::Multicast)
+    let is_chosen = matches!(policy.kind(local), Kind::Unspecified | Kind::Multicast)
         && owner.protocol == UDP
         && peer == Kind::Unspecified
         && packet.is_plain
@@ -124,8 +124,7 @@ fn leaves(policy: &Policy, packet: &Packet) {
 }
 
 fn enters(policy: &Policy, destination: Family) {
-    let is_for_all = matches!(destination.kind(), Kind::Loopback | Kind::Multicast)
-        || destination == Family::V4(policy.broadcast);
+    let is_for_all = matches!(policy.kind(destination), Kind::Loopback | Kind::Multicast);
     assert_eq!(
         may_enter(policy, destination),
         policy.flags != 0 && (is_own(policy, destination) || is_for_all),

@@ -30,7 +30,10 @@ pub fn any(input: &mut Unstructured<'_>) -> Result<Policy> {
         rules.push(rule);
     }
     assert!(policy.set_rules(&rules));
-    policy.broadcast = any4(&policy, input)?;
+    let broadcast = any4(&policy, input)?;
+    if broadcast != policy.ipv4 {
+        policy.broadcast = broadcast;
+    }
     Ok(policy)
 }
 
@@ -86,8 +89,9 @@ pub fn any_protocol(input: &mut Unstructured<'_>) -> Result<u32> {
 
 /// An IPv4 address: one that is treated apart, or any.
 pub fn any4(policy: &Policy, input: &mut Unstructured<'_>) -> Result<V4> {
-    Ok(match input.int_in_range(0..=6)? {
+    Ok(match input.int_in_range(0..=7)? {
         0 => policy.ipv4,
+        7 => policy.broadcast,
         1 => policy.loopback,
         2 => 0,
         3 => u32::from_ne_bytes([127, 0, 0, input.arbitrary()?]),
@@ -137,6 +141,8 @@ pub trait Says {
     fn own6(&self) -> Option<V6>;
     /// The private loopback address.
     fn private(&self) -> Option<V4>;
+    /// The kind of an address; the broadcast address of the network is for all.
+    fn kind(&self, address: Family) -> Kind;
     /// Whether this is an assigned address; IPv4 ones IPv4-mapped.
     fn owns(&self, address: V6) -> bool;
     /// The port that a socket of the protocol gets for this one; none if it is
@@ -168,6 +174,14 @@ impl Says for Policy {
 
     fn private(&self) -> Option<V4> {
         (self.flags & flag::LOOPBACK_PRIVATE != 0).then_some(self.loopback)
+    }
+
+    fn kind(&self, address: Family) -> Kind {
+        let is_broadcast = address == Family::V4(self.broadcast);
+        match address.kind() {
+            Kind::Unicast if is_broadcast => Kind::Multicast,
+            kind => kind,
+        }
     }
 
     fn owns(&self, address: V6) -> bool {
