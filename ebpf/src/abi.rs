@@ -108,7 +108,7 @@ pub mod flag {
     pub const LAYOUT_MASK: u32 = 0xff << 24;
     /// The layout of this version: to be raised when a field of
     /// [`super::Policy`] or [`super::Counters`] changes its place or meaning.
-    pub const LAYOUT: u32 = 5 << 24;
+    pub const LAYOUT: u32 = 6 << 24;
 }
 
 /// How many ranges of ports one policy can treat apart: a power of two.
