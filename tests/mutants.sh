@@ -19,12 +19,12 @@ OUT=$(cargo metadata --format-version 1 --no-deps --offline |
 ACCEPTED=tests/mutants/accepted
 
 # Decisions, tested by ebpf/tests.
-EBPF=(ebpf/src/{address,bind,bound,connect,deliver,dual,guard,loopback,names,port,sendmsg,socket,verdict}.rs)
+EBPF=(ebpf/src/decide/{address,bind,bound,connect,deliver,dual,endpoint,guard}.rs
+  ebpf/src/decide/{loopback,names,port,sendmsg,socket,verdict}.rs)
 # Parsers, and the unit tests of these modules.
-HOOK=(hook/src/{annotations,state,config,config/file,request,request/ports,request/setting}.rs
-  hook/src/policy/rules.rs hook/src/cgroup/{choose,mount}.rs hook/src/deliver/needs.rs)
-HOOK_TESTS=(annotations:: state:: config:: request:: policy:: cgroup::choose:: cgroup::mount::
-  deliver::needs::)
+HOOK=(hook/src/input/{annotations,state,config,config/file,request,request/ports,request/setting}.rs
+  hook/src/plan/rules.rs hook/src/host/cgroup/{choose,mount}.rs hook/src/kernel/deliver/needs.rs)
+HOOK_TESTS=(input:: plan:: cgroup::choose:: cgroup::mount:: deliver::needs::)
 
 say() { echo "tests/mutants.sh: $*" >&2; }
 

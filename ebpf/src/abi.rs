@@ -289,11 +289,11 @@ pub const HAS_GROUPS: &str = "HAS_GROUPS";
 pub const UNKNOWN_BIT: u32 = u32::MAX;
 
 /// Name of the `BPF_MAP_TYPE_SOCKHASH` map of listening dual-stack servers, by
-/// [`crate::dual::Place`].
+/// [`crate::decide::dual::Place`].
 pub const DUAL_MAP: &str = "DUAL";
 /// Name of the `BPF_MAP_TYPE_ARRAY` map that counts them, by
-/// [`crate::dual::bucket`]: a `u64` each, host byte order, as
-/// [`crate::dual::one`] has it.
+/// [`crate::decide::dual::bucket`]: a `u64` each, host byte order, as
+/// [`crate::decide::dual::one`] has it.
 pub const DUAL_COUNTS_MAP: &str = "DUAL_COUNTS";
 /// How many counts there are: a power of two.
 pub const DUAL_COUNTS: u32 = 1 << 16;
@@ -302,7 +302,7 @@ pub const DUAL_COUNTS: u32 = 1 << 16;
 pub const NAMESPACE: &str = "NAMESPACE";
 /// Name of the `BPF_MAP_TYPE_HASH` map that says where the sockets are that datagrams
 /// are delivered to: an IPv4 address, network byte order, by
-/// [`crate::deliver::Destination`].
+/// [`crate::decide::deliver::Destination`].
 pub const DESTINATIONS_MAP: &str = "DESTINATIONS";
 
 const _: () = assert!(size_of::<Policy>() == 56 + PORT_RULES * size_of::<PortRule>());

@@ -7,17 +7,4 @@
 #![no_std]
 
 pub mod abi;
-pub mod address;
-pub mod bind;
-pub mod bound;
-pub mod connect;
-pub mod deliver;
-pub mod dual;
-pub mod guard;
-pub mod hide;
-pub mod loopback;
-pub mod names;
-pub mod port;
-pub mod sendmsg;
-pub mod socket;
-pub mod verdict;
+pub mod decide;

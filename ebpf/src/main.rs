@@ -6,5 +6,5 @@
 #![no_main]
 #![feature(asm_experimental_arch)]
 
-mod entry;
+mod kernel;
 mod programs;

@@ -3,7 +3,7 @@
 mod common;
 
 use common::v6;
-use oci_bind_hook_ebpf::address::{halves, whole};
+use oci_bind_hook_ebpf::decide::address::{halves, whole};
 
 #[test]
 fn an_address_in_two_numbers() {

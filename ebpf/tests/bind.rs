@@ -11,10 +11,10 @@ use common::{
 };
 use common::{with_port, with_rule, words};
 use oci_bind_hook_ebpf::abi::{Cause, Policy, PortRule, flag};
-use oci_bind_hook_ebpf::address::{Family, V4, V6, mapped};
-use oci_bind_hook_ebpf::bind::{self, Asked};
-use oci_bind_hook_ebpf::loopback::{Found, port6};
-use oci_bind_hook_ebpf::port::Port;
+use oci_bind_hook_ebpf::decide::address::{Family, V4, V6, mapped};
+use oci_bind_hook_ebpf::decide::bind::{self, Asked};
+use oci_bind_hook_ebpf::decide::loopback::{Found, port6};
+use oci_bind_hook_ebpf::decide::port::Port;
 use proptest::prelude::*;
 
 const UNSPEC: u32 = 0;

@@ -6,9 +6,9 @@ use common::Said::{Deny, Pass, Rewrite};
 use common::{INET6, OWN6, Socket, TCP, UDP, UDP_LITE, asked, both, dual};
 use common::{said, server, v6, with_port};
 use oci_bind_hook_ebpf::abi::{Cause, Policy};
-use oci_bind_hook_ebpf::bind::{self, Asked};
-use oci_bind_hook_ebpf::dual::is_dual_bind;
-use oci_bind_hook_ebpf::loopback::Found;
+use oci_bind_hook_ebpf::decide::bind::{self, Asked};
+use oci_bind_hook_ebpf::decide::dual::is_dual_bind;
+use oci_bind_hook_ebpf::decide::loopback::Found;
 
 #[test]
 fn a_dual_stack_server() {

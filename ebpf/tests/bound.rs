@@ -5,8 +5,8 @@ mod common;
 use common::{OWN4, OWN6, PRIVATE, TCP, UDP, UDP_LITE, auto, both, only4, only6, private};
 use common::{v4, v6, with_multicast, with_port};
 use oci_bind_hook_ebpf::abi::Policy;
-use oci_bind_hook_ebpf::bound::Bound;
-use oci_bind_hook_ebpf::names::Endpoint;
+use oci_bind_hook_ebpf::decide::bound::Bound;
+use oci_bind_hook_ebpf::decide::endpoint::Endpoint;
 
 fn endpoint(address: &str, port: u16) -> Endpoint {
     Endpoint::new(v6(address), port.to_be())

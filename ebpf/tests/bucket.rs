@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use oci_bind_hook_ebpf::dual::{Place, bucket};
+use oci_bind_hook_ebpf::decide::dual::{Place, bucket};
 
 /// The parts of a place: two of the namespace, four of the address, the
 /// protocol and the port.

@@ -6,10 +6,10 @@ use common::Said::{self, Deny, Pass, Rewrite};
 use common::{OWN4, OWN6, PRIVATE, TCP, both, family, no_lookup, only4, only6, private, said};
 use common::{server, v4, v6, with_multicast, with_port};
 use oci_bind_hook_ebpf::abi::{Cause, Policy, flag};
-use oci_bind_hook_ebpf::address::{V4, V6};
-use oci_bind_hook_ebpf::connect::{self, Client, Local};
-use oci_bind_hook_ebpf::loopback::Found;
-use oci_bind_hook_ebpf::verdict::Path;
+use oci_bind_hook_ebpf::decide::address::{V4, V6};
+use oci_bind_hook_ebpf::decide::connect::{self, Client, Local};
+use oci_bind_hook_ebpf::decide::loopback::Found;
+use oci_bind_hook_ebpf::decide::verdict::Path;
 
 const PORT: u32 = 40_000;
 const UNREACHABLE: Said<&str> = Deny(Cause::Unreachable);

@@ -6,12 +6,12 @@ use common::Said::{self, Deny, Pass, Rewrite};
 use common::{OWN4, OWN6, PRIVATE, TCP, auto, both, family, no_lookup, only6, private, said};
 use common::{server, v4, v6, with_port};
 use oci_bind_hook_ebpf::abi::{Cause, Policy};
-use oci_bind_hook_ebpf::address::{Family, V6};
-use oci_bind_hook_ebpf::connect::{self, Bound, Client, Local};
-use oci_bind_hook_ebpf::loopback::Found::{self, Nobody, Other, Own};
-use oci_bind_hook_ebpf::loopback::port6;
-use oci_bind_hook_ebpf::port::Port;
-use oci_bind_hook_ebpf::verdict::Path;
+use oci_bind_hook_ebpf::decide::address::{Family, V6};
+use oci_bind_hook_ebpf::decide::connect::{self, Bound, Client, Local};
+use oci_bind_hook_ebpf::decide::loopback::Found::{self, Nobody, Other, Own};
+use oci_bind_hook_ebpf::decide::loopback::port6;
+use oci_bind_hook_ebpf::decide::port::Port;
+use oci_bind_hook_ebpf::decide::verdict::Path;
 
 const PORT: u32 = 40_000;
 /// A peer off the host.

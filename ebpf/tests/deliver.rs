@@ -4,10 +4,11 @@ mod common;
 
 use common::{OWN4, OWN6, TCP, UDP, both, dual, v4, v6};
 use oci_bind_hook_ebpf::abi::Policy;
-use oci_bind_hook_ebpf::address::mapped;
-use oci_bind_hook_ebpf::deliver::{Native, Socket, awaits, hears, leaves};
-use oci_bind_hook_ebpf::dual::{DualBind, dual_bind};
-use oci_bind_hook_ebpf::names::{Endpoint, Redirect, Redirects};
+use oci_bind_hook_ebpf::decide::address::mapped;
+use oci_bind_hook_ebpf::decide::deliver::{Native, Socket, awaits, hears, leaves};
+use oci_bind_hook_ebpf::decide::dual::{DualBind, dual_bind};
+use oci_bind_hook_ebpf::decide::endpoint::Endpoint;
+use oci_bind_hook_ebpf::decide::names::{Redirect, Redirects};
 
 /// A socket at the assigned address.
 fn socket() -> Socket {

@@ -6,12 +6,12 @@ use std::collections::BTreeSet;
 
 use common::{OWN4, OWN6, TCP, UDP, UDP_LITE, both, dual, only4, only6, v4, v6};
 use oci_bind_hook_ebpf::abi::{DUAL_COUNTS, Policy, flag};
-use oci_bind_hook_ebpf::address::mapped;
-use oci_bind_hook_ebpf::dual::{
+use oci_bind_hook_ebpf::decide::address::mapped;
+use oci_bind_hook_ebpf::decide::dual::{
     DualBind, GROUPS, Place, SHARES_ADDRESS, SHARES_PORT, SLOTS, Sharing, asked, bucket, can_share,
     dual_bind, found, has_servers, is_dual, is_dual_bind, one,
 };
-use oci_bind_hook_ebpf::loopback::Found;
+use oci_bind_hook_ebpf::decide::loopback::Found;
 use proptest::prelude::*;
 
 #[test]

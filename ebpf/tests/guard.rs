@@ -5,10 +5,10 @@ mod common;
 use common::{NETWORK, OWN4, OWN6, PRIVATE, TCP, UDP, UDP_LITE, both, family, linked, only4};
 use common::{private, with_multicast, with_port};
 use oci_bind_hook_ebpf::abi::Policy;
-use oci_bind_hook_ebpf::address::{Family, Kind};
-use oci_bind_hook_ebpf::guard::{self, Owner, may_enter};
-use oci_bind_hook_ebpf::loopback::Found;
-use oci_bind_hook_ebpf::verdict::kind;
+use oci_bind_hook_ebpf::decide::address::{Family, Kind};
+use oci_bind_hook_ebpf::decide::guard::{self, Owner, may_enter};
+use oci_bind_hook_ebpf::decide::loopback::Found;
+use oci_bind_hook_ebpf::decide::verdict::kind;
 
 /// Of a raw socket, whatever its number.
 const RAW: u32 = 0;

@@ -5,10 +5,12 @@ mod common;
 use common::{OWN4, OWN6, PRIVATE, TCP, auto, both, family, no_lookup, only4, only6, private};
 use common::{server, v4, v6, with_port};
 use oci_bind_hook_ebpf::abi::Cause;
-use oci_bind_hook_ebpf::address::{ANY4, ANY6, Family, Kind, LOOPBACK4, LOOPBACK6, kind4, kind6};
-use oci_bind_hook_ebpf::loopback::Found::{self, Dual, Moved, Nobody, Other, Own, Steered};
-use oci_bind_hook_ebpf::loopback::{Loopback, Route, Way, is_private, meant, port6, route};
-use oci_bind_hook_ebpf::port::{Port, UDP};
+use oci_bind_hook_ebpf::decide::address::{
+    ANY4, ANY6, Family, Kind, LOOPBACK4, LOOPBACK6, kind4, kind6,
+};
+use oci_bind_hook_ebpf::decide::loopback::Found::{self, Dual, Moved, Nobody, Other, Own, Steered};
+use oci_bind_hook_ebpf::decide::loopback::{Loopback, Route, Way, is_private, meant, port6, route};
+use oci_bind_hook_ebpf::decide::port::{Port, UDP};
 
 /// A call from an IPv4 socket to 127.0.0.1, port 80.
 const FROM_V4: Loopback = Loopback {

@@ -4,9 +4,10 @@ mod common;
 
 use common::{PRIVATE, auto, both, delivered, private, v4, v6};
 use oci_bind_hook_ebpf::abi::{Policy, flag};
-use oci_bind_hook_ebpf::bound::Bound;
-use oci_bind_hook_ebpf::names::{
-    Endpoint, PEERS, Redirect, Redirects, is_call, known_as, local_name, peer_name,
+use oci_bind_hook_ebpf::decide::bound::Bound;
+use oci_bind_hook_ebpf::decide::endpoint::Endpoint;
+use oci_bind_hook_ebpf::decide::names::{
+    PEERS, Redirect, Redirects, is_call, known_as, local_name, peer_name,
 };
 
 fn endpoint(address: &str, port: u16) -> Endpoint {

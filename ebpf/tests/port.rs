@@ -1,7 +1,7 @@
 //! Which port a socket gets, against a list that is searched from its beginning.
 
 use oci_bind_hook_ebpf::abi::{PORT_RULES, Policy, PortRule};
-use oci_bind_hook_ebpf::port::{PortUse, port};
+use oci_bind_hook_ebpf::decide::port::{PortUse, port};
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_assert_eq, prop_oneof, proptest};
 

@@ -5,9 +5,11 @@ mod common;
 use common::{OWN4, OWN6, PRIVATE, TCP, both, family, private};
 use common::{server, v4, v6, with_port};
 use oci_bind_hook_ebpf::abi::{Cause, Policy, flag};
-use oci_bind_hook_ebpf::address::{Family, LOOPBACK6};
-use oci_bind_hook_ebpf::loopback::Found::{Dual, Nobody, Other, Own};
-use oci_bind_hook_ebpf::loopback::{Loopback, Route, Way, port6, redirects_calls, route, source};
+use oci_bind_hook_ebpf::decide::address::{Family, LOOPBACK6};
+use oci_bind_hook_ebpf::decide::loopback::Found::{Dual, Nobody, Other, Own};
+use oci_bind_hook_ebpf::decide::loopback::{
+    Loopback, Route, Way, port6, redirects_calls, route, source,
+};
 
 /// A call to port 80 from a socket that is open to both families.
 const OPEN: Loopback = Loopback {

@@ -5,10 +5,10 @@ mod common;
 use common::Said::{self, Deny, Pass, Rewrite};
 use common::{OWN4, OWN6, both, datagram, no_lookup, only4, only6, said, v4, v6};
 use oci_bind_hook_ebpf::abi::{Cause, Policy};
-use oci_bind_hook_ebpf::address::{V4, V6};
-use oci_bind_hook_ebpf::connect::Local;
-use oci_bind_hook_ebpf::sendmsg::{self, Datagram};
-use oci_bind_hook_ebpf::verdict::Path;
+use oci_bind_hook_ebpf::decide::address::{V4, V6};
+use oci_bind_hook_ebpf::decide::connect::Local;
+use oci_bind_hook_ebpf::decide::sendmsg::{self, Datagram};
+use oci_bind_hook_ebpf::decide::verdict::Path;
 
 const PORT: u32 = 40_000;
 const UNREACHABLE: Said<&str> = Deny(Cause::Unreachable);

@@ -6,12 +6,12 @@ use common::Said::{self, Deny, Pass, Rewrite};
 use common::{OWN4, OWN6, PRIVATE, UDP, auto, both, datagram, delivered, no_lookup, only4};
 use common::{only6, private, said, server, v4, v6, with_port};
 use oci_bind_hook_ebpf::abi::{Cause, Policy, flag};
-use oci_bind_hook_ebpf::address::Family;
-use oci_bind_hook_ebpf::connect::Local;
-use oci_bind_hook_ebpf::loopback::Found::{self, Nobody, Other, Own};
-use oci_bind_hook_ebpf::port::Port;
-use oci_bind_hook_ebpf::sendmsg::{self, Datagram};
-use oci_bind_hook_ebpf::verdict::Path;
+use oci_bind_hook_ebpf::decide::address::Family;
+use oci_bind_hook_ebpf::decide::connect::Local;
+use oci_bind_hook_ebpf::decide::loopback::Found::{self, Nobody, Other, Own};
+use oci_bind_hook_ebpf::decide::port::Port;
+use oci_bind_hook_ebpf::decide::sendmsg::{self, Datagram};
+use oci_bind_hook_ebpf::decide::verdict::Path;
 
 const PORT: u32 = 40_000;
 /// Addresses of somebody else.

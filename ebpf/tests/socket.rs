@@ -1,6 +1,6 @@
 //! socket(2): which protocols a program can have.
 
-use oci_bind_hook_ebpf::socket::may_open;
+use oci_bind_hook_ebpf::decide::socket::may_open;
 
 /// `IPPROTO_MPTCP`
 const MPTCP: u32 = 262;

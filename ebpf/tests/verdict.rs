@@ -4,7 +4,7 @@ mod common;
 
 use common::{OWN4, v4};
 use oci_bind_hook_ebpf::abi::Cause;
-use oci_bind_hook_ebpf::verdict::{Action, Path, Verdict};
+use oci_bind_hook_ebpf::decide::verdict::{Action, Path, Verdict};
 
 /// The numbers of asm-generic/errno.h.
 #[test]

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
-use crate::request::{
+use crate::input::request::{
     self, AllowLoopback, ExemptPorts, Guard, Loopback, MulticastPorts, PortMappings, Request,
 };
 
@@ -53,7 +53,7 @@ pub enum Command {
     Run {
         /// What the command may use.
         #[command(flatten)]
-        policy: Policy,
+        policy: PolicyOptions,
         /// The command and its arguments
         #[arg(last = true, required = true, value_name = "COMMAND")]
         command: Vec<OsString>,
@@ -67,7 +67,7 @@ pub enum Command {
         target: Target,
         /// What it may use.
         #[command(flatten)]
-        policy: Policy,
+        policy: PolicyOptions,
     },
     /// Take the policy off a cgroup
     Detach {
@@ -155,7 +155,7 @@ pub struct Target {
 #[derive(Args, Debug)]
 #[command(group = ArgGroup::new("address").args(["ipv4", "ipv6"]).required(true).multiple(true))]
 #[command(next_help_heading = "Policy")]
-pub struct Policy {
+pub struct PolicyOptions {
     /// The IPv4 address to use
     #[arg(long, value_name = "ADDRESS", value_parser = parse_ipv4)]
     pub ipv4: Option<Ipv4Addr>,
@@ -179,8 +179,8 @@ pub struct Policy {
     pub guard: Option<Guard>,
 }
 
-impl From<Policy> for Request {
-    fn from(policy: Policy) -> Self {
+impl From<PolicyOptions> for Request {
+    fn from(policy: PolicyOptions) -> Self {
         Self {
             ipv4: policy.ipv4,
             ipv6: policy.ipv6,

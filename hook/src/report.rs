@@ -12,7 +12,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use log::{LevelFilter, Log, Metadata, Record};
 
-use crate::request::printable;
+use crate::text::printable;
 
 mod syslog;
 

@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use oci_bind_hook_ebpf::dual::{Place, bucket};
+use oci_bind_hook_ebpf::decide::dual::{Place, bucket};
 use oci_bind_hook_tests::agent::Agent;
 use oci_bind_hook_tests::bench::in_namespace;
 use oci_bind_hook_tests::cgroup::Cgroup;

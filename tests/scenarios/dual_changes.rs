@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use libc::{SO_BINDTOIFINDEX, SOL_SOCKET};
-use oci_bind_hook_ebpf::dual::SLOTS;
+use oci_bind_hook_ebpf::decide::dual::SLOTS;
 use oci_bind_hook_tests::agent::Agent;
 use oci_bind_hook_tests::bpf::deny_errno;
 use oci_bind_hook_tests::cgroup::Cgroup;

@@ -1,26 +1,7 @@
-//! What touches the kernel: the context, the maps and the helpers.
-#![expect(
-    unsafe_code,
-    reason = "the context, the maps and the helpers are raw pointers of the kernel"
-)]
+//! The entry points, by what they decide.
 
-pub mod binding;
-pub mod bound;
-pub mod context;
-pub mod datagram;
-pub mod dual;
-pub mod lookup;
-pub mod outcome;
-pub mod packet;
-pub mod redirects;
-pub mod storage;
-
-/// The licence that the kernel checks before it lends its GPL-only helpers.
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
-
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
-}
+mod calls;
+mod deliver;
+mod dual;
+mod guard;
+mod names;

@@ -2,13 +2,13 @@
 #![allow(dead_code, reason = "each test file uses some of these")]
 
 use oci_bind_hook_ebpf::abi::{Cause, Policy, PortRule, flag};
-use oci_bind_hook_ebpf::address::{Family, V4, V6};
-use oci_bind_hook_ebpf::bind::{Asked, Server};
-use oci_bind_hook_ebpf::connect::Local;
-use oci_bind_hook_ebpf::loopback::Found;
-use oci_bind_hook_ebpf::port::Port;
-use oci_bind_hook_ebpf::sendmsg::Datagram;
-use oci_bind_hook_ebpf::verdict::{Action, Verdict};
+use oci_bind_hook_ebpf::decide::address::{Family, V4, V6};
+use oci_bind_hook_ebpf::decide::bind::{Asked, Server};
+use oci_bind_hook_ebpf::decide::connect::Local;
+use oci_bind_hook_ebpf::decide::loopback::Found;
+use oci_bind_hook_ebpf::decide::port::Port;
+use oci_bind_hook_ebpf::decide::sendmsg::Datagram;
+use oci_bind_hook_ebpf::decide::verdict::{Action, Verdict};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// The assigned IPv4 address.

@@ -4,13 +4,14 @@ use anyhow::{Context as _, Result};
 use oci_bind_hook_ebpf::abi;
 
 use super::{decide, print};
-use crate::attach;
-use crate::cgroup::{self, Cgroup};
 use crate::cli::Target;
-use crate::config::Config;
-use crate::namespace::Namespace;
+use crate::host::cgroup::{self, Cgroup};
+use crate::host::netns::Namespace;
+use crate::input::config::Config;
+use crate::input::request::Request;
+use crate::kernel::attach;
 use crate::report;
-use crate::request::{Request, printable};
+use crate::text::printable;
 
 pub(super) fn attach(target: &Target, request: &Request, config: &Config) -> Result<()> {
     let namespace = target.pid.map_or(Namespace::Own, Namespace::OfProcess);

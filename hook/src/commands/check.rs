@@ -7,8 +7,8 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::{json, print};
-use crate::check::{self, Finding, Level};
-use crate::config::Config;
+use crate::input::config::Config;
+use crate::jobs::check::{self, Finding, Level};
 
 /// Prints what was found; answers the exit status.
 pub(super) fn check(config: &Result<Config>, as_json: bool) -> Result<u8> {

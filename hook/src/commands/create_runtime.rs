@@ -6,18 +6,16 @@ use serde::Serialize;
 use std::path::Path;
 
 use super::{decide, json, print};
-use crate::annotations;
-use crate::attach;
-use crate::cgroup;
-use crate::config::Config;
-use crate::dual;
-use crate::namespace::Namespace;
-use crate::policy::Plan;
-use crate::privileges;
-use crate::programs::PROGRAMS;
+use crate::host::netns::Namespace;
+use crate::host::{cgroup, privileges};
+use crate::input::annotations;
+use crate::input::config::Config;
+use crate::input::state::{self, Container, Timed};
+use crate::kernel::catalogue::PROGRAMS;
+use crate::kernel::{attach, steer};
+use crate::plan::Plan;
 use crate::report;
-use crate::request::quote;
-use crate::state::{self, Container, Timed};
+use crate::text::quote;
 
 /// What `--dry-run` prints.
 #[derive(Serialize)]
@@ -50,7 +48,7 @@ pub(super) fn create_runtime(config: Result<Config>, dry_run: bool) -> Result<()
     let cgroup = cgroup::of_container(&container.id, container.pid)?;
     let mut policy = abi::Policy::from(&plan);
     if dry_run {
-        dual::decide(&mut policy);
+        steer::decide(&mut policy);
         let needed = PROGRAMS.iter().filter(|program| program.is_needed(&policy));
         let dry_run = DryRun {
             container: &container.id,

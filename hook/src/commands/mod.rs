@@ -12,15 +12,28 @@ use serde::Serialize;
 use std::io::Write as _;
 use std::path::Path;
 
-use crate::Failure;
-use crate::addresses;
 use crate::cli::{Cli, Command};
-use crate::config::{self, Config};
-use crate::namespace::Namespace;
-use crate::policy::{self, Plan};
+use crate::host::addresses;
+use crate::host::netns::Namespace;
+use crate::input::config::{self, Config};
+use crate::input::request::Request;
+use crate::jobs::run;
+use crate::plan::{self, Plan};
 use crate::report;
-use crate::request::{Request, is_printable};
-use crate::run;
+use crate::text::is_printable;
+
+/// A failed command: why, and its exit status.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) error: anyhow::Error,
+    pub(crate) status: u8,
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self { error, status: 1 }
+    }
+}
 
 /// Exit status of `run` when the command could not be started.
 const NOT_STARTED: u8 = 125;
@@ -70,7 +83,7 @@ fn decide(request: &Request, config: &Config, namespace: Namespace) -> Result<Pl
         config.deny,
         config.require_local_address
     );
-    let plan = policy::decide(request, config)?;
+    let plan = plan::decide(request, config)?;
     if plan.require_local_address {
         addresses::check(namespace, plan.ipv4, plan.ipv6)?;
     }

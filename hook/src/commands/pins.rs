@@ -7,12 +7,12 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use super::print;
-use crate::bpffs::{self, DIRECTORY};
-use crate::cgroup;
-use crate::deliver;
-use crate::loader;
-use crate::programs::{self, Programs};
-use crate::run;
+use crate::host::cgroup;
+use crate::jobs::run;
+use crate::kernel::bpffs::{self, DIRECTORY};
+use crate::kernel::pinned::Programs;
+use crate::kernel::pins;
+use crate::kernel::{deliver, loader};
 
 /// Loads the programs, and has them at the network devices that a policy needs; with a
 /// device, only the latter, at that one.
@@ -44,7 +44,7 @@ pub(super) fn unload() -> Result<()> {
         Ok(())
     })?;
     deliver::sweep(&lock)?;
-    for directory in programs::pinned_directories()? {
+    for directory in pins::directories()? {
         let found = all
             .iter()
             .zip(&users)
@@ -60,7 +60,7 @@ pub(super) fn unload() -> Result<()> {
             _ => loader::remove(&directory)?,
         }
     }
-    if programs::pinned_directories()?.is_empty() {
+    if pins::directories()?.is_empty() {
         fs::remove_dir(DIRECTORY).with_context(|| format!("remove {DIRECTORY}"))?;
     }
     Ok(())

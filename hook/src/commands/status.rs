@@ -9,16 +9,16 @@ use anyhow::{Result, bail};
 use serde_json::json;
 
 use super::{json, print};
-use crate::programs::VERSION;
-use crate::request::printable;
-use crate::status::{self, Entry};
+use crate::kernel::catalogue::VERSION;
+use crate::kernel::inventory::{self, Entry};
+use crate::text::printable;
 use table::Earlier;
 
 pub(super) fn status(which: Option<&str>, as_json: bool, watch: bool) -> Result<()> {
     if watch {
         return watch::watch(which);
     }
-    let entries = chosen(status::collect()?, which)?;
+    let entries = chosen(inventory::collect()?, which)?;
     let text = if as_json {
         json(&json!({ "version": VERSION, "cgroups": entries }))?
     } else {

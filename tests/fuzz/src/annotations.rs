@@ -2,8 +2,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use oci_bind_hook::annotations::{PREFIX, parse};
-use oci_bind_hook::request::Request;
+use oci_bind_hook::input::annotations::{PREFIX, parse};
+use oci_bind_hook::input::request::Request;
 
 use crate::{refusal, text};
 

@@ -1,6 +1,6 @@
 //! The text of /proc/PID/cgroup, and the choice of a container's cgroup.
 
-use oci_bind_hook::cgroup::{choose, container, parse_proc};
+use oci_bind_hook::host::cgroup::{choose, container, parse_proc};
 
 use crate::text;
 

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use oci_bind_hook::config::{Config, parse};
+use oci_bind_hook::input::config::{Config, parse};
 
 use crate::{refusal, text};
 

@@ -2,7 +2,7 @@
 
 use std::path::Component;
 
-use oci_bind_hook::cgroup::parse_mountinfo;
+use oci_bind_hook::host::cgroup::parse_mountinfo;
 
 use crate::text;
 

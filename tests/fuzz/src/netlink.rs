@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use oci_bind_hook::addresses::dump::Dump;
+use oci_bind_hook::host::addresses::dump::Dump;
 
 use crate::refusal;
 

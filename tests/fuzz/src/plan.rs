@@ -3,10 +3,10 @@
 
 use std::net::IpAddr;
 
-use oci_bind_hook::annotations::{self, PREFIX};
-use oci_bind_hook::config::{self, Config};
-use oci_bind_hook::policy::{Plan, decide};
-use oci_bind_hook::status::Policy;
+use oci_bind_hook::input::annotations::{self, PREFIX};
+use oci_bind_hook::input::config::{self, Config};
+use oci_bind_hook::plan::view::PolicyView;
+use oci_bind_hook::plan::{Plan, decide};
 use oci_bind_hook_ebpf::abi::{self, PORT_RULES, flag};
 
 use crate::{refusal, text};
@@ -43,7 +43,7 @@ fn decided(plan: &Plan, config: &Config) {
     );
     let is_guarded = policy.flags & flag::GUARD != 0;
     assert!(is_guarded || rules.iter().all(|rule| rule.multicast == 0));
-    let shown = Policy::from(&policy);
+    let shown = PolicyView::from(&policy);
     assert_eq!((shown.ipv4, shown.ipv6), (plan.ipv4, plan.ipv6));
     assert_eq!(shown.guard, plan.guard.to_string());
 
@@ -57,13 +57,13 @@ fn decided(plan: &Plan, config: &Config) {
     };
     let again = decide(&request, config).unwrap_or_else(|error| panic!("{shown:?}: {error:#}"));
     let again = abi::Policy::from(&again);
-    assert_eq!(Policy::from(&again), shown);
+    assert_eq!(PolicyView::from(&again), shown);
     assert_eq!(again.flags, policy.flags);
     assert_eq!(again.loopback, policy.loopback);
 }
 
 /// What `status` shows, as annotations.
-fn annotations(shown: &Policy) -> Vec<(String, String)> {
+fn annotations(shown: &PolicyView) -> Vec<(String, String)> {
     let list = |items: &[String]| (!items.is_empty()).then(|| items.join(","));
     [
         ("ipv4", shown.ipv4.map(|address| address.to_string())),

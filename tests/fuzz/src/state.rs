@@ -1,6 +1,6 @@
 //! The state of a container on standard input.
 
-use oci_bind_hook::state::{self, Container};
+use oci_bind_hook::input::state::{self, Container};
 
 use crate::{annotations, refusal};
 

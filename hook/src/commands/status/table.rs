@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use super::remarks;
-use crate::request::printable;
-use crate::status::Entry;
+use crate::kernel::inventory::Entry;
+use crate::text::printable;
 
 /// How much of an id is shown in a list, as engines do.
 const SHORT_ID: usize = 12;
@@ -114,7 +114,7 @@ fn row(entry: &Entry, earlier: &Earlier) -> [String; COLUMNS] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::{Calls, Counters};
+    use crate::kernel::inventory::{Calls, Counters};
 
     fn entry(cgroup: &str, rewritten: u64) -> Entry {
         let mut counters = Counters::default();

@@ -8,7 +8,7 @@ use anyhow::Result;
 use rustix::termios::tcgetwinsize;
 
 use super::{Earlier, chosen, print, shown};
-use crate::status;
+use crate::kernel::inventory;
 
 /// How often it looks.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -25,7 +25,7 @@ pub(super) fn watch(which: Option<&str>) -> Result<()> {
     let start = Instant::now();
     let mut earlier = Earlier::default();
     loop {
-        let entries = chosen(status::collect()?, which)?;
+        let entries = chosen(inventory::collect()?, which)?;
         let text = format!(
             "{} under a policy, watched for {}{}\n\n{}",
             cgroups(entries.len()),

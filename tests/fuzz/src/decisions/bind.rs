@@ -2,11 +2,11 @@
 
 use arbitrary::{Result, Unstructured};
 use oci_bind_hook_ebpf::abi::{Cause, Policy};
-use oci_bind_hook_ebpf::address::{Family, Kind, LOOPBACK6, V6, mapped};
-use oci_bind_hook_ebpf::bind::{self, Asked, bind4, bind6};
-use oci_bind_hook_ebpf::loopback::{Found, port6};
-use oci_bind_hook_ebpf::port::Port;
-use oci_bind_hook_ebpf::verdict::{Action, Verdict};
+use oci_bind_hook_ebpf::decide::address::{Family, Kind, LOOPBACK6, V6, mapped};
+use oci_bind_hook_ebpf::decide::bind::{self, Asked, bind4, bind6};
+use oci_bind_hook_ebpf::decide::loopback::{Found, port6};
+use oci_bind_hook_ebpf::decide::port::Port;
+use oci_bind_hook_ebpf::decide::verdict::{Action, Verdict};
 
 use super::network::Network;
 use super::policy::{Says as _, any_address, any_protocol, any4, near_port};

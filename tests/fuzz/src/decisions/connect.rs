@@ -3,9 +3,9 @@
 
 use arbitrary::{Result, Unstructured};
 use oci_bind_hook_ebpf::abi::{Cause, Policy, flag};
-use oci_bind_hook_ebpf::address::{Family, Kind, V6, mapped};
-use oci_bind_hook_ebpf::connect::{Bound, Client, Local, connect4, connect6};
-use oci_bind_hook_ebpf::verdict::{Action, Path, Verdict};
+use oci_bind_hook_ebpf::decide::address::{Family, Kind, V6, mapped};
+use oci_bind_hook_ebpf::decide::connect::{Bound, Client, Local, connect4, connect6};
+use oci_bind_hook_ebpf::decide::verdict::{Action, Path, Verdict};
 
 use super::network::Network;
 use super::policy::{Says as _, any_address, any_protocol, any4, any6, near_port};

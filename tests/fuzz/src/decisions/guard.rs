@@ -3,10 +3,10 @@
 
 use arbitrary::{Result, Unstructured};
 use oci_bind_hook_ebpf::abi::Policy;
-use oci_bind_hook_ebpf::address::{Family, Kind, LOOPBACK6, mapped};
-use oci_bind_hook_ebpf::guard::{self, Owner, may_enter, may_leave};
-use oci_bind_hook_ebpf::loopback::Found;
-use oci_bind_hook_ebpf::port::{TCP, UDP};
+use oci_bind_hook_ebpf::decide::address::{Family, Kind, LOOPBACK6, mapped};
+use oci_bind_hook_ebpf::decide::guard::{self, Owner, may_enter, may_leave};
+use oci_bind_hook_ebpf::decide::loopback::Found;
+use oci_bind_hook_ebpf::decide::port::{TCP, UDP};
 
 use super::policy::{Says as _, any_protocol, any4, any6, near_port};
 

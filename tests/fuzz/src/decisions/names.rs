@@ -3,8 +3,9 @@
 
 use arbitrary::{Result, Unstructured};
 use oci_bind_hook_ebpf::abi::Policy;
-use oci_bind_hook_ebpf::address::{Family, mapped};
-use oci_bind_hook_ebpf::names::{Endpoint, PEERS, Redirect, Redirects, local_name, peer_name};
+use oci_bind_hook_ebpf::decide::address::{Family, mapped};
+use oci_bind_hook_ebpf::decide::endpoint::Endpoint;
+use oci_bind_hook_ebpf::decide::names::{PEERS, Redirect, Redirects, local_name, peer_name};
 
 use super::policy::{Says as _, any_address, near_port};
 

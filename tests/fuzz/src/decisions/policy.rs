@@ -3,8 +3,8 @@
 
 use arbitrary::{Result, Unstructured};
 use oci_bind_hook_ebpf::abi::{PORT_RULES, Policy, PortRule, flag};
-use oci_bind_hook_ebpf::address::{Family, Kind, V4, V6, kind4, kind6, mapped};
-use oci_bind_hook_ebpf::port::Port;
+use oci_bind_hook_ebpf::decide::address::{Family, Kind, V4, V6, kind4, kind6, mapped};
+use oci_bind_hook_ebpf::decide::port::Port;
 
 /// Any policy, that of a cgroup nobody has written yet included.
 pub fn any(input: &mut Unstructured<'_>) -> Result<Policy> {

@@ -3,9 +3,9 @@
 
 use arbitrary::{Result, Unstructured};
 use oci_bind_hook_ebpf::abi::{Cause, Policy, flag};
-use oci_bind_hook_ebpf::address::{Family, Kind, V4, V6, mapped};
-use oci_bind_hook_ebpf::sendmsg::{Datagram, sendmsg4, sendmsg6};
-use oci_bind_hook_ebpf::verdict::{Action, Path, Verdict};
+use oci_bind_hook_ebpf::decide::address::{Family, Kind, V4, V6, mapped};
+use oci_bind_hook_ebpf::decide::sendmsg::{Datagram, sendmsg4, sendmsg6};
+use oci_bind_hook_ebpf::decide::verdict::{Action, Path, Verdict};
 
 use super::connect::local;
 use super::network::Network;

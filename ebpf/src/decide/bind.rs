@@ -1,0 +1,214 @@
+//! bind(2): which local address and port a server gets.
+
+use crate::abi::{Cause, Policy};
+use crate::decide::address::{
+    ANY4, ANY6, Family, Kind, LOOPBACK4, LOOPBACK6, V4, V6, kind6, mapped, same6,
+};
+use crate::decide::dual::is_dual;
+use crate::decide::loopback::{Found, port6};
+use crate::decide::port::{Port, PortUse, port};
+use crate::decide::verdict::{Verdict, assigned4, assigned6, is_active, kind, private_loopback};
+
+/// `AF_UNSPEC` of the socket address that a program passed.
+const AF_UNSPEC: u32 = 0;
+/// `AF_INET6` of the socket address that a program passed.
+const AF_INET6: u32 = 10;
+
+/// What a program asks for, besides the address.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// The family field of the socket address that the program passed.
+    pub family: u32,
+    /// The protocol of the socket, an `IPPROTO` number.
+    pub protocol: u32,
+    /// The port.
+    pub port: Port,
+    /// Whether the program binds one address of the host after another, and is at the
+    /// assigned one ([`crate::decide::bound`]).
+    pub is_repeated: bool,
+}
+
+/// What is asked of an IPv6 socket only where it matters, since each costs a
+/// helper or two.
+pub trait Server {
+    /// Its `IPV6_V6ONLY`.
+    fn v6only(&self) -> bool;
+    /// Whether calls to it can be steered: it is in the network namespace of
+    /// the policy, is not bound to a device, and is no UDP socket of a group that
+    /// this kernel delivers nothing to.
+    fn can_be_dual(&self) -> bool;
+    /// Who listens at an IPv6 address and port.
+    fn find(&self, address: V6, port: Port) -> Found;
+    /// The same, but [`Found::Nobody`] if that one is at the wildcard and lets this
+    /// socket have the port too.
+    fn find_unshared(&self, address: V6, port: Port) -> Found;
+}
+
+/// Decides a bind of an IPv4 socket to `address`.
+///
+/// `AF_UNSPEC` with 0.0.0.0 is the one other family that the kernel takes
+/// (`__inet_bind`, for old programs); it would bind to the wildcard, so it is
+/// refused.
+#[inline(always)]
+pub fn bind4(policy: &Policy, asked: Asked, address: V4) -> Verdict<(V4, Port)> {
+    if !is_active(policy) {
+        return Verdict::deny(Cause::NoPolicy);
+    }
+    if asked.family == AF_UNSPEC && address == ANY4 {
+        return Verdict::deny(Cause::Family);
+    }
+    if asked.is_repeated {
+        return isolate4(policy);
+    }
+    let port = port(policy, asked.protocol, asked.port);
+    local4(policy, asked, address, port)
+}
+
+/// Decides a bind of an IPv6 socket to `address`.
+///
+/// A wildcard socket that is open to both families, both assigned, becomes a
+/// dual-stack server (see [`crate::decide::dual`]): it gets the IPv4 address. Others
+/// can have only one address, the IPv6 one if there is one. One that is for multicast
+/// stays at the wildcard, which is of both families as it is.
+#[inline(always)]
+pub fn bind6(
+    policy: &Policy,
+    asked: Asked,
+    address: V6,
+    server: &impl Server,
+) -> Verdict<(V6, Port)> {
+    if !is_active(policy) {
+        return Verdict::deny(Cause::NoPolicy);
+    }
+    if asked.family != AF_INET6 {
+        return Verdict::deny(Cause::Family);
+    }
+    let port = port(policy, asked.protocol, asked.port);
+    match Family::of(address) {
+        Family::V4(_) if asked.is_repeated => to_mapped(isolate4(policy)),
+        Family::V6(_) if asked.is_repeated => isolate6(),
+        Family::V4(address) => to_mapped(local4(policy, asked, address, port)),
+        Family::V6(ANY6) if assigned6(policy).is_none() && !server.v6only() => match port {
+            PortUse::Multicast(actual) if assigned4(policy).is_some() => {
+                Verdict::rewrite((mapped(ANY4), actual))
+            }
+            _ => to_mapped(local4(policy, asked, ANY4, port)),
+        },
+        Family::V6(ANY6)
+            if is_dual(policy, asked.protocol) && !server.v6only() && server.can_be_dual() =>
+        {
+            dual(policy, port, server)
+        }
+        Family::V6(address) => local6(policy, asked, address, port, server),
+    }
+}
+
+#[inline(always)]
+const fn is_for_multicast(port: PortUse) -> bool {
+    matches!(port, PortUse::Multicast(_))
+}
+
+#[inline(always)]
+fn to_mapped(verdict: Verdict<(V4, Port)>) -> Verdict<(V6, Port)> {
+    verdict.map(|(address, port)| (mapped(address), port))
+}
+
+/// A bind to `::` that makes a dual-stack server. To the kernel it has
+/// nothing in common with a server at the IPv6 address, or at `::` for IPv6 alone,
+/// which excludes it: the calls to the address would be taken from that one.
+///
+/// At a port that is exempt or for multicast it is left at the wildcard.
+#[inline(always)]
+fn dual(policy: &Policy, port: PortUse, server: &impl Server) -> Verdict<(V6, Port)> {
+    let PortUse::Is(actual) = port else {
+        return Verdict::pass();
+    };
+    // A port of the kernel's choice is free at the IPv4 address.
+    if actual != 0
+        && matches!(
+            server.find_unshared(policy.ipv6, actual),
+            Found::Own | Found::Other | Found::Steered
+        )
+    {
+        return Verdict::deny(Cause::InUse);
+    }
+    Verdict::rewrite((mapped(policy.ipv4), actual))
+}
+
+#[inline(always)]
+fn local4(policy: &Policy, asked: Asked, address: V4, port: PortUse) -> Verdict<(V4, Port)> {
+    let kind = kind(policy, &Family::V4(address));
+    if matches!(kind, Kind::Loopback) {
+        return match private_loopback(policy) {
+            None => Verdict::pass(),
+            Some(private) => Verdict::rewrite((private, asked.port)),
+        };
+    }
+    let (PortUse::Is(actual) | PortUse::Multicast(actual)) = port else {
+        return Verdict::pass();
+    };
+    match assigned4(policy) {
+        None if matches!(kind, Kind::Unspecified) => isolate4(policy),
+        None => Verdict::deny(Cause::NotAssigned),
+        Some(_) if matches!(kind, Kind::Multicast) => Verdict::pass(),
+        Some(_) if matches!(kind, Kind::Unspecified) && is_for_multicast(port) => Verdict::pass(),
+        Some(own) if own == address && actual == asked.port => Verdict::pass(),
+        Some(own) => Verdict::rewrite((own, actual)),
+    }
+}
+
+#[inline(always)]
+fn local6(
+    policy: &Policy,
+    asked: Asked,
+    address: V6,
+    port: PortUse,
+    server: &impl Server,
+) -> Verdict<(V6, Port)> {
+    let kind = kind6(&address);
+    if matches!(kind, Kind::Loopback) {
+        return match private_loopback(policy) {
+            None => Verdict::pass(),
+            Some(private) => private6(private, asked.port, server),
+        };
+    }
+    let (PortUse::Is(actual) | PortUse::Multicast(actual)) = port else {
+        return Verdict::pass();
+    };
+    match assigned6(policy) {
+        None if matches!(kind, Kind::Unspecified) => isolate6(),
+        None => Verdict::deny(Cause::NotAssigned),
+        Some(_) if matches!(kind, Kind::Multicast | Kind::LinkLocal) => Verdict::pass(),
+        Some(_) if matches!(kind, Kind::Unspecified) && is_for_multicast(port) => Verdict::pass(),
+        Some(own)
+            if is_dual(policy, asked.protocol)
+                && actual != 0
+                && matches!(server.find(own, actual), Found::Dual | Found::Steered) =>
+        {
+            Verdict::deny(Cause::InUse)
+        }
+        Some(own) if same6(&own, &address) && actual == asked.port => Verdict::pass(),
+        Some(own) => Verdict::rewrite((own, actual)),
+    }
+}
+
+/// A bind to `::1` where loopback is private. All cgroups share the address, so a port
+/// that somebody else has is not shared, whatever the options say.
+#[inline(always)]
+fn private6(private: V4, asked: Port, server: &impl Server) -> Verdict<(V6, Port)> {
+    let port = port6(private, asked);
+    if port != 0 && matches!(server.find(LOOPBACK6, port), Found::Other) {
+        return Verdict::deny(Cause::InUse);
+    }
+    Verdict::rewrite((LOOPBACK6, port))
+}
+
+#[inline(always)]
+fn isolate4(policy: &Policy) -> Verdict<(V4, Port)> {
+    Verdict::isolate((private_loopback(policy).unwrap_or(LOOPBACK4), 0))
+}
+
+#[inline(always)]
+fn isolate6() -> Verdict<(V6, Port)> {
+    Verdict::isolate((LOOPBACK6, 0))
+}

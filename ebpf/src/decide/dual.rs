@@ -1,0 +1,181 @@
+//! Dual-stack servers: one `::` socket that answers at both assigned addresses.
+//!
+//! Such a socket is bound to the IPv4 address, IPv4-mapped, since the kernel
+//! makes a socket with an IPv6 address IPv6-only. A TCP socket is entered into a map
+//! when it listens, and a program that the kernel asks for the receiver of a packet
+//! (`BPF_SK_LOOKUP`) finds it there by the IPv6 address. Datagrams to the IPv6 address
+//! are delivered to a UDP socket where they enter the host ([`crate::decide::deliver`]).
+
+use crate::abi::{DUAL_COUNTS, Policy, flag};
+use crate::decide::address::{ANY4, ANY6, Family, V6, mapped, same6};
+use crate::decide::loopback::Found;
+use crate::decide::port::{Port, TCP, UDP};
+
+/// Where a server is called: the key of [`crate::abi::DUAL_MAP`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The network namespace, by its inode number.
+    pub namespace: u64,
+    /// The IPv6 address, network byte order.
+    pub address: V6,
+    /// The port, network byte order.
+    pub port: Port,
+    /// [`TCP`] or [`UDP`].
+    pub protocol: u16,
+    /// Tells the sockets of one group (`SO_REUSEPORT`) apart: less than
+    /// [`SLOTS`], host byte order.
+    pub slot: u32,
+}
+
+/// How many servers are kept for one place. The kernel chooses among
+/// all members of the group whichever of them is found; what is kept is who
+/// remains when others close.
+pub const SLOTS: u32 = 256;
+
+/// The slots in groups, each with a count of its own, so that nobody looks in all
+/// of them for nothing: most servers are alone. Group `n` begins with slot
+/// `GROUPS[n]` and ends before `GROUPS[n + 1]`.
+pub const GROUPS: [u32; 5] = [0, 1, 8, 64, SLOTS];
+
+/// The count of one server in this slot: what is added to those of its
+/// [`bucket`], which have 16 bits for each group.
+#[inline(always)]
+pub const fn one(slot: u32) -> u64 {
+    let group = match slot {
+        0 => 0,
+        1..8 => 1,
+        8..64 => 2,
+        _ => 3,
+    };
+    1 << (16 * group)
+}
+
+/// Whether servers are in the group that begins with this slot.
+#[inline(always)]
+pub const fn has_servers(counts: u64, slot: u32) -> bool {
+    counts & (one(slot) * 0xffff) != 0
+}
+
+/// What a socket keeps from its bind until it closes: the value of the map
+/// `DUAL_BINDS`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DualBind {
+    /// Where it is to be called, but for the port.
+    pub place: Place,
+    /// The IPv4 address that it was bound to, IPv4-mapped. A socket that is
+    /// elsewhere when it listens was bound once more.
+    pub bound: V6,
+    /// 1 while a TCP socket is counted as a server.
+    pub is_counted: u32,
+    /// 1 if the program asked for the port, so that the bind has looked for others who
+    /// have it; 0 if the kernel chose it.
+    pub is_asked: u32,
+    /// Not 0 when the socket is being closed.
+    pub is_closed: u64,
+}
+
+/// Whether a policy has what dual-stack servers of this protocol need.
+#[inline(always)]
+pub const fn is_dual(policy: &Policy, protocol: u32) -> bool {
+    let servers = match protocol {
+        TCP => flag::DUAL,
+        UDP => flag::DUAL_UDP,
+        _ => return false,
+    };
+    let needed = servers | flag::IPV4 | flag::IPV6;
+    policy.flags & needed == needed
+}
+
+/// Whether a bind of `asked` that was rewritten to `actual` makes a dual-stack
+/// server.
+#[inline(always)]
+pub const fn is_dual_bind(policy: &Policy, protocol: u32, asked: &V6, actual: &V6) -> bool {
+    is_dual(policy, protocol) && same6(asked, &ANY6) && same6(actual, &mapped(policy.ipv4))
+}
+
+/// What a socket of this policy and protocol keeps.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "one of two small numbers")]
+pub const fn dual_bind(policy: &Policy, protocol: u32, port: Port) -> DualBind {
+    DualBind {
+        place: Place {
+            namespace: policy.namespace,
+            address: policy.ipv6,
+            port: 0,
+            protocol: protocol as u16,
+            slot: 0,
+        },
+        bound: mapped(policy.ipv4),
+        is_counted: 0,
+        is_asked: (port != 0) as u32,
+        is_closed: 0,
+    }
+}
+
+/// What a socket lets others have of its port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sharing {
+    /// [`SHARES_ADDRESS`] and [`SHARES_PORT`].
+    pub options: u32,
+    /// Whose it is.
+    pub uid: u32,
+}
+
+/// `SO_REUSEADDR`
+pub const SHARES_ADDRESS: u32 = 1;
+/// `SO_REUSEPORT`
+pub const SHARES_PORT: u32 = 1 << 1;
+
+/// Whether the kernel lets two sockets have one address and port: for datagrams
+/// (`udp_lib_lport_inuse`), and for TCP if one of them listens (`inet_bind_conflict`).
+#[inline(always)]
+pub const fn can_share(protocol: u32, one: Sharing, other: Sharing) -> bool {
+    let both = one.options & other.options;
+    (both & SHARES_PORT != 0 && one.uid == other.uid)
+        || (both & SHARES_ADDRESS != 0 && protocol == UDP)
+}
+
+/// Who a server at `local` is that was found at `address`, an IPv6 one: with an
+/// IPv4 address, it was steered to.
+#[inline(always)]
+pub const fn found(policy: &Policy, address: V6, local: V6) -> Found {
+    match Family::of(local) {
+        Family::V4(own) if is_dual(policy, TCP) && own == policy.ipv4 => Found::Dual,
+        Family::V4(own) if own != ANY4 => Found::Steered,
+        _ if same6(&local, &address) => Found::Own,
+        _ => Found::Other,
+    }
+}
+
+/// What a program asked for whose bind came as `address`: `::`, if a policy
+/// further in has made a dual-stack server of it, with its own IPv4 address.
+#[inline(always)]
+pub const fn asked(policy: &Policy, bind: &DualBind, address: V6) -> V6 {
+    let is_own = same6(&address, &mapped(policy.ipv4));
+    if bind.place.namespace != 0 && same6(&address, &bind.bound) && !is_own {
+        ANY6
+    } else {
+        address
+    }
+}
+
+/// Which of the counts of servers is that of a place, whatever the
+/// slot: less than [`DUAL_COUNTS`]. Places can share one, which costs time
+/// alone.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "as few bits are left")]
+pub const fn bucket(place: &Place) -> u32 {
+    /// 2^64 divided by the golden ratio: Knuth, The Art of Computer
+    /// Programming, volume 3, section 6.4.
+    const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+    let [first, second, third, fourth] = place.address;
+    let high = (first as u64) << 32 | second as u64;
+    let low = (third as u64) << 32 | fourth as u64;
+    let mut hash = (high ^ place.namespace).wrapping_mul(MULTIPLIER);
+    hash = (hash ^ hash >> 32 ^ low).wrapping_mul(MULTIPLIER);
+    let end = (place.protocol as u64) << 16 | place.port as u64;
+    hash = (hash ^ hash >> 32 ^ end).wrapping_mul(MULTIPLIER);
+    (hash >> (64 - DUAL_COUNTS.ilog2())) as u32
+}

@@ -1,0 +1,303 @@
+//! Calls to loopback: whose loopback is meant.
+
+use crate::abi::{Cause, Policy, flag};
+use crate::decide::address::{ANY4, Family, Kind, LOOPBACK4, LOOPBACK6, V4, V6, mapped};
+use crate::decide::port::{Port, PortUse, port};
+use crate::decide::verdict::{assigned4, assigned6, private_loopback};
+
+/// Who is at an address and port, as `bpf_sk_lookup_tcp` and
+/// `bpf_sk_lookup_udp` tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// A server bound to this very address, at loopback no other policy's.
+    Own,
+    /// A server of the cgroup's own at `::1`, where loopback is private, that asked for
+    /// another port.
+    Moved,
+    /// A dual-stack server of the cgroup's, which is bound to its IPv4 address.
+    Dual,
+    /// A dual-stack server of another policy, or of an earlier one.
+    Steered,
+    /// Somebody else's server: bound to the wildcard, by the host or before the policy, or
+    /// to this very loopback address under another policy.
+    Other,
+    /// Nobody.
+    Nobody,
+}
+
+impl From<u32> for Found {
+    /// By the order of the variants.
+    #[inline(always)]
+    fn from(number: u32) -> Self {
+        match number {
+            0 => Self::Own,
+            1 => Self::Moved,
+            2 => Self::Dual,
+            3 => Self::Steered,
+            4 => Self::Other,
+            _ => Self::Nobody,
+        }
+    }
+}
+
+/// Where a call to loopback goes. A struct for the reason that
+/// [`crate::decide::verdict::Verdict`] is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Which way.
+    pub way: Way,
+    /// The address for [`Way::To`], an IPv4 one IPv4-mapped.
+    pub address: V6,
+    /// The port for [`Way::To`].
+    pub port: Port,
+    /// The cause for [`Way::Nowhere`].
+    pub cause: Cause,
+}
+
+/// Which way a call to loopback goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// To the host's loopback, as it was asked for.
+    Host,
+    /// To an address and port.
+    To,
+    /// It is refused.
+    Nowhere,
+}
+
+impl Route {
+    /// To the host's loopback.
+    pub const HOST: Self = Self {
+        way: Way::Host,
+        address: [0; 4],
+        port: 0,
+        cause: Cause::NoPolicy,
+    };
+
+    /// To this address and port.
+    #[inline(always)]
+    pub const fn to(address: Family, port: Port) -> Self {
+        Self {
+            way: Way::To,
+            address: address.to_v6(),
+            port,
+            ..Self::HOST
+        }
+    }
+
+    /// Nowhere.
+    #[inline(always)]
+    pub const fn nowhere(cause: Cause) -> Self {
+        Self {
+            way: Way::Nowhere,
+            cause,
+            ..Self::HOST
+        }
+    }
+}
+
+/// A call to loopback.
+#[derive(Clone, Copy, Debug)]
+pub struct Loopback {
+    /// The address called: a loopback address, or the unspecified one, which means
+    /// loopback.
+    pub address: Family,
+    /// The protocol of the socket, an `IPPROTO` number.
+    pub protocol: u32,
+    /// The port called.
+    pub port: Port,
+    /// Whether the call may be the answer to another: a datagram that names its
+    /// destination.
+    pub can_be_answer: bool,
+    /// Whether the call can go to an IPv4 address.
+    pub can_be_v4: bool,
+    /// Whether the call can go to an IPv6 address.
+    pub can_be_v6: bool,
+}
+
+/// What a destination means, both addresses IPv4-mapped if they are IPv4: 0.0.0.0 is
+/// loopback, but a socket that has an address, here the assigned one, or a datagram that
+/// names one, would be sent to that (`ip_route_output_key_hash_rcu`).
+#[inline(always)]
+pub const fn meant(destination: V6, source: V6) -> V6 {
+    match (Family::of(destination), Family::of(source).kind()) {
+        (Family::V4(ANY4), Kind::Unicast) => mapped(LOOPBACK4),
+        _ => destination,
+    }
+}
+
+/// Whether calls to loopback can go elsewhere under this policy.
+#[inline(always)]
+pub const fn redirects_calls(policy: &Policy) -> bool {
+    policy.flags & (flag::LOOPBACK_AUTO | flag::LOOPBACK_PRIVATE) != 0
+}
+
+/// Decides where a call to loopback goes. `find` looks up the socket that
+/// would answer at an address and port.
+///
+/// Under `auto`, a server that a wildcard bind moved to the assigned address is
+/// found there, unless somebody is at the very address called, who comes first on any
+/// host, or systemd-resolved may be; without one the call goes to the host's loopback. Under
+/// `private` the cgroup's own loopback comes first, and the host's is never
+/// reached, by a wildcard server of the host neither.
+#[inline(always)]
+pub fn route(
+    policy: &Policy,
+    call: Loopback,
+    mut find: impl FnMut(Family, Port) -> Found,
+) -> Route {
+    let is_exact = policy.flags & flag::LOOPBACK_AUTO != 0
+        && (is_resolved(&call)
+            || matches!(find(call.address.or_loopback(), call.port), Found::Own));
+    if is_exact {
+        return Route::HOST;
+    }
+    to_own(policy, call, &mut find)
+}
+
+/// Whether a call is for systemd-resolved, at 127.0.0.53 or 127.0.0.54
+/// (systemd-resolved.service(8)), which no lookup finds: its sockets are bound to `lo`
+/// (`manager_dns_stub_fd`).
+#[inline(always)]
+fn is_resolved(call: &Loopback) -> bool {
+    /// The port of DNS, network byte order.
+    const DNS: Port = 53_u16.to_be();
+    let Family::V4(address) = call.address else {
+        return false;
+    };
+    call.port == DNS && matches!(address.to_ne_bytes(), [127, 0, 0, 53 | 54])
+}
+
+/// Where a server of the cgroup's own is, or nobody may be called.
+#[inline(always)]
+fn to_own(policy: &Policy, call: Loopback, find: &mut impl FnMut(Family, Port) -> Found) -> Route {
+    if !redirects_calls(policy) {
+        return Route::HOST;
+    }
+    let private = private_loopback(policy);
+    let mut is_answered = false;
+    // The port at `::1` for a call that finds nobody, or 0.
+    let mut free = 0;
+    if let Some(private) = private
+        && call.can_be_v6
+    {
+        // Whoever has called a server is at the port that the kernel chose, or at another
+        // that it has asked for, and is answered there.
+        let found = find(Family::V6(LOOPBACK6), call.port);
+        let is_caller = match found {
+            Found::Own => true,
+            Found::Moved => call.can_be_answer,
+            _ => false,
+        };
+        let is_free = matches!(found, Found::Nobody);
+        let own = port6(private, call.port);
+        let port = if is_caller { call.port } else { own };
+        let found = find(Family::V6(LOOPBACK6), port);
+        if matches!(found, Found::Own | Found::Moved) {
+            return Route::to(Family::V6(LOOPBACK6), port);
+        }
+        if call.can_be_answer {
+            if is_free {
+                free = call.port;
+            }
+        } else if matches!(found, Found::Nobody) {
+            free = own;
+        }
+    }
+    if let Some(private) = private
+        && call.can_be_v4
+    {
+        let private = Family::V4(private);
+        let found = find(private, call.port);
+        if matches!(found, Found::Own) {
+            return Route::to(private, call.port);
+        }
+        is_answered = !matches!(found, Found::Nobody);
+    }
+    if let PortUse::Is(actual) | PortUse::Multicast(actual) = port(policy, call.protocol, call.port)
+    {
+        if let Some(own) = assigned6(policy)
+            && call.can_be_v6
+        {
+            match find(Family::V6(own), actual) {
+                Found::Own => return Route::to(Family::V6(own), actual),
+                // From the private loopback, if that can be.
+                Found::Dual if private.is_none() || !call.can_be_v4 => {
+                    return Route::to(Family::V6(own), actual);
+                }
+                _ => {}
+            }
+        }
+        if let Some(own) = assigned4(policy)
+            && call.can_be_v4
+            && matches!(find(Family::V4(own), actual), Found::Own)
+        {
+            return Route::to(Family::V4(own), actual);
+        }
+    }
+    match private {
+        None => Route::HOST,
+        // Nobody there: the kernel itself says so, or a server comes later. Who is connected
+        // to the caller is not found.
+        Some(_) if free != 0 => Route::to(Family::V6(LOOPBACK6), free),
+        Some(private) if call.can_be_v4 && !is_answered => {
+            Route::to(Family::V4(private), call.port)
+        }
+        Some(_) => Route::nowhere(Cause::Refused),
+    }
+}
+
+/// The ports that [`port6`] gives: below those that the kernel chooses from.
+const FIRST_PORT: u16 = 1024;
+const PORTS: u16 = 32768 - FIRST_PORT;
+
+/// The port of a server that a program binds to `::1` at `port`, where loopback is
+/// private; both in network byte order. There is but one IPv6 loopback address, so what is
+/// of one cgroup's own is where its ports are.
+///
+/// Two servers can come to the same port: the kernel refuses the second.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "a port has 16 bits")]
+pub const fn port6(private: V4, port: Port) -> Port {
+    /// 2^64 divided by the golden ratio, as in [`crate::decide::dual::bucket`].
+    const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+    if port == 0 {
+        return 0;
+    }
+    let key = (private as u64) << 16 | port as u64;
+    let hash = key.wrapping_mul(MULTIPLIER) >> 32;
+    (FIRST_PORT + (hash % PORTS as u64) as u16).to_be()
+}
+
+/// The source of a call that [`route`] sends to `destination`, both with IPv4
+/// addresses IPv4-mapped: loopback, so that a server that trusts its own host still does.
+///
+/// Where loopback is private, a server at the assigned IPv6 address could not reply to
+/// `::1`, so such a call comes from its destination.
+#[inline(always)]
+pub fn source(policy: &Policy, destination: V6) -> V6 {
+    match (Family::of(destination), private_loopback(policy)) {
+        (Family::V4(_), private) => mapped(private.unwrap_or(LOOPBACK4)),
+        (Family::V6(_), None) => LOOPBACK6,
+        (Family::V6(_), Some(_)) => destination,
+    }
+}
+
+/// Whether `address` is the cgroup's own loopback address, which programs know as
+/// 127.0.0.1: its private loopback, or the one that sockets at the assigned
+/// address call from. An IPv4 address comes IPv4-mapped.
+#[inline(always)]
+pub fn is_own(policy: &Policy, address: V6) -> bool {
+    let has_own = policy.flags & (flag::LOOPBACK_PRIVATE | flag::LOOPBACK_UDP) != 0;
+    has_own && matches!(Family::of(address), Family::V4(address) if address == policy.loopback)
+}
+
+/// Whether `address` is the cgroup's private loopback. An IPv4 address comes
+/// IPv4-mapped.
+#[inline(always)]
+pub fn is_private(policy: &Policy, address: V6) -> bool {
+    match (private_loopback(policy), Family::of(address)) {
+        (Some(private), Family::V4(address)) => private == address,
+        _ => false,
+    }
+}

@@ -1,0 +1,117 @@
+//! Packets to servers, by `struct bpf_sk_lookup`.
+
+use aya_ebpf::EbpfContext as _;
+use aya_ebpf::bindings::{BPF_TCP_LISTEN, bpf_sk_lookup, bpf_sock};
+use aya_ebpf::helpers::{bpf_map_lookup_elem, bpf_sk_assign};
+use aya_ebpf::programs::SkLookupContext;
+use core::ffi::c_void;
+use core::ops::Range;
+use core::ptr::read_volatile;
+use oci_bind_hook_ebpf::decide::dual::{GROUPS, Place, has_servers};
+use oci_bind_hook_ebpf::decide::port::TCP;
+
+use super::{DUAL, streams};
+use crate::kernel::lookup::release;
+
+/// `AF_INET6`
+const AF_INET6: u32 = 10;
+
+/// The network namespace that this copy of `steer` is for; set by the loader,
+/// since no helper tells the namespace of a packet there.
+#[unsafe(no_mangle)]
+static NAMESPACE: u64 = 0;
+
+/// Reads one field of the context.
+macro_rules! field {
+    ($pointer:expr, $($field:tt)+) => {
+        // SAFETY: the kernel hands over a context that is valid while the
+        // program runs.
+        unsafe { read_volatile(&raw const (*$pointer).$($field)+) }
+    };
+}
+
+/// A packet that belongs to no connection.
+pub struct Packet {
+    lookup: *mut bpf_sk_lookup,
+}
+
+impl Packet {
+    #[inline(always)]
+    pub fn new(ctx: &SkLookupContext) -> Self {
+        Self { lookup: ctx.lookup }
+    }
+
+    /// The place that it is for, if servers in the map can be there.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "16 bits are used")]
+    pub fn place(&self) -> Option<Place> {
+        if field!(self.lookup, family) != AF_INET6 || field!(self.lookup, protocol) != TCP {
+            return None;
+        }
+        Some(Place {
+            // SAFETY: a static of this object; volatile, because the loader
+            // sets it.
+            namespace: unsafe { read_volatile(&raw const NAMESPACE) },
+            address: [
+                field!(self.lookup, local_ip6[0]),
+                field!(self.lookup, local_ip6[1]),
+                field!(self.lookup, local_ip6[2]),
+                field!(self.lookup, local_ip6[3]),
+            ],
+            port: (field!(self.lookup, local_port) as u16).to_be(),
+            protocol: TCP as u16,
+            slot: 0,
+        })
+    }
+}
+
+/// Makes the first server at this place the receiver of the packet.
+#[inline(always)]
+pub fn assign(ctx: &SkLookupContext, mut place: Place) {
+    let Some(counts) = streams::count(&place) else {
+        return;
+    };
+    // SAFETY: a word of a map's value, which others change.
+    let counts = unsafe { read_volatile(counts) };
+    for bounds in GROUPS.windows(2) {
+        if has_servers(counts, bounds[0]) && assign_from(ctx, &mut place, bounds[0]..bounds[1]) {
+            return;
+        }
+    }
+}
+
+/// Looks in these slots alone; whether there was a server.
+#[inline(always)]
+fn assign_from(ctx: &SkLookupContext, place: &mut Place, slots: Range<u32>) -> bool {
+    let map: *mut c_void = (&raw const DUAL).cast_mut().cast();
+    let local = u32::from(u16::from_be(place.port));
+    for slot in slots {
+        place.slot = slot;
+        // SAFETY: the helper reads a key of the map's size, and answers a
+        // socket that is held until it is released.
+        let socket = unsafe { bpf_map_lookup_elem(map, (&raw const *place).cast()) };
+        if !socket.is_null() {
+            let socket: *mut bpf_sock = socket.cast();
+            // SAFETY: the socket is held until it is released below.
+            let device = unsafe { read_volatile(&raw const (*socket).bound_dev_if) };
+            // SAFETY: as above.
+            let state = unsafe { read_volatile(&raw const (*socket).state) };
+            // SAFETY: as above; in host byte order.
+            let port = unsafe { read_volatile(&raw const (*socket).src_port) };
+            // One of a device does not hear all, one that was shut down or closed
+            // nobody. Without branches: the verifier of Linux 6.1 follows each
+            // through all slots.
+            let is_open = device | (state ^ BPF_TCP_LISTEN) | (port ^ local) == 0;
+            if is_open {
+                // SAFETY: as above. If another program has chosen a socket, the
+                // kernel refuses, and that one stays.
+                let _ = unsafe { bpf_sk_assign(ctx.as_ptr(), socket.cast(), 0) };
+            }
+            release(socket);
+            if is_open {
+                return true;
+            }
+        }
+    }
+    false
+}

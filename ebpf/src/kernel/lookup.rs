@@ -1,0 +1,304 @@
+//! Finds the socket that would answer at an address and port of this network
+//! namespace.
+
+use aya_ebpf::EbpfContext;
+use aya_ebpf::bindings::{bpf_sock, bpf_sock_addr, bpf_sock_tuple};
+use aya_ebpf::helpers::{bpf_sk_lookup_tcp, bpf_sk_lookup_udp, bpf_sk_release};
+use aya_ebpf::programs::SockAddrContext;
+use core::ptr::read_volatile;
+use oci_bind_hook_ebpf::abi::Policy;
+use oci_bind_hook_ebpf::decide::address::{
+    ANY6, Family, Kind, LOOPBACK6, V4, V6, halves, kind4, same6, whole,
+};
+use oci_bind_hook_ebpf::decide::bound::Bound;
+use oci_bind_hook_ebpf::decide::dual::{can_share, found, is_dual};
+use oci_bind_hook_ebpf::decide::loopback::Found;
+use oci_bind_hook_ebpf::decide::port::{Port, UDP};
+use oci_bind_hook_ebpf::decide::verdict::private_loopback;
+
+use super::context::{Call, sharing};
+use super::storage::policy;
+use super::{bound, dual, redirects};
+
+/// `BPF_F_CURRENT_NETNS`: the namespace of the socket that makes the call.
+const CURRENT_NETNS: u64 = u64::MAX;
+/// `SOCK_STREAM`
+pub const SOCK_STREAM: u32 = 1;
+/// `SOCK_DGRAM`
+pub const SOCK_DGRAM: u32 = 2;
+/// `BPF_TCP_LISTEN`
+const LISTEN: u32 = 10;
+
+/// `bpf_sock_tuple.ipv4`
+#[repr(C)]
+pub struct Tuple4 {
+    pub from: V4,
+    pub to: V4,
+    pub from_port: Port,
+    pub to_port: Port,
+}
+
+impl Tuple4 {
+    /// From nobody, so that only servers match.
+    #[inline(always)]
+    pub const fn to(to: V4, to_port: Port) -> Self {
+        Self {
+            from: 0,
+            to,
+            from_port: 0,
+            to_port,
+        }
+    }
+}
+
+/// `bpf_sock_tuple.ipv6`
+#[repr(C)]
+pub struct Tuple6 {
+    pub from: V6,
+    pub to: V6,
+    pub from_port: Port,
+    pub to_port: Port,
+}
+
+impl Tuple6 {
+    /// As [`Tuple4::to`].
+    #[inline(always)]
+    pub const fn to(to: V6, to_port: Port) -> Self {
+        Self {
+            from: ANY6,
+            to,
+            from_port: 0,
+            to_port,
+        }
+    }
+}
+
+/// Who answers at `address` and `port`, by the type of the calling socket.
+///
+/// A datagram socket that sent without a bind is on the wildcard; it is the
+/// cgroup's own if it was redirected under the same private loopback.
+#[inline(always)]
+pub fn find(ctx: &SockAddrContext, address: Family, port: Port) -> Found {
+    let (high, low) = halves(address.to_v6());
+    // SAFETY: it is the context of the program.
+    unsafe { find_server(ctx.sock_addr, high, low, port.into(), 0) }.into()
+}
+
+/// The same at an IPv6 address, for a socket that is bound. Of a server at the wildcard
+/// that lets the socket have the port too, nobody.
+#[inline(always)]
+pub fn find_unshared(ctx: &SockAddrContext, address: V6, port: Port) -> Found {
+    let (high, low) = halves(address);
+    // SAFETY: it is the context of the program.
+    unsafe { find_server(ctx.sock_addr, high, low, port.into(), 1) }.into()
+}
+
+/// [`find`], or [`find_unshared`] if `is_unshared` is not 0, as a function of its own.
+///
+/// # Safety
+///
+/// `ctx` is the context of a program.
+#[unsafe(no_mangle)]
+#[inline(never)]
+unsafe extern "C" fn find_server(
+    ctx: *mut bpf_sock_addr,
+    high: u64,
+    low: u64,
+    port: u32,
+    is_unshared: u32,
+) -> u32 {
+    let ctx = &SockAddrContext::new(ctx);
+    let (call, policy, port) = (Call::new(ctx), policy(), port as Port);
+    let socket_type = call.socket_type();
+    let found = match Family::of(whole(high, low)) {
+        Family::V4(address) => find4(ctx, policy, socket_type, Tuple4::to(address, port)),
+        Family::V6(address) => find6(ctx, policy, socket_type, address, port, |socket| {
+            is_unshared != 0 && can_share(call.protocol(), sharing(call.socket()), sharing(socket))
+        }),
+    };
+    found as u32
+}
+
+/// What is kept of the socket that answers at `address` and `port`.
+#[inline(always)]
+pub fn bound_at(ctx: &SockAddrContext, socket_type: u32, address: Family, port: Port) -> Bound {
+    let socket = match address {
+        Family::V4(address) => look_up(ctx.as_ptr(), socket_type, Tuple4::to(address, port)),
+        Family::V6(address) => look_up(ctx.as_ptr(), socket_type, Tuple6::to(address, port)),
+    };
+    if socket.is_null() {
+        return Bound::default();
+    }
+    let bound = bound::of(socket).map_or_else(Bound::default, |bound| *bound);
+    release(socket);
+    bound
+}
+
+/// Who answers at the end of a tuple; otherwise as [`find`].
+#[inline(always)]
+pub fn find4(ctx: &impl EbpfContext, policy: &Policy, socket_type: u32, tuple: Tuple4) -> Found {
+    let address = tuple.to;
+    let socket = look_up(ctx.as_ptr(), socket_type, tuple);
+    if socket.is_null() {
+        return Found::Nobody;
+    }
+    // An IPv6 socket that was found this way has the IPv4 address here too.
+    // SAFETY: the socket is held until it is released below.
+    let own = unsafe { read_volatile(&raw const (*socket).src_ip4) } == address;
+    let kind = if own { Found::Own } else { Found::Other };
+    let is_loopback = matches!(kind4(address), Kind::Loopback);
+    conclude(socket, policy, socket_type, is_loopback, kind)
+}
+
+/// A dual-stack socket of UDP is not found at its IPv6 address, where datagrams are
+/// delivered to it ([`super::datagram`]), but at its IPv4 address.
+#[inline(always)]
+fn find6(
+    ctx: &SockAddrContext,
+    policy: &Policy,
+    socket_type: u32,
+    address: V6,
+    port: Port,
+    is_shared: impl FnOnce(*mut bpf_sock) -> bool,
+) -> Found {
+    let tuple = Tuple6::to(address, port);
+    let found = find_native6(ctx, policy, socket_type, tuple, is_shared);
+    let can_be_dual = socket_type == SOCK_DGRAM
+        && is_dual(policy, UDP)
+        && same6(&address, &policy.ipv6)
+        && matches!(found, Found::Other | Found::Nobody);
+    if can_be_dual && has_dual(ctx, policy, port) {
+        return Found::Dual;
+    }
+    found
+}
+
+/// Whether a dual-stack socket of UDP with the addresses of the policy has this port.
+#[inline(always)]
+fn has_dual(ctx: &SockAddrContext, policy: &Policy, port: Port) -> bool {
+    let socket = look_up(ctx.as_ptr(), SOCK_DGRAM, Tuple4::to(policy.ipv4, port));
+    if socket.is_null() {
+        return false;
+    }
+    // SAFETY: the socket is held until it is released below.
+    let is_there = unsafe { read_volatile(&raw const (*socket).src_ip4) } == policy.ipv4;
+    let is_dual = is_there
+        && dual::of(socket, 0).is_some_and(|bind| same6(&bind.place.address, &policy.ipv6));
+    release(socket);
+    is_dual
+}
+
+/// Who answers at the end of a tuple, as far as the kernel itself knows.
+#[inline(always)]
+fn find_native6(
+    ctx: &impl EbpfContext,
+    policy: &Policy,
+    socket_type: u32,
+    tuple: Tuple6,
+    is_shared: impl FnOnce(*mut bpf_sock) -> bool,
+) -> Found {
+    let address = tuple.to;
+    let socket = look_up(ctx.as_ptr(), socket_type, tuple);
+    if socket.is_null() {
+        return Found::Nobody;
+    }
+    let word = |index: usize| {
+        // SAFETY: the socket is held until it is released below.
+        unsafe { read_volatile(&raw const (*socket).src_ip6[index]) }
+    };
+    let local = [word(0), word(1), word(2), word(3)];
+    let kind = match found(policy, address, local) {
+        Found::Other if is_shared(socket) => Found::Nobody,
+        // All cgroups share the address: what is kept of the socket says whose it is.
+        Found::Own if same6(&address, &LOOPBACK6) && private_loopback(policy).is_some() => {
+            Found::Other
+        }
+        kind => kind,
+    };
+    let is_loopback = same6(&address, &LOOPBACK6);
+    conclude(socket, policy, socket_type, is_loopback, kind)
+}
+
+/// The socket at the end of a tuple, which has to be released; null if there is none.
+/// `ctx` is the context of a program.
+#[inline(always)]
+pub fn look_up<C, T>(ctx: *mut C, socket_type: u32, mut tuple: T) -> *mut bpf_sock {
+    let pointer = (&raw mut tuple).cast::<bpf_sock_tuple>();
+    let size = size_of::<T>() as u32;
+    if socket_type == SOCK_STREAM {
+        // SAFETY: the tuple is initialised, and of that size.
+        unsafe { bpf_sk_lookup_tcp(ctx.cast(), pointer, size, CURRENT_NETNS, 0) }
+    } else {
+        // SAFETY: as above.
+        unsafe { bpf_sk_lookup_udp(ctx.cast(), pointer, size, CURRENT_NETNS, 0) }
+    }
+}
+
+/// Releases a socket that was found, which the verifier insists on. It is not used again.
+#[inline(always)]
+pub fn release(socket: *mut bpf_sock) {
+    // SAFETY: the reference came from a lookup, and is used no more.
+    let _ = unsafe { bpf_sk_release(socket.cast()) };
+}
+
+/// What a socket that was found is, once it is released. At a loopback address that all
+/// share, one that was bound under another policy is somebody else's.
+#[inline(always)]
+fn conclude(
+    socket: *mut bpf_sock,
+    policy: &Policy,
+    socket_type: u32,
+    is_loopback: bool,
+    kind: Found,
+) -> Found {
+    // SAFETY: the socket is held until it is released below.
+    let state = unsafe { read_volatile(&raw const (*socket).state) };
+    let is_stream = socket_type == SOCK_STREAM;
+    let kind = match private_loopback(policy) {
+        Some(private) => own(socket, private).unwrap_or(kind),
+        None if is_loopback && is_foreign(socket, policy.loopback) => Found::Other,
+        None => kind,
+    };
+    release(socket);
+    if is_stream && state != LISTEN {
+        Found::Nobody
+    } else {
+        kind
+    }
+}
+
+/// Whether a socket was bound under another policy than the one with this loopback address.
+#[inline(always)]
+fn is_foreign(socket: *mut bpf_sock, loopback: V4) -> bool {
+    bound::any(socket).is_some_and(|bound| bound.owner != 0 && bound.owner != loopback)
+}
+
+/// What a socket is to the cgroup with this private loopback, if it is its own: bound there,
+/// at `::1`, or redirected there.
+#[inline(always)]
+fn own(socket: *mut bpf_sock, private: V4) -> Option<Found> {
+    let bound = bound::at_loopback6(socket);
+    let is_moved = bound.as_ref().is_some_and(|bound| bound.asked.port != 0);
+    let is_own = bound.is_some_and(|bound| bound.owner == private)
+        || redirects::of(socket).is_some_and(|redirects| redirects.owner == private);
+    let found = if is_moved { Found::Moved } else { Found::Own };
+    is_own.then_some(found)
+}
+
+/// Who receives a packet at `::1` by its tuple, where loopback is private: a server, or
+/// who is in a connection.
+#[inline(always)]
+pub fn find_private6(
+    ctx: &impl EbpfContext,
+    private: V4,
+    socket_type: u32,
+    tuple: Tuple6,
+) -> Found {
+    let socket = look_up(ctx.as_ptr(), socket_type, tuple);
+    if socket.is_null() {
+        return Found::Nobody;
+    }
+    let found = own(socket, private).unwrap_or(Found::Other);
+    release(socket);
+    found
+}

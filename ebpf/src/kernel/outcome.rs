@@ -1,0 +1,118 @@
+//! Carries out a verdict, and counts it.
+
+use aya_ebpf::EbpfContext as _;
+use aya_ebpf::bindings::sockaddr;
+use aya_ebpf::helpers::{bpf_bind, bpf_set_retval};
+use aya_ebpf::programs::SockAddrContext;
+use core::ptr::read_volatile;
+use oci_bind_hook_ebpf::abi::{Cause, Hook};
+use oci_bind_hook_ebpf::decide::address::{V4, V6};
+use oci_bind_hook_ebpf::decide::verdict::{Action, Verdict};
+
+use super::storage::{count, count_isolated, count_refusal};
+
+/// Whether this kernel has `bpf_set_retval`; set by the loader, which tries.
+/// The verifier removes the call where it is 0.
+#[unsafe(no_mangle)]
+static HAS_SET_RETVAL: u8 = 0;
+
+/// Lets the call go on.
+const ALLOW: i32 = 1;
+/// Refuses the call.
+const REFUSE: i32 = 0;
+
+/// Carries out `verdict`; `rewrite` puts the address in place and tells
+/// whether the kernel took it.
+#[inline(always)]
+pub fn conclude<A>(hook: Hook, verdict: Verdict<A>, rewrite: impl FnOnce(A) -> bool) -> i32 {
+    match verdict.action {
+        Action::Pass => {
+            count(hook, |counters| &raw const counters.passed);
+            ALLOW
+        }
+        action @ (Action::Rewrite | Action::Isolate) => {
+            if !rewrite(verdict.rewrite) {
+                return refuse(hook, Cause::Immovable);
+            }
+            if action == Action::Isolate {
+                count_isolated(hook);
+            } else {
+                count(hook, |counters| &raw const counters.rewritten);
+            }
+            ALLOW
+        }
+        Action::Deny => refuse(hook, verdict.cause),
+    }
+}
+
+/// Refuses a call for this cause, and counts it.
+#[inline(always)]
+pub fn refuse(hook: Hook, cause: Cause) -> i32 {
+    count_refusal(hook, cause);
+    // SAFETY: a static of this object; volatile, because the loader sets it.
+    if unsafe { read_volatile(&raw const HAS_SET_RETVAL) } != 0 {
+        // SAFETY: the helper takes any negative errno.
+        let _ = unsafe { bpf_set_retval(-cause.errno()) };
+    }
+    REFUSE
+}
+
+/// `struct sockaddr_in`
+#[repr(C)]
+struct SockaddrIn {
+    family: u16,
+    port: u16,
+    address: V4,
+    zero: [u32; 2],
+}
+
+/// `struct sockaddr_in6`
+#[repr(C)]
+struct SockaddrIn6 {
+    family: u16,
+    port: u16,
+    flowinfo: u32,
+    address: V6,
+    scope_id: u32,
+}
+
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+
+/// Binds the connecting socket to `address` and no port: the kernel chooses
+/// one when it knows the peer, as with `IP_BIND_ADDRESS_NO_PORT`, so that
+/// connections to distinct peers can share it.
+#[inline(always)]
+pub fn bind_source4(ctx: &SockAddrContext, address: V4) -> bool {
+    bind(
+        ctx,
+        SockaddrIn {
+            family: AF_INET,
+            port: 0,
+            address,
+            zero: [0; 2],
+        },
+    )
+}
+
+/// [`bind_source4`] for an IPv6 socket; `address` may be IPv4-mapped.
+#[inline(always)]
+pub fn bind_source6(ctx: &SockAddrContext, address: V6) -> bool {
+    bind(
+        ctx,
+        SockaddrIn6 {
+            family: AF_INET6,
+            port: 0,
+            flowinfo: 0,
+            address,
+            scope_id: 0,
+        },
+    )
+}
+
+#[inline(always)]
+fn bind<A>(ctx: &SockAddrContext, mut address: A) -> bool {
+    let pointer = (&raw mut address).cast::<sockaddr>();
+    // SAFETY: the pointer is to initialised stack of that length.
+    unsafe { bpf_bind(ctx.as_ptr().cast(), pointer, size_of::<A>() as i32) == 0 }
+}

@@ -1,0 +1,19 @@
+//! Datagrams that enter a network namespace.
+
+use aya_ebpf::bindings::TC_ACT_UNSPEC;
+use aya_ebpf::macros::classifier;
+use aya_ebpf::programs::TcContext;
+
+use crate::kernel::datagram::Datagram;
+
+/// Packets that a device receives. Whatever is found, what becomes of the packet is
+/// left to others: the value is that of `TCX_NEXT` too.
+#[classifier]
+fn deliver(ctx: TcContext) -> i32 {
+    match Datagram::new(&ctx) {
+        Some(Datagram::V6(datagram)) => datagram.deliver(),
+        Some(Datagram::V4(datagram)) => datagram.deliver(),
+        None => {}
+    }
+    TC_ACT_UNSPEC
+}

@@ -1,0 +1,10 @@
+//! What is asked of the host, eBPF aside.
+
+pub mod addresses;
+pub mod cgroup;
+pub(crate) mod memlock;
+pub(crate) mod netlink;
+pub(crate) mod netns;
+pub(crate) mod ownership;
+pub(crate) mod parallel;
+pub(crate) mod privileges;

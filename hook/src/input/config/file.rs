@@ -1,0 +1,116 @@
+//! The configuration file as it is read: a regular file of bounded size that
+//! nobody but root and the caller can change or replace.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, lstat, openat};
+use rustix::io::Errno;
+use rustix::process::geteuid;
+
+use crate::host::ownership::judge;
+use crate::text::one_line;
+
+#[cfg(test)]
+mod tests;
+
+/// The longest file that is accepted, in bytes.
+const LIMIT: u64 = 1024 * 1024;
+
+/// Reads the file; `None` if there is none, unless it is `required`.
+///
+/// What is judged is the very file that is read. Where there is none, somebody
+/// who can write to its directory may have removed it: so the way to it is
+/// judged all the same.
+///
+/// # Errors
+///
+/// If the file or something on the way to it can be changed by others, if it is
+/// no regular file or too long, and if it cannot be read. A symbolic link to
+/// nowhere is no missing file.
+pub(super) fn read(path: &Path, required: bool) -> Result<Option<Vec<u8>>> {
+    let reading = || format!("read configuration {}", shown(path));
+    // Neither a FIFO nor a terminal may keep a container waiting.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = match openat(CWD, path, flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(Errno::NOENT) if !required && !path.is_symlink() => {
+            judge_way(path)?;
+            return Ok(None);
+        }
+        Err(error) => return Err(error).with_context(reading),
+    };
+    let found = fstat(&file).with_context(reading)?;
+    if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
+        bail!("configuration {} is not a regular file", shown(path));
+    }
+    judge_one(path, path, &found)?;
+    judge_way(path)?;
+    let mut bytes = Vec::new();
+    file.take(LIMIT + 1)
+        .read_to_end(&mut bytes)
+        .with_context(reading)?;
+    if bytes.len() as u64 > LIMIT {
+        bail!(
+            "configuration {} is longer than {LIMIT} bytes: write a shorter one",
+            shown(path)
+        );
+    }
+    Ok(Some(bytes))
+}
+
+/// Judges each directory and symbolic link that leads to the file.
+fn judge_way(path: &Path) -> Result<()> {
+    let absolute = std::path::absolute(path)
+        .with_context(|| format!("find the directory of configuration {}", shown(path)))?;
+    follow(path, &absolute, &mut BTreeSet::new())
+}
+
+fn follow(config: &Path, path: &Path, seen: &mut BTreeSet<PathBuf>) -> Result<()> {
+    for name in path.ancestors() {
+        if !seen.insert(name.to_owned()) {
+            break;
+        }
+        let found = match lstat(name) {
+            Err(Errno::NOENT) => continue,
+            found => found.with_context(|| format!("look at {}", shown(name)))?,
+        };
+        let kind = FileType::from_raw_mode(found.st_mode);
+        if matches!(kind, FileType::Directory | FileType::Symlink) {
+            judge_one(config, name, &found)?;
+        }
+        if kind == FileType::Symlink {
+            let target =
+                fs::read_link(name).with_context(|| format!("read link {}", shown(name)))?;
+            let parent = name.parent().unwrap_or(name);
+            follow(config, &parent.join(target), seen)?;
+        }
+    }
+    Ok(())
+}
+
+/// Judges the file, or something on the way to it.
+fn judge_one(config: &Path, path: &Path, found: &Stat) -> Result<()> {
+    let Err(distrust) = judge(found, geteuid().as_raw()) else {
+        return Ok(());
+    };
+    let (config, name) = (shown(config), shown(path));
+    match FileType::from_raw_mode(found.st_mode) {
+        FileType::Directory => bail!(
+            "configuration {config}: directory {name} {distrust}: \
+             chown root {name}; chmod go-w {name}"
+        ),
+        FileType::Symlink => {
+            bail!("configuration {config}: link {name} {distrust}: chown -h root {name}")
+        }
+        _ => bail!("configuration {name} {distrust}: chown root {name}; chmod go-w {name}"),
+    }
+}
+
+/// The path as messages have it.
+pub(super) fn shown(path: &Path) -> String {
+    one_line(&path.to_string_lossy())
+}

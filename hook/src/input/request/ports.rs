@@ -1,0 +1,285 @@
+//! Ports and lists of ports.
+
+use std::fmt::{self, Display};
+use std::str::FromStr;
+
+use anyhow::{Error, Result, bail};
+
+use crate::text::{parse_decimal, quote};
+
+/// The transport protocols that a port entry is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Protocol {
+    /// TCP, written `/tcp`.
+    Tcp,
+    /// UDP, written `/udp`.
+    Udp,
+    /// Both, written as nothing.
+    Both,
+}
+
+impl Protocol {
+    /// Whether some packet belongs to both.
+    pub fn overlaps(self, other: Self) -> bool {
+        self == other || self == Self::Both || other == Self::Both
+    }
+
+    /// Splits the protocol off the end of a list item.
+    fn split(item: &str) -> Option<(&str, Self)> {
+        match item.split_once('/') {
+            None => Some((item, Self::Both)),
+            Some((port, "tcp")) => Some((port, Self::Tcp)),
+            Some((port, "udp")) => Some((port, Self::Udp)),
+            Some(_) => None,
+        }
+    }
+}
+
+impl Display for Protocol {
+    /// Writes the suffix of a list item.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "/tcp",
+            Self::Udp => "/udp",
+            Self::Both => "",
+        })
+    }
+}
+
+/// Ports that follow each other, host byte order, none of them 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PortRange {
+    /// The first one.
+    pub first: u16,
+    /// The last one; the same for a single port.
+    pub last: u16,
+}
+
+impl PortRange {
+    /// Parses `PORT` or `FIRST-LAST`.
+    fn parse(text: &str) -> Option<Self> {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let (first, last) = (parse_port(first)?, parse_port(last)?);
+        (first <= last).then_some(Self { first, last })
+    }
+
+    /// Whether a port is in both.
+    pub fn overlaps(self, other: Self) -> bool {
+        self.first <= other.last && other.first <= self.last
+    }
+
+    /// From the first to the last.
+    fn distance(self) -> u16 {
+        self.last - self.first
+    }
+}
+
+impl Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.first == self.last {
+            self.first.fmt(f)
+        } else {
+            write!(f, "{}-{}", self.first, self.last)
+        }
+    }
+}
+
+/// Ports that are bound at other numbers, as many of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PortMapping {
+    /// The ports that programs ask for.
+    pub asked: PortRange,
+    /// The ports that they get.
+    pub actual: PortRange,
+    /// The protocols this is about.
+    pub protocol: Protocol,
+}
+
+impl PortMapping {
+    /// Parses an item of a list.
+    fn parse(item: &str) -> Option<Self> {
+        let (ports, protocol) = Protocol::split(item)?;
+        let (asked, actual) = ports.split_once(':')?;
+        let (asked, actual) = (PortRange::parse(asked)?, PortRange::parse(actual)?);
+        (asked.distance() == actual.distance()).then_some(Self {
+            asked,
+            actual,
+            protocol,
+        })
+    }
+
+    /// Whether the two have a port of one protocol get different ones.
+    fn contradicts(&self, other: &Self) -> bool {
+        let distance =
+            |mapping: &Self| i32::from(mapping.actual.first) - i32::from(mapping.asked.first);
+        self.asked.overlaps(other.asked)
+            && self.protocol.overlaps(other.protocol)
+            && distance(self) != distance(other)
+    }
+}
+
+impl Display for PortMapping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}{}", self.asked, self.actual, self.protocol)
+    }
+}
+
+/// Port mappings, sorted by asked port, without repeats or contradictions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PortMappings(Vec<PortMapping>);
+
+impl PortMappings {
+    /// The mappings; empty by default, never empty when parsed.
+    pub fn as_slice(&self) -> &[PortMapping] {
+        &self.0
+    }
+}
+
+impl FromStr for PortMappings {
+    type Err = Error;
+
+    /// Parses a comma list of `ASKED:ACTUAL[/tcp|/udp]`, where each is a port, or both are
+    /// ranges of one length.
+    ///
+    /// An item given twice counts once. Two items that send one asked port and
+    /// protocol to different ports are refused.
+    fn from_str(value: &str) -> Result<Self> {
+        let mappings = parse_list(
+            value,
+            PortMapping::parse,
+            "port mapping: write ASKED:ACTUAL, ASKED:ACTUAL/tcp or ASKED:ACTUAL/udp, \
+             two ports or two ranges FIRST-LAST of one length",
+        )?;
+        for (index, one) in mappings.iter().enumerate() {
+            let mut others = mappings[index + 1..].iter();
+            if let Some(other) = others.find(|other| other.contradicts(one)) {
+                bail!(
+                    "{} maps port {} twice, as {one} and as {other}: keep one of them",
+                    quote(value),
+                    one.asked.first.max(other.asked.first)
+                );
+            }
+        }
+        Ok(Self(mappings))
+    }
+}
+
+impl Display for PortMappings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_list(f, &self.0)
+    }
+}
+
+/// Ports that are left alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ExemptRange {
+    /// The ports.
+    pub ports: PortRange,
+    /// The protocols this is about.
+    pub protocol: Protocol,
+}
+
+impl Display for ExemptRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.ports, self.protocol)
+    }
+}
+
+/// Ports that are left alone, sorted, without repeats.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExemptPorts(Vec<ExemptRange>);
+
+impl ExemptPorts {
+    /// The ports; empty by default, never empty when parsed.
+    pub fn as_slice(&self) -> &[ExemptRange] {
+        &self.0
+    }
+}
+
+impl FromStr for ExemptPorts {
+    type Err = Error;
+
+    /// Parses a comma list of `PORT[-PORT][/tcp|/udp]`. An item given twice counts once.
+    fn from_str(value: &str) -> Result<Self> {
+        parse_list(
+            value,
+            |item| {
+                let (ports, protocol) = Protocol::split(item)?;
+                let ports = PortRange::parse(ports)?;
+                Some(ExemptRange { ports, protocol })
+            },
+            "port: write PORT or FIRST-LAST, and /tcp or /udp after it for one protocol",
+        )
+        .map(Self)
+    }
+}
+
+impl Display for ExemptPorts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_list(f, &self.0)
+    }
+}
+
+/// UDP ports for multicast and broadcast, sorted, without repeats.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MulticastPorts(Vec<PortRange>);
+
+impl MulticastPorts {
+    /// The ports; empty by default, never empty when parsed.
+    pub fn as_slice(&self) -> &[PortRange] {
+        &self.0
+    }
+}
+
+impl FromStr for MulticastPorts {
+    type Err = Error;
+
+    /// Parses a comma list of `PORT[-PORT]`. An item given twice counts once.
+    fn from_str(value: &str) -> Result<Self> {
+        let what = "UDP port: write PORT or FIRST-LAST";
+        parse_list(value, PortRange::parse, what).map(Self)
+    }
+}
+
+impl Display for MulticastPorts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_list(f, &self.0)
+    }
+}
+
+/// Parses a comma list without empty items into sorted items without repeats.
+fn parse_list<T: Ord>(
+    value: &str,
+    parse: impl Fn(&str) -> Option<T>,
+    what: &str,
+) -> Result<Vec<T>> {
+    let mut items = Vec::new();
+    for item in value.trim_ascii().split(',') {
+        let Some(parsed) = parse(item) else {
+            bail!(
+                "{} in {} is not a {what}, ports from 1 to 65535, separated by commas without blanks",
+                quote(item),
+                quote(value)
+            );
+        };
+        items.push(parsed);
+    }
+    items.sort_unstable();
+    items.dedup();
+    Ok(items)
+}
+
+fn write_list<T: Display>(f: &mut fmt::Formatter<'_>, items: &[T]) -> fmt::Result {
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 {
+            f.write_str(",")?;
+        }
+        item.fmt(f)?;
+    }
+    Ok(())
+}
+
+/// Parses a port, which is never 0.
+fn parse_port(text: &str) -> Option<u16> {
+    parse_decimal(text).filter(|port| *port != 0)
+}

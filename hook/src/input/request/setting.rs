@@ -1,0 +1,122 @@
+//! What can be set, by the names that annotations, options and the configuration have.
+
+use std::fmt::{self, Display};
+use std::str::FromStr;
+
+use anyhow::{Error, Result, bail};
+
+use super::Request;
+use crate::text::quote;
+
+/// One thing that can be set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setting {
+    /// `ipv4`
+    Ipv4,
+    /// `ipv6`
+    Ipv6,
+    /// `loopback`
+    Loopback,
+    /// `ports`
+    Ports,
+    /// `exempt`
+    Exempt,
+    /// `multicast`
+    Multicast,
+    /// `guard`
+    Guard,
+}
+
+/// All of them, with their names.
+const ALL: [(Setting, &str); 7] = [
+    (Setting::Ipv4, "ipv4"),
+    (Setting::Ipv6, "ipv6"),
+    (Setting::Loopback, "loopback"),
+    (Setting::Ports, "ports"),
+    (Setting::Exempt, "exempt"),
+    (Setting::Multicast, "multicast"),
+    (Setting::Guard, "guard"),
+];
+
+/// How a message lists them.
+pub const NAMES: &str = "ipv4, ipv6, loopback, ports, exempt, multicast or guard";
+
+impl Setting {
+    /// The setting of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        let (setting, _) = ALL.into_iter().find(|(_, known)| *known == name)?;
+        Some(setting)
+    }
+
+    /// Those that a request has, in their order.
+    pub fn of(request: &Request) -> impl Iterator<Item = Self> {
+        let Request {
+            ipv4,
+            ipv6,
+            loopback,
+            ports,
+            exempt,
+            multicast,
+            guard,
+        } = request;
+        let given = [
+            ipv4.is_some(),
+            ipv6.is_some(),
+            loopback.is_some(),
+            ports.is_some(),
+            exempt.is_some(),
+            multicast.is_some(),
+            guard.is_some(),
+        ];
+        let settings = ALL.into_iter().map(|(setting, _)| setting);
+        settings
+            .zip(given)
+            .filter_map(|(setting, is_given)| is_given.then_some(setting))
+    }
+}
+
+impl FromStr for Setting {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match Self::named(name.trim_ascii()) {
+            Some(setting) => Ok(setting),
+            None => bail!("{} is not an annotation: use {NAMES}", quote(name)),
+        }
+    }
+}
+
+impl Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (_, name) = ALL[*self as usize];
+        f.write_str(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::input::request::{ExemptPorts, Guard, Loopback, MulticastPorts, PortMappings};
+
+    #[test]
+    fn those_that_a_request_has() {
+        let request = Request {
+            ipv6: Some("2001:db8::10".parse().unwrap()),
+            exempt: Some(ExemptPorts::default()),
+            ..Request::default()
+        };
+        let given: Vec<_> = Setting::of(&request).collect();
+        assert_eq!(given, [Setting::Ipv6, Setting::Exempt]);
+        let all = Request {
+            ipv4: Some("192.0.2.10".parse().unwrap()),
+            loopback: Some(Loopback::Auto),
+            ports: Some(PortMappings::default()),
+            multicast: Some(MulticastPorts::default()),
+            guard: Some(Guard::On),
+            ..request
+        };
+        let names: Vec<_> = Setting::of(&all).map(|given| given.to_string()).collect();
+        assert_eq!(names.join(", "), NAMES.replace(" or", ","));
+        assert!(Setting::of(&Request::default()).next().is_none());
+    }
+}

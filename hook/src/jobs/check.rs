@@ -1,0 +1,94 @@
+//! The doctor: looks at this host, piece by piece, and says what would keep a
+//! container from its policy.
+//!
+//! What engines read is judged by pure functions on texts; whether the kernel
+//! does what is asked of it is tried, with real programs in a scratch cgroup.
+
+mod binary;
+mod calls;
+mod cdi;
+mod containerd;
+mod directories;
+mod docker;
+mod engines;
+mod files;
+mod hook_file;
+mod hooks_d;
+mod host;
+mod kernel;
+mod network;
+mod probe;
+mod protocols;
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+
+use crate::input::config::Config;
+use crate::text::one_line;
+
+pub(crate) use probe::probe;
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// It works.
+    Ok,
+    /// It works, or is not needed, and somebody should know.
+    Note,
+    /// A container would start without its policy, or would not start.
+    Problem,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// How bad it is.
+    pub level: Level,
+    /// What was looked at, a word or two.
+    pub subject: String,
+    /// What was found, one line.
+    pub message: String,
+    /// What to do about it, one line. Each problem has one.
+    pub remedy: Option<String>,
+}
+
+impl Finding {
+    fn ok(subject: &str, message: &str) -> Self {
+        Self::new(Level::Ok, subject, message, None)
+    }
+
+    fn note(subject: &str, message: &str, remedy: &str) -> Self {
+        Self::new(Level::Note, subject, message, Some(remedy))
+    }
+
+    fn problem(subject: &str, message: &str, remedy: &str) -> Self {
+        Self::new(Level::Problem, subject, message, Some(remedy))
+    }
+
+    /// Messages repeat what is in files: one line, and no longer than one may be.
+    fn new(level: Level, subject: &str, message: &str, remedy: Option<&str>) -> Self {
+        Self {
+            level,
+            subject: subject.to_owned(),
+            message: one_line(message),
+            remedy: remedy.map(one_line),
+        }
+    }
+}
+
+/// Looks at everything; `config` is what was made of the configuration file.
+pub fn findings(config: &Result<Config>) -> Vec<Finding> {
+    let (privileges, is_privileged) = host::privileges();
+    let engines = engines::Installed::find();
+    let mut all = vec![privileges, host::cgroup2(), host::bpffs()];
+    all.extend(kernel::findings(is_privileged));
+    all.extend(host::policies(is_privileged));
+    all.extend(host::devices(is_privileged));
+    all.extend(host::config(config.as_ref()));
+    all.extend(host::addresses(config.as_ref().ok()));
+    all.extend(protocols::findings());
+    all.push(host::syslog(engines.has("crun")));
+    all.extend(engines.findings());
+    all
+}

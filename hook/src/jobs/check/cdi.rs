@@ -1,0 +1,217 @@
+//! CDI specifications, against what `oci-bind-hook cdi` prints: pure.
+//!
+//! Engines skip a specification that they cannot read, and fail containers that
+//! ask for its devices (`Cache.refresh` of the CDI library).
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::Finding;
+use super::binary::Binary;
+use super::files::Contents;
+use crate::cdi::{DEVICE, KIND};
+use crate::text::one_line;
+
+const SUBJECT: &str = "cdi";
+const RENEW: &str = "oci-bind-hook cdi >/etc/cdi/oci-bind-hook.json";
+
+/// Judges the specifications of some directories, those that win last. Answers
+/// whether there is a device of ours as well.
+pub fn judge(files: &[Contents], binary: impl Fn(&Path) -> Binary) -> (Vec<Finding>, bool) {
+    let mut findings = Vec::new();
+    let mut ours: Vec<&Path> = Vec::new();
+    for file in files {
+        let path = file.path.display();
+        match hook_path(file) {
+            Read::Theirs => {}
+            Read::Unreadable(why) => findings.push(Finding::note(
+                SUBJECT,
+                &format!("{path}: {why}: engines skip it"),
+                "correct it, or remove it",
+            )),
+            Read::Broken(why) => findings.push(Finding::problem(
+                SUBJECT,
+                &format!("{path}: {why}: no container with the device starts"),
+                RENEW,
+            )),
+            Read::Ours(program) => {
+                if let Some(finding) = judge_program(&file.path, &program, &binary) {
+                    findings.push(finding);
+                }
+                let twin = ours
+                    .iter()
+                    .find(|other| other.parent() == file.path.parent());
+                if let Some(twin) = twin {
+                    findings.push(Finding::problem(
+                        SUBJECT,
+                        &format!(
+                            "{} and {path} both have the device {KIND}={DEVICE}, \
+                             so that engines know neither",
+                            twin.display()
+                        ),
+                        "remove one of them",
+                    ));
+                }
+                ours.push(&file.path);
+            }
+        }
+    }
+    if let Some(path) = ours.last() {
+        let message = format!("{}: the device {KIND}={DEVICE}", path.display());
+        findings.push(Finding::ok(SUBJECT, &message));
+    }
+    let has_device = !ours.is_empty();
+    (findings, has_device)
+}
+
+/// What one file is.
+enum Read {
+    Theirs,
+    Unreadable(String),
+    /// Ours, but it gives no device: why.
+    Broken(String),
+    /// Ours, with the program that it starts.
+    Ours(String),
+}
+
+fn hook_path(file: &Contents) -> Read {
+    let bytes = match &file.bytes {
+        Ok(bytes) => bytes,
+        Err(why) => return Read::Unreadable(why.clone()),
+    };
+    let mentions_us = bytes
+        .windows(KIND.len())
+        .any(|part| part == KIND.as_bytes());
+    if file
+        .path
+        .extension()
+        .is_some_and(|extension| extension == "yaml")
+    {
+        return match mentions_us {
+            true => Read::Broken("YAML, which check does not read".into()),
+            false => Read::Theirs,
+        };
+    }
+    let value: Value = match serde_json::from_slice(bytes) {
+        Ok(value) => value,
+        Err(error) => {
+            let why = format!("not JSON: {}", one_line(&error.to_string()));
+            return match mentions_us {
+                true => Read::Broken(why),
+                false => Read::Unreadable(why),
+            };
+        }
+    };
+    if value["kind"] != KIND {
+        return Read::Theirs;
+    }
+    let devices = value["devices"].as_array().map_or(&[][..], Vec::as_slice);
+    let Some(device) = devices.iter().find(|device| device["name"] == DEVICE) else {
+        return Read::Broken(format!("no device {DEVICE}"));
+    };
+    let hooks = device["containerEdits"]["hooks"].as_array();
+    let hooks = hooks.map_or(&[][..], Vec::as_slice);
+    let hook = hooks
+        .iter()
+        .find(|hook| hook["hookName"] == "createRuntime");
+    let is_ours = |hook: &&Value| {
+        let arguments = hook["args"].as_array();
+        arguments.is_some_and(|arguments| arguments.iter().any(|arg| arg == "create-runtime"))
+    };
+    match hook.filter(is_ours).and_then(|hook| hook["path"].as_str()) {
+        Some(path) => Read::Ours(path.to_owned()),
+        None => Read::Broken("no createRuntime hook that starts create-runtime".into()),
+    }
+}
+
+fn judge_program(file: &Path, program: &str, binary: impl Fn(&Path) -> Binary) -> Option<Finding> {
+    let why = match binary(Path::new(program)) {
+        Binary::Missing => "does not exist".to_owned(),
+        Binary::Unfit(why) => why,
+        Binary::Other | Binary::Same => return None,
+    };
+    let file = file.display();
+    let message =
+        format!("{file} names {program}, which {why}: no container with the device starts");
+    Some(Finding::problem(SUBJECT, &message, RENEW))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::Level::{self, Note, Ok, Problem};
+    use super::*;
+
+    fn specification() -> Value {
+        json!({
+            "cdiVersion": "0.3.0",
+            "kind": KIND,
+            "devices": [{ "name": DEVICE, "containerEdits": { "hooks": [{
+                "hookName": "createRuntime",
+                "path": "/a/oci-bind-hook",
+                "args": ["oci-bind-hook", "create-runtime"],
+            }] } }],
+        })
+    }
+
+    fn levels(files: &[(&str, String)], binary: Binary) -> (Vec<Level>, bool) {
+        let files: Vec<_> = files
+            .iter()
+            .map(|(path, text)| Contents {
+                path: (*path).into(),
+                bytes: Result::Ok(text.clone().into()),
+            })
+            .collect();
+        let (findings, has_device) = judge(&files, |_| binary.clone());
+        (
+            findings.iter().map(|finding| finding.level).collect(),
+            has_device,
+        )
+    }
+
+    #[test]
+    fn specifications() {
+        let good = || specification().to_string();
+        let edited = |pointer: &str| {
+            let mut value = specification();
+            *value.pointer_mut(pointer).unwrap() = json!("other");
+            value.to_string()
+        };
+        let one = |text: String| vec![("/etc/cdi/a.json", text)];
+        for (files, binary, wanted) in [
+            (one(good()), Binary::Same, (vec![Ok], true)),
+            (one(good()), Binary::Missing, (vec![Problem, Ok], true)),
+            (one("{".into()), Binary::Same, (vec![Note], false)),
+            (
+                one(format!("{KIND} {{")),
+                Binary::Same,
+                (vec![Problem], false),
+            ),
+            (one(edited("/kind")), Binary::Same, (vec![], false)),
+            (
+                one(edited("/devices/0/name")),
+                Binary::Same,
+                (vec![Problem], false),
+            ),
+            (
+                one(edited("/devices/0/containerEdits/hooks/0/hookName")),
+                Binary::Same,
+                (vec![Problem], false),
+            ),
+            (
+                vec![("/etc/cdi/a.json", good()), ("/etc/cdi/b.json", good())],
+                Binary::Same,
+                (vec![Problem, Ok], true),
+            ),
+            (
+                vec![("/etc/cdi/a.json", good()), ("/var/run/cdi/a.json", good())],
+                Binary::Same,
+                (vec![Ok], true),
+            ),
+        ] {
+            assert_eq!(levels(&files, binary), wanted, "{files:?}");
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! containerd's configuration: which annotations of pods reach the hook. Pure.
+//!
+//! Checked with the sources of containerd 2.2: cmd/containerd/server/config,
+//! docs/cri/config.md and `GetPassthroughAnnotations`.
+
+use std::collections::BTreeMap;
+
+use toml::{Table, Value};
+
+use super::Finding;
+use super::directories::table;
+use super::files::Contents;
+use crate::input::annotations::PREFIX;
+
+const SUBJECT: &str = "containerd";
+/// The CRI plugin by the version of the configuration: 3 and later, 2, 1.
+const PLUGINS: [&str; 3] = [
+    "io.containerd.cri.v1.runtime",
+    "io.containerd.grpc.v1.cri",
+    "cri",
+];
+/// The version of the configuration that came with containerd 2.0, which has
+/// NRI on unless it is told otherwise.
+const NRI_IS_ON: i64 = 3;
+const NRI: &str = "io.containerd.nri.v1.nri";
+/// What a runtime that configuration does not name has.
+const USUAL_RUNTIME: &str = "runc";
+/// The names below the prefix.
+const NAMES: [&str; 7] = [
+    "ipv4",
+    "ipv6",
+    "loopback",
+    "ports",
+    "exempt",
+    "multicast",
+    "guard",
+];
+/// A container's name, as Kubernetes allows it.
+const FOR_ONE: &str = "/container.web-1";
+
+/// What matters of all files together.
+#[derive(Debug, Default)]
+struct Settings {
+    version: Option<i64>,
+    is_cri_off: bool,
+    nri_is_off: Option<bool>,
+    default_runtime: Option<String>,
+    runtimes: BTreeMap<String, Option<Vec<String>>>,
+}
+
+/// Judges config.toml and what it imports, in the order in which they are read.
+/// `has_injector`: whether NRI's hook injector is there, which brings our hook.
+pub fn judge(files: &[Contents], has_injector: bool) -> Vec<Finding> {
+    let mut settings = Settings::default();
+    for file in files {
+        match table(file) {
+            Ok(table) => settings.add(&table),
+            Err(why) => {
+                let message = format!("{why}: containerd does not start");
+                return vec![Finding::note(SUBJECT, &message, "correct it")];
+            }
+        }
+    }
+    if settings.is_cri_off {
+        return vec![Finding::ok(
+            SUBJECT,
+            "its CRI plugin is off, so that it runs no pods",
+        )];
+    }
+    let mut findings = Vec::new();
+    if has_injector && settings.nri_is_off == Some(true) {
+        findings.push(Finding::problem(
+            SUBJECT,
+            "NRI is disabled, so that its hook injector starts no hook: \
+             annotated pods start without a policy",
+            "set disable = false in [plugins.'io.containerd.nri.v1.nri'], and restart containerd",
+        ));
+    }
+    let is_old = settings.version.is_some_and(|version| version < NRI_IS_ON);
+    if has_injector && settings.nri_is_off.is_none() && is_old {
+        findings.push(Finding::note(
+            SUBJECT,
+            "disable is not set for NRI: containerd before 2.0 does without it then",
+            "set disable = false in [plugins.'io.containerd.nri.v1.nri']",
+        ));
+    }
+    for (name, patterns) in settings.named_runtimes() {
+        findings.push(judge_runtime(&name, &patterns, has_injector));
+    }
+    if !has_injector {
+        findings.push(Finding::note(
+            SUBJECT,
+            "nothing in /opt/nri/plugins reads hooks.d: pods get the hook by a CDI device alone",
+            "NRI's hook-injector plugin starts it by annotations, as podman does",
+        ));
+    }
+    findings
+}
+
+/// Whether the annotations of a pod reach its containers' hooks.
+fn judge_runtime(name: &str, patterns: &[String], has_injector: bool) -> Finding {
+    let lost = |suffix: &str| {
+        let mut keys = NAMES.iter().map(|name| format!("{PREFIX}{name}{suffix}"));
+        keys.find(|key| !patterns.iter().any(|pattern| matches(pattern, key)))
+    };
+    let Some(key) = lost("").or_else(|| lost(FOR_ONE)) else {
+        let message = format!("runtime {name} hands on the annotations of pods");
+        return Finding::ok(SUBJECT, &message);
+    };
+    let message = format!(
+        "runtime {name} does not hand on {key}, which the hook has to see: \
+         pods start without what it says"
+    );
+    let remedy = format!(
+        "pod_annotations = [\"{PREFIX}*\", \"{PREFIX}*/*\"] \
+         in [plugins.'{}'.containerd.runtimes.{name}] of /etc/containerd/config.toml \
+         (version 2: '{}')",
+        PLUGINS[0], PLUGINS[1]
+    );
+    match has_injector {
+        true => Finding::problem(SUBJECT, &message, &remedy),
+        false => Finding::note(SUBJECT, &message, &remedy),
+    }
+}
+
+impl Settings {
+    /// Adds a file: what it says replaces what was said, but for the list of
+    /// disabled plugins, which grows.
+    fn add(&mut self, file: &Table) {
+        let version = file.get("version").and_then(Value::as_integer);
+        self.version = version.or(self.version);
+        let disabled = file.get("disabled_plugins").and_then(Value::as_array);
+        let mut disabled = disabled.into_iter().flatten().filter_map(Value::as_str);
+        self.is_cri_off |= disabled.any(|plugin| PLUGINS.contains(&plugin));
+        let Some(plugins) = file.get("plugins").and_then(Value::as_table) else {
+            return;
+        };
+        let nri = plugins.get(NRI).and_then(|nri| nri.get("disable"));
+        self.nri_is_off = nri.and_then(Value::as_bool).or(self.nri_is_off);
+        for plugin in PLUGINS {
+            let containerd = plugins.get(plugin).and_then(|cri| cri.get("containerd"));
+            let Some(containerd) = containerd else {
+                continue;
+            };
+            if let Some(name) = containerd
+                .get("default_runtime_name")
+                .and_then(Value::as_str)
+            {
+                self.default_runtime = Some(name.to_owned());
+            }
+            let runtimes = containerd.get("runtimes").and_then(Value::as_table);
+            for (name, runtime) in runtimes.into_iter().flatten() {
+                let patterns = runtime.get("pod_annotations").and_then(Value::as_array);
+                let known = self.runtimes.entry(name.clone()).or_default();
+                if let Some(patterns) = patterns {
+                    let patterns = patterns.iter().filter_map(Value::as_str);
+                    *known = Some(patterns.map(str::to_owned).collect());
+                }
+            }
+        }
+    }
+
+    /// Each runtime with its patterns, the default one at least.
+    fn named_runtimes(self) -> Vec<(String, Vec<String>)> {
+        let mut runtimes = self.runtimes;
+        let default = self.default_runtime.as_deref().unwrap_or(USUAL_RUNTIME);
+        runtimes.entry(default.to_owned()).or_default();
+        runtimes
+            .into_iter()
+            .map(|(name, patterns)| (name, patterns.unwrap_or_default()))
+            .collect()
+    }
+}
+
+/// Go's `path.Match`, without classes of characters: a pattern that has one is
+/// taken not to match. A star stops at a slash, so that only the last one can
+/// have been too short.
+fn matches(pattern: &str, key: &str) -> bool {
+    let (pattern, key): (Vec<_>, Vec<_>) = (pattern.chars().collect(), key.chars().collect());
+    let (mut at, mut read) = (0, 0);
+    let mut star = None;
+    while at < pattern.len() || read < key.len() {
+        let next = key.get(read);
+        match pattern.get(at) {
+            Some('[' | '\\') => return false,
+            Some('*') => {
+                star = Some((at, read));
+                at += 1;
+            }
+            Some('?') if next.is_some_and(|next| *next != '/') => {
+                (at, read) = (at + 1, read + 1);
+            }
+            Some(wanted) if next == Some(wanted) => (at, read) = (at + 1, read + 1),
+            _ => match star {
+                Some((from, taken)) if key.get(taken).is_some_and(|next| *next != '/') => {
+                    star = Some((from, taken + 1));
+                    (at, read) = (from + 1, taken + 1);
+                }
+                _ => return false,
+            },
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Level::{self, Note, Ok, Problem};
+    use super::*;
+
+    const ALL: &str = r#"pod_annotations = ["io.oci-bind-hook.*", "io.oci-bind-hook.*/*"]"#;
+    const V3: &str = "[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]\n";
+
+    fn levels(texts: &[String], has_injector: bool) -> Vec<Level> {
+        let files: Vec<_> = texts
+            .iter()
+            .map(|text| Contents {
+                path: "config.toml".into(),
+                bytes: Result::Ok(text.clone().into()),
+            })
+            .collect();
+        let findings = judge(&files, has_injector);
+        findings.into_iter().map(|finding| finding.level).collect()
+    }
+
+    #[test]
+    fn annotations_that_reach_the_hook() {
+        let v2 = "version = 2\n[plugins.'io.containerd.grpc.v1.cri'.containerd.runtimes.runc]\n";
+        let v1 = "[plugins.cri.containerd.runtimes.runc]\n";
+        let plain = r#"pod_annotations = ["io.oci-bind-hook.*"]"#;
+        let kata = "[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.kata]\n";
+        for (texts, wanted) in [
+            (vec![], vec![Problem]),
+            (vec![format!("{V3}{ALL}")], vec![Ok]),
+            (vec![format!("{v2}{ALL}")], vec![Note, Ok]),
+            (vec![format!("{v1}{ALL}")], vec![Ok]),
+            // Keys for one container have a slash.
+            (vec![format!("{V3}{plain}")], vec![Problem]),
+            (vec![format!("{V3}{ALL}\n{kata}")], vec![Problem, Ok]),
+            (
+                vec![format!("{V3}{ALL}"), format!("{V3}pod_annotations = []")],
+                vec![Problem],
+            ),
+            (
+                vec![format!("{V3}pod_annotations = []"), format!("{V3}{ALL}")],
+                vec![Ok],
+            ),
+            (vec!["disabled_plugins = ['cri']".to_owned()], vec![Ok]),
+            (
+                vec![format!("{V3}{ALL}\n[plugins.'{NRI}']\ndisable = true")],
+                vec![Problem, Ok],
+            ),
+            (vec!["[plugins".to_owned()], vec![Note]),
+        ] {
+            assert_eq!(levels(&texts, true), wanted, "{texts:?}");
+        }
+        assert_eq!(levels(&[], false), [Note, Note]);
+    }
+
+    #[test]
+    fn patterns() {
+        for (pattern, key, wanted) in [
+            ("a.*", "a.b", true),
+            ("a.*", "a.b/c", false),
+            ("a.*/*", "a.b/c.d", true),
+            ("a.?", "a.b", true),
+            ("*.b", "a.b", true),
+            ("a", "ab", false),
+            ("", "", true),
+            ("[ab]", "a", false),
+            ("*é*", "é", true),
+            ("a.*b*c", "a.bbxbc", true),
+            ("a.*b*c/*", "a.bbxbc/d", true),
+            ("*a/b", "ab/b", false),
+            ("a*", "a", true),
+        ] {
+            assert_eq!(matches(pattern, key), wanted, "{pattern} {key}");
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Docker's daemon.json: pure.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use super::Finding;
+use super::files::Contents;
+use crate::cdi::{DEVICE, KIND};
+use crate::text::one_line;
+
+const SUBJECT: &str = "docker";
+/// `cdi.DefaultSpecDirs`
+const SPECIFICATIONS: [&str; 2] = ["/etc/cdi", "/var/run/cdi"];
+
+/// What matters of the file.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// `features.cdi`
+    cdi: Option<bool>,
+    /// `cdi-spec-dirs`
+    directories: Option<Vec<PathBuf>>,
+}
+
+impl Settings {
+    /// Of the file, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not understood.
+    pub fn parse(file: Option<&Contents>) -> Result<Self, String> {
+        let Some(file) = file else {
+            return Ok(Self::default());
+        };
+        let failed = |why: &str| format!("{}: {why}", file.path.display());
+        let bytes = file.bytes.as_ref().map_err(|why| failed(why))?;
+        let value: Value =
+            serde_json::from_slice(bytes).map_err(|error| failed(&one_line(&error.to_string())))?;
+        let directories = value["cdi-spec-dirs"].as_array();
+        Ok(Self {
+            cdi: value["features"]["cdi"].as_bool(),
+            directories: directories.map(|all| {
+                all.iter()
+                    .filter_map(Value::as_str)
+                    .map(PathBuf::from)
+                    .collect()
+            }),
+        })
+    }
+
+    /// Where the daemon looks for CDI specifications.
+    pub fn directories(&self) -> Vec<PathBuf> {
+        let usual = || SPECIFICATIONS.iter().map(PathBuf::from).collect();
+        self.directories.clone().unwrap_or_else(usual)
+    }
+}
+
+/// Whether a container can get the hook, which it has to ask for.
+pub fn judge(settings: &Result<Settings, String>, has_device: bool) -> Finding {
+    match settings {
+        Err(why) => Finding::note(
+            SUBJECT,
+            &format!("{why}: dockerd does not start"),
+            "correct it",
+        ),
+        Ok(Settings {
+            cdi: Some(false), ..
+        }) => Finding::note(
+            SUBJECT,
+            "features.cdi is false in daemon.json: no container can have the hook",
+            "remove it, or set it to true, and restart Docker",
+        ),
+        Ok(_) if !has_device => Finding::note(
+            SUBJECT,
+            "no CDI specification of ours: no container can have the hook",
+            "mkdir -p /etc/cdi && oci-bind-hook cdi >/etc/cdi/oci-bind-hook.json",
+        ),
+        Ok(Settings { cdi: None, .. }) => Finding::note(
+            SUBJECT,
+            &format!(
+                "a container gets the hook by --device {KIND}={DEVICE}; \
+                 before Docker 28.2 that needs features.cdi"
+            ),
+            "with Docker 25 to 28.1, set features.cdi to true in /etc/docker/daemon.json",
+        ),
+        Ok(_) => Finding::ok(
+            SUBJECT,
+            &format!("a container gets the hook by --device {KIND}={DEVICE}"),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Level;
+    use super::*;
+
+    fn settings(text: &str) -> Result<Settings, String> {
+        Settings::parse(Some(&Contents {
+            path: "daemon.json".into(),
+            bytes: Ok(text.into()),
+        }))
+    }
+
+    #[test]
+    fn whether_a_container_can_have_the_hook() {
+        for (text, has_device, level, wanted) in [
+            ("{", true, Level::Note, "does not start"),
+            (
+                r#"{"features": {"cdi": false}}"#,
+                true,
+                Level::Note,
+                "is false",
+            ),
+            (
+                r#"{"features": {"cdi": true}}"#,
+                false,
+                Level::Note,
+                "no CDI",
+            ),
+            (
+                r#"{"features": {"cdi": true}}"#,
+                true,
+                Level::Ok,
+                "--device",
+            ),
+            ("{}", true, Level::Note, "28.2"),
+        ] {
+            let finding = judge(&settings(text), has_device);
+            assert_eq!(finding.level, level, "{text}");
+            assert!(finding.message.contains(wanted), "{text}: {finding:?}");
+        }
+    }
+
+    #[test]
+    fn where_it_looks() {
+        let found = settings(r#"{"cdi-spec-dirs": ["/a"]}"#)
+            .unwrap()
+            .directories();
+        assert_eq!(found, [PathBuf::from("/a")]);
+        assert_eq!(Settings::default().directories().len(), 2);
+    }
+}

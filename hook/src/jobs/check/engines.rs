@@ -1,0 +1,257 @@
+//! The engines that are installed, and what they are told to read.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use super::binary;
+use super::files::{self, Contents};
+use super::hooks_d::Reader;
+use super::{Finding, cdi, containerd, directories, docker, hooks_d};
+
+/// Where engines are, whatever PATH says.
+const PLACES: [&str; 4] = ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"];
+/// Engines and runtimes.
+const NAMES: [&str; 8] = [
+    "podman",
+    "buildah",
+    "crio",
+    "dockerd",
+    "containerd",
+    "crun",
+    "runc",
+    "youki",
+];
+/// Where hooks.d files are looked for, whoever reads there.
+const HOOKS: [&str; 3] = [
+    directories::DEFAULT,
+    directories::OVERRIDE,
+    "/usr/local/share/containers/oci/hooks.d",
+];
+const NRI_PLUGINS: &str = "/opt/nri/plugins";
+const READABLE: &str = "make it readable, and run oci-bind-hook check as root";
+/// How far containerd's imports are followed.
+const IMPORTS: usize = 100;
+
+/// The programs found.
+pub struct Installed {
+    programs: Vec<(&'static str, PathBuf)>,
+}
+
+impl Installed {
+    /// Looks for them.
+    pub fn find() -> Self {
+        let path = env::var_os("PATH").unwrap_or_default();
+        let places: Vec<_> = PLACES
+            .iter()
+            .map(PathBuf::from)
+            .chain(env::split_paths(&path).filter(|place| place.is_absolute()))
+            .collect();
+        let program = |name: &'static str| {
+            let mut found = places.iter().map(|place| place.join(name));
+            Some((name, found.find(|path| is_program(path))?))
+        };
+        Self {
+            programs: NAMES.iter().filter_map(|name| program(name)).collect(),
+        }
+    }
+
+    /// Whether one is there.
+    pub fn has(&self, name: &str) -> bool {
+        self.programs.iter().any(|(found, _)| *found == name)
+    }
+
+    /// Everything about them.
+    pub fn findings(&self) -> Vec<Finding> {
+        let has_injector = has_injector();
+        let mut findings = vec![self.listed()];
+        findings.extend(self.hooks_d(has_injector));
+        let settings =
+            docker::Settings::parse(files::contents(Path::new("/etc/docker/daemon.json")).as_ref());
+        let places = settings
+            .as_ref()
+            .unwrap_or(&docker::Settings::default())
+            .directories();
+        let mut specifications = Vec::new();
+        for place in places {
+            read_into(
+                &mut specifications,
+                &mut findings,
+                "cdi",
+                &place,
+                &[".json", ".yaml"],
+            );
+        }
+        let (found, has_device) = cdi::judge(&specifications, binary::look);
+        findings.extend(found);
+        if self.has("dockerd") {
+            findings.push(docker::judge(&settings, has_device));
+        }
+        if self.has("containerd") {
+            findings.extend(containerd::judge(&containerd_files(), has_injector));
+        }
+        findings
+    }
+
+    fn listed(&self) -> Finding {
+        if self.programs.is_empty() {
+            return Finding::note(
+                "engines",
+                "none found: run, attach and units of systemd need none",
+                "put the engine's directory into PATH, if there is one",
+            );
+        }
+        let paths = self
+            .programs
+            .iter()
+            .map(|(_, path)| path.display().to_string());
+        Finding::ok("engines", &paths.collect::<Vec<_>>().join(", "))
+    }
+
+    fn hooks_d(&self, has_injector: bool) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let mut readers = Vec::new();
+        let mut add = |name, found: Result<Vec<PathBuf>, String>| match found {
+            Ok(directories) => readers.push(Reader {
+                name,
+                directories,
+                needs_ours: matches!(name, "podman" | "CRI-O"),
+            }),
+            Err(why) => findings.push(Finding::problem(
+                "hooks.d",
+                &format!("{why}: cannot tell what {name} reads"),
+                "correct it",
+            )),
+        };
+        if self.has("podman") {
+            add("podman", directories::of_podman(&podman_files()));
+        }
+        if self.has("crio") {
+            add("CRI-O", directories::of_crio(&crio_files()));
+        }
+        if self.has("buildah") {
+            add("buildah", Ok(directories::of_buildah()));
+        }
+        if has_injector {
+            add("NRI's hook injector", Ok(directories::of_buildah()));
+        }
+        let mut places: Vec<_> = HOOKS.iter().map(PathBuf::from).collect();
+        places.extend(readers.iter().flat_map(|reader| reader.directories.clone()));
+        places.sort();
+        places.dedup();
+        let mut found = Vec::new();
+        for place in places {
+            read_into(&mut found, &mut findings, "hooks.d", &place, &[".json"]);
+        }
+        findings.extend(hooks_d::judge(&readers, &found, binary::look));
+        findings
+    }
+}
+
+/// Reads a directory; one that cannot be read is a finding.
+fn read_into(
+    found: &mut Vec<Contents>,
+    findings: &mut Vec<Finding>,
+    subject: &str,
+    place: &Path,
+    suffixes: &[&str],
+) {
+    match files::listed(place, suffixes) {
+        Ok(files) => found.extend(files),
+        Err(error) => {
+            let message = format!("{}: {error}: cannot tell what is there", place.display());
+            findings.push(Finding::problem(subject, &message, READABLE));
+        }
+    }
+}
+
+fn is_program(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+}
+
+/// What podman reads as root, in this order. It reads those of root's home too,
+/// and what CONTAINERS_CONF names, which are another matter for each start.
+fn podman_files() -> Vec<Contents> {
+    let mut found = Vec::new();
+    for main in [
+        "/usr/share/containers/containers.conf",
+        "/etc/containers/containers.conf",
+    ] {
+        found.extend(files::contents(Path::new(main)));
+    }
+    // By name, wherever they are; those in /etc replace those in /usr.
+    let mut drop_ins = BTreeMap::new();
+    for place in ["/usr/share/containers", "/etc/containers"] {
+        for directory in ["containers.conf.d", "containers.rootful.conf.d"] {
+            let listed = files::listed(&Path::new(place).join(directory), &[".conf"]);
+            for file in listed.unwrap_or_default() {
+                let name = file.path.file_name().unwrap_or_default().to_owned();
+                drop_ins.insert(name, file);
+            }
+        }
+    }
+    found.extend(drop_ins.into_values());
+    found
+}
+
+fn crio_files() -> Vec<Contents> {
+    let mut found: Vec<_> = files::contents(Path::new("/etc/crio/crio.conf"))
+        .into_iter()
+        .collect();
+    let drop_ins = files::listed(Path::new("/etc/crio/crio.conf.d"), &[""]).unwrap_or_default();
+    found.extend(drop_ins.into_iter().filter(|file| !file.path.is_dir()));
+    found
+}
+
+/// config.toml and what it imports, in the order in which containerd adds them.
+fn containerd_files() -> Vec<Contents> {
+    let mut pending = vec![PathBuf::from("/etc/containerd/config.toml")];
+    let mut found: Vec<Contents> = Vec::new();
+    while let Some(path) = pending.first().cloned() {
+        pending.remove(0);
+        if found.len() >= IMPORTS || found.iter().any(|file| file.path == path) {
+            continue;
+        }
+        if let Some(file) = files::contents(&path) {
+            pending.extend(imports(&file));
+            found.push(file);
+        }
+    }
+    found
+}
+
+/// The files that one imports; a `*` is for the names in one directory.
+fn imports(file: &Contents) -> Vec<PathBuf> {
+    let table = directories::table(file).unwrap_or_default();
+    let imports = table
+        .get("imports")
+        .and_then(toml::Value::as_array)
+        .cloned();
+    let parent = file.path.parent().unwrap_or(Path::new("/"));
+    let mut paths = Vec::new();
+    for import in imports.unwrap_or_default() {
+        let path = parent.join(import.as_str().unwrap_or_default());
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        match (name.split_once('*'), path.parent()) {
+            (Some((start, end)), Some(directory)) => {
+                let listed = files::listed(directory, &[end]).unwrap_or_default();
+                paths.extend(listed.into_iter().map(|file| file.path).filter(|path| {
+                    let name = path.file_name().unwrap_or_default().to_string_lossy();
+                    name.starts_with(start)
+                }));
+            }
+            _ => paths.push(path),
+        }
+    }
+    paths
+}
+
+/// Whether NRI's hook injector is started with the engine.
+fn has_injector() -> bool {
+    let entries = fs::read_dir(NRI_PLUGINS).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.file_name())
+        .any(|name| name.to_string_lossy().contains("hook-injector"))
+}

@@ -1,0 +1,348 @@
+//! One file of hooks.d, oci-hooks(5): whether engines take it, whether it is
+//! ours, and whether it would start the hook. Pure.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use super::binary::Binary;
+use crate::input::annotations::PREFIX;
+use crate::report::NAME;
+use crate::text::one_line;
+
+/// The only schema that has conditions on annotations.
+const VERSION: &str = "1.0.0";
+/// What engines take; `precreate` is podman's alone.
+const STAGES: [&str; 7] = [
+    "precreate",
+    "prestart",
+    "createRuntime",
+    "createContainer",
+    "startContainer",
+    "poststart",
+    "poststop",
+];
+/// The condition on keys that we install.
+const KEY: &str = r"^io\.oci-bind-hook\.";
+/// Conditions on values that each value meets, one with line ends too.
+const ANY_VALUE: [&str; 4] = ["(?s)^.*$", "(?s).*", ".*", ""];
+
+/// What a file is.
+#[derive(Debug)]
+pub enum Kind {
+    /// Engines fail on it: why.
+    Malformed(String),
+    /// Somebody else's.
+    Theirs,
+    /// It starts this program.
+    Ours(Entry),
+}
+
+/// What matters of a file that starts this program.
+#[derive(Debug)]
+pub struct Entry {
+    /// The program that is started.
+    pub path: PathBuf,
+    version: String,
+    args: Vec<String>,
+    stages: Vec<String>,
+    when: Map<String, Value>,
+}
+
+/// Something wrong with a file of ours, and what to do about it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Defect {
+    /// What follows the file's name.
+    pub what: String,
+    /// The remedy.
+    pub remedy: String,
+}
+
+/// Reads a file as engines do (`hooks.Read` and `Validate`).
+pub fn parse(bytes: &[u8]) -> Kind {
+    match entry(bytes) {
+        Err(why) => Kind::Malformed(why),
+        Ok(entry) if entry.is_ours() => Kind::Ours(entry),
+        Ok(_) => Kind::Theirs,
+    }
+}
+
+fn entry(bytes: &[u8]) -> Result<Entry, String> {
+    let value: Value = serde_json::from_slice(bytes)
+        .map_err(|error| format!("not JSON: {}", one_line(&error.to_string())))?;
+    let object = value.as_object().ok_or("not a JSON object")?;
+    let version = get(object, "version").and_then(Value::as_str).unwrap_or("");
+    let (path, args, stages) = match version {
+        VERSION => {
+            let hook = get(object, "hook").and_then(Value::as_object);
+            let hook = hook.ok_or("no hook is named")?;
+            (get(hook, "path"), get(hook, "args"), get(object, "stages"))
+        }
+        "" | "0.1.0" => {
+            let stages = get(object, "stages").or(get(object, "stage"));
+            (get(object, "hook"), get(object, "arguments"), stages)
+        }
+        other => return Err(format!("unknown version {other:?}")),
+    };
+    let path = path.and_then(Value::as_str).filter(|path| !path.is_empty());
+    let stages = stages
+        .and_then(Value::as_array)
+        .ok_or("no stages are named")?;
+    let stages = strings(stages);
+    if let Some(unknown) = stages
+        .iter()
+        .find(|stage| !STAGES.contains(&stage.as_str()))
+    {
+        return Err(format!("unknown stage {unknown:?}"));
+    }
+    Ok(Entry {
+        path: path.ok_or("no path of a hook is named")?.into(),
+        version: version.to_owned(),
+        args: strings(
+            args.and_then(Value::as_array)
+                .map_or(&[][..], Vec::as_slice),
+        ),
+        stages,
+        when: get(object, "when")
+            .and_then(Value::as_object)
+            .cloned()
+            .unwrap_or_default(),
+    })
+}
+
+/// Go's decoder does not mind the case of keys.
+fn get<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
+    object.get(key).or_else(|| {
+        let mut pairs = object.iter();
+        pairs.find_map(|(name, value)| name.eq_ignore_ascii_case(key).then_some(value))
+    })
+}
+
+fn strings(values: &[Value]) -> Vec<String> {
+    let texts = values.iter().filter_map(Value::as_str);
+    texts.map(str::to_owned).collect()
+}
+
+impl Entry {
+    fn is_ours(&self) -> bool {
+        let named = |path: &str| Path::new(path).file_name().is_some_and(|name| name == NAME);
+        self.path.file_name().is_some_and(|name| name == NAME)
+            || self.args.first().is_some_and(|name| named(name))
+    }
+
+    /// Everything that would keep a container from its policy.
+    pub fn defects(&self, binary: &Binary) -> Vec<Defect> {
+        let mut defects = Vec::new();
+        let mut add = |what: String, remedy: &str| {
+            defects.push(Defect {
+                what,
+                remedy: remedy.to_owned(),
+            });
+        };
+        const AS_INSTALLED: &str = "make install puts the right file in place";
+        let path = self.path.display();
+        match binary {
+            Binary::Missing => add(
+                format!(
+                    "names {path}, which does not exist: engines ignore it in silence \
+                     and start containers without a policy"
+                ),
+                "make install puts the program in place, or remove the file",
+            ),
+            Binary::Unfit(why) => add(
+                format!("names {path}, which {why}"),
+                "make install puts the program in place",
+            ),
+            Binary::Other | Binary::Same => {}
+        }
+        if self.version != VERSION {
+            add(
+                format!("is in schema {:?}, not {VERSION}", self.version),
+                AS_INSTALLED,
+            );
+            return defects;
+        }
+        if !self.args.iter().skip(1).any(|arg| arg == "create-runtime") {
+            add(
+                "lacks the argument create-runtime: each annotated container fails to start".into(),
+                AS_INSTALLED,
+            );
+        }
+        if !self.stages.iter().any(|stage| stage == "createRuntime") {
+            add("lacks the stage createRuntime".into(), AS_INSTALLED);
+        }
+        for stage in self.stages.iter().filter(|stage| *stage != "createRuntime") {
+            add(
+                format!("names the stage {stage} besides: the hook runs at createRuntime, once"),
+                AS_INSTALLED,
+            );
+        }
+        if let Some(why) = self.narrows() {
+            add(
+                format!("{why}: the hook does not see each annotated container"),
+                AS_INSTALLED,
+            );
+        }
+        defects
+    }
+
+    /// Why the conditions leave annotated containers out, if they do.
+    fn narrows(&self) -> Option<String> {
+        for condition in ["commands", "hasBindMounts"] {
+            if get(&self.when, condition).is_some() {
+                return Some(format!("has the condition {condition}"));
+            }
+        }
+        let always = get(&self.when, "always").and_then(Value::as_bool);
+        let annotations = get(&self.when, "annotations").and_then(Value::as_object);
+        let pairs = annotations.into_iter().flatten();
+        for (key, value) in pairs.clone() {
+            let value = value.as_str().unwrap_or_default();
+            if !ANY_VALUE.contains(&value) {
+                return Some(format!("has the condition {value:?} on values"));
+            }
+            if key != KEY && !is_wider(key) {
+                return Some(format!("has the condition {key:?} on keys"));
+            }
+        }
+        match always {
+            Some(false) => Some("says always: false".into()),
+            None if pairs.count() == 0 => Some("has no condition".into()),
+            _ => None,
+        }
+    }
+
+    /// What more than our annotations starts the hook, which does nothing then.
+    pub fn widens(&self) -> Option<String> {
+        let annotations = get(&self.when, "annotations").and_then(Value::as_object);
+        let mut keys = annotations.into_iter().flatten().map(|(key, _)| key);
+        keys.find(|key| *key != KEY).map(|key| {
+            format!("has the condition {key:?} on keys, which is met by keys of others too")
+        })
+    }
+}
+
+/// Whether a regular expression is nothing but the start of our prefix, with or
+/// without an anchor, dots escaped or not.
+fn is_wider(key: &str) -> bool {
+    let plain = key.strip_prefix('^').unwrap_or(key).replace('\\', "");
+    PREFIX.starts_with(&plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const INSTALLED: &str = include_str!("../../../../config/oci-bind-hook.json");
+
+    fn ours(text: &str) -> Entry {
+        match parse(text.as_bytes()) {
+            Kind::Ours(entry) => entry,
+            other => panic!("{other:?}: {text}"),
+        }
+    }
+
+    fn defects(text: &str) -> Vec<String> {
+        let defects = ours(text).defects(&Binary::Same);
+        defects.into_iter().map(|defect| defect.what).collect()
+    }
+
+    #[test]
+    fn the_installed_file_is_flawless() {
+        assert_eq!(defects(INSTALLED), [""; 0]);
+        assert_eq!(ours(INSTALLED).widens(), None);
+    }
+
+    #[test]
+    fn each_change_is_a_defect() {
+        for (from, to, wanted) in [
+            ("\"createRuntime\"", "\"prestart\"", "createRuntime"),
+            (
+                "\"createRuntime\"",
+                "\"createRuntime\", \"prestart\"",
+                "prestart",
+            ),
+            ("\"create-runtime\"", "\"status\"", "create-runtime"),
+            (
+                r"^io\\.oci-bind-hook\\.",
+                r"^io\\.oci-bind-hook\\.ipv4$",
+                "on keys",
+            ),
+            ("(?s)^.*$", "^.*$", "on values"),
+            (
+                "\"annotations\": {",
+                "\"commands\": [\".*\"], \"annotations\": {",
+                "commands",
+            ),
+            (
+                "\"annotations\": {",
+                "\"always\": false, \"annotations\": {",
+                "always",
+            ),
+            ("\"annotations\"", "\"other\"", "no condition"),
+        ] {
+            assert!(INSTALLED.contains(from), "{from}");
+            let found = defects(&INSTALLED.replacen(from, to, 1)).join("\n");
+            assert!(found.contains(wanted), "{to}: {found}");
+        }
+        for binary in [Binary::Missing, Binary::Unfit("is a directory".into())] {
+            assert_eq!(ours(INSTALLED).defects(&binary).len(), 1, "{binary:?}");
+        }
+    }
+
+    #[test]
+    fn conditions_that_are_wider_do_no_harm() {
+        for key in [r"io\\.oci-bind-hook\\.", "^io.oci-bind-hook.", r"^io\\."] {
+            let text = INSTALLED.replacen(r"^io\\.oci-bind-hook\\.", key, 1);
+            assert_eq!(defects(&text), [""; 0], "{key}");
+            assert!(ours(&text).widens().is_some(), "{key}");
+        }
+        let always = INSTALLED.replacen("\"annotations\"", "\"always\": true, \"other\"", 1);
+        assert_eq!(defects(&always), [""; 0]);
+    }
+
+    #[test]
+    fn what_engines_fail_on() {
+        for text in [
+            "",
+            "{",
+            "[]",
+            "null",
+            r#"{"version": "2.0.0"}"#,
+            r#"{"version": "1.0.0"}"#,
+            r#"{"version": "1.0.0", "hook": {"path": ""}, "stages": []}"#,
+            r#"{"version": "1.0.0", "hook": {"path": "/a"}}"#,
+            r#"{"version": "1.0.0", "hook": {"path": "/a"}, "stages": ["precook"]}"#,
+            r#"{"hook": "/a"}"#,
+        ] {
+            let kind = parse(text.as_bytes());
+            assert!(matches!(kind, Kind::Malformed(_)), "{text}: {kind:?}");
+        }
+    }
+
+    #[test]
+    fn files_of_others() {
+        for text in [
+            r#"{"version": "1.0.0", "hook": {"path": "/a"}, "when": {"always": true}, "stages": ["prestart"]}"#,
+            r#"{"Version": "1.0.0", "Hook": {"Path": "/a"}, "Stages": ["poststop"]}"#,
+            r#"{"hook": "/a", "stage": ["prestart"], "cmd": [".*"]}"#,
+        ] {
+            let kind = parse(text.as_bytes());
+            assert!(matches!(kind, Kind::Theirs), "{text}: {kind:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_change_is_survived(at in 0..INSTALLED.len(), with in ".{0,3}", bytes: Vec<u8>) {
+            let (before, after) = INSTALLED.split_at(at);
+            for text in [format!("{before}{with}{after}").into_bytes(), bytes] {
+                if let Kind::Ours(entry) = parse(&text) {
+                    let _ = (entry.defects(&Binary::Same), entry.widens());
+                }
+            }
+        }
+    }
+}

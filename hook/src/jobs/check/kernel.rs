@@ -1,0 +1,50 @@
+//! Tries the programs: they are loaded, attached to a scratch cgroup, and
+//! sockets are made in it.
+//!
+//! A process of its own does so, in namespaces of its own: a bpffs that only it
+//! sees, so that nothing is pinned on the host that was not, and a network with
+//! addresses for the purpose. When it ends they are gone. The cgroup goes the
+//! way that one of `run` goes, should this process be killed meanwhile too.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::Finding;
+use super::host::AS_ROOT;
+use crate::jobs::run;
+
+pub(super) const SUBJECT: &str = "kernel";
+
+/// What the programs did.
+pub fn findings(is_privileged: bool) -> Vec<Finding> {
+    if !is_privileged {
+        return vec![Finding::problem(
+            SUBJECT,
+            "cannot tell what the programs do: they were not tried, for lack of privileges",
+            AS_ROOT,
+        )];
+    }
+    run::scratch(start).unwrap_or_else(|error| {
+        vec![Finding::problem(
+            SUBJECT,
+            &format!("the programs could not be tried: {error:#}"),
+            "run oci-bind-hook check on the host itself, in a cgroup that allows others below",
+        )]
+    })
+}
+
+fn start(cgroup: &Path) -> Result<Vec<Finding>> {
+    let output = Command::new("/proc/self/exe")
+        .arg("probe")
+        .arg(cgroup)
+        .stdin(Stdio::null())
+        .output()
+        .context("start the process that tries them")?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("that process ended with {}: {said}", output.status);
+    }
+    serde_json::from_slice(&output.stdout).context("read what it says")
+}

@@ -1,0 +1,4 @@
+//! What commands start and wait for.
+
+pub mod check;
+pub mod run;

@@ -1,0 +1,264 @@
+//! Datagrams that a program at the network devices delivers to sockets that the
+//! kernel's own lookup would not find ([`oci_bind_hook_ebpf::decide::deliver`]): which
+//! addresses go together, in a map, and at which devices the program is.
+
+mod clsact;
+mod destinations;
+mod devices;
+mod ingress;
+mod needs;
+
+use std::collections::BTreeSet;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use oci_bind_hook_ebpf::abi::{Policy, flag};
+use oci_bind_hook_ebpf::decide::address::V4;
+use rustix::process::Pid;
+
+use crate::host::cgroup::Ids;
+use crate::host::netns::{self, Namespace, cookie};
+use crate::kernel::catalogue::{DELIVER, DESTINATIONS_PIN, POLICY_PIN};
+use crate::kernel::{bpffs, pins, syscall};
+use destinations::Added;
+use devices::Device;
+use ingress::Ingress;
+pub use ingress::NEEDS;
+use needs::{Needs, needs};
+
+/// How often to list the policies again when one has gone meanwhile.
+const TRIES: u32 = 100;
+
+/// What is pinned of one version.
+struct Delivery {
+    ingress: Ingress,
+    destinations: OwnedFd,
+    policies: OwnedFd,
+}
+
+impl Delivery {
+    /// None if this version has no such program.
+    fn open(pins: &Path) -> Result<Option<Self>> {
+        let [program, destinations, policies] =
+            [DELIVER, DESTINATIONS_PIN, POLICY_PIN].map(|name| pins::open(&pins.join(name)));
+        let (Some(program), Some(destinations), Some(policies)) =
+            (program?, destinations?, policies?)
+        else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            ingress: Ingress::new(program)?,
+            destinations,
+            policies,
+        }))
+    }
+
+    /// All policies of this version that are in force; none of a version with another
+    /// layout, and while cgroups go all the time. `ended` is the id of a cgroup that has
+    /// gone: before Linux 5.11 the kernel finds it for a moment still.
+    fn live(&self, ended: Option<u64>) -> Result<Option<Vec<Policy>>> {
+        let map = self.policies.as_fd();
+        if syscall::value_size(map).context("look at the map of policies")? != size_of::<Policy>() {
+            return Ok(None);
+        }
+        let there = Ids::open()?;
+        let listed = (0..TRIES).find_map(|_| syscall::map::policies(map).transpose());
+        let Some(mut policies) = listed.transpose().context("list the policies")? else {
+            return Ok(None);
+        };
+        // Whoever may not ask takes all to be there.
+        policies
+            .retain(|&cgroup, _| Some(cgroup) != ended && there.contain(cgroup).unwrap_or(true));
+        Ok(Some(policies.into_values().collect()))
+    }
+}
+
+/// Has datagrams delivered as far as a policy wants it and this kernel can, in the
+/// network namespace that it is for, and notes in the policy what is delivered. The
+/// caller holds the lock.
+///
+/// # Errors
+///
+/// If the kernel refuses the program at a device, or a destination.
+pub fn prepare(policy: &mut Policy, pins: &Path, namespace: &OwnedFd) -> Result<()> {
+    let wanted = needs::wanted(policy);
+    if wanted == 0 {
+        return Ok(());
+    }
+    let delivery = Delivery::open(pins)?.with_context(|| pins::missing(&pins.join(DELIVER)))?;
+    let map = delivery.destinations.as_fd();
+    let mut flags = 0;
+    for (flag, address) in needs::addresses(policy, wanted) {
+        match destinations::add(map, address, policy.ipv4)? {
+            Added::Yes => flags |= flag,
+            Added::NoRoom(why) => log::warn!("datagrams are not delivered: {why}"),
+        }
+    }
+    let attach = || {
+        let cookie = cookie()?;
+        if cookie.is_none() {
+            flags &= !flag::LOOPBACK_UDP;
+        }
+        let is_possible = delivery.ingress.attach(&Needs::of(flags).devices()?)?;
+        Ok(is_possible.then_some((flags, cookie.unwrap_or_default())))
+    };
+    if let Some((flags, cookie)) = netns::visit(namespace, attach)? {
+        policy.flags |= flags;
+        policy.cookie = cookie;
+    } else {
+        log::info!(
+            "a UDP socket at :: is at the IPv6 address alone, and one at 0.0.0.0 calls loopback \
+             from the assigned address: {NEEDS}"
+        );
+    }
+    Ok(())
+}
+
+/// Takes the programs of all versions off the devices of these network namespaces where
+/// no policy needs them. Sockets that were bound under a policy that has gone since count
+/// as long as they are open, and the policy of the cgroup `ended`, by its id, does not.
+///
+/// # Errors
+///
+/// If a pin cannot be opened or the kernel cannot be asked, or refuses it.
+pub fn refresh(namespaces: &[Namespace], ended: Option<u64>) -> Result<()> {
+    let Some(_lock) = bpffs::lock_exclusive()? else {
+        return Ok(());
+    };
+    for (delivery, live) in in_force(ended)? {
+        delivery.refresh(namespaces, &live)?;
+    }
+    Ok(())
+}
+
+/// The same in all network namespaces; and removes destinations that nobody needs any
+/// more.
+///
+/// # Errors
+///
+/// As for [`refresh`].
+pub fn sweep(_: &bpffs::Lock) -> Result<()> {
+    let all = netns::all()?;
+    for (delivery, live) in in_force(None)? {
+        let (_, sockets) = delivery.refresh(&all, &live)?;
+        destinations::keep(delivery.destinations.as_fd(), &live, &sockets)?;
+    }
+    Ok(())
+}
+
+/// What is pinned of all versions whose policies can be listed, with those.
+fn in_force(ended: Option<u64>) -> Result<Vec<(Delivery, Vec<Policy>)>> {
+    let mut all = Vec::new();
+    for pins in pins::directories()? {
+        if let Some(delivery) = Delivery::open(&pins)?
+            && let Some(live) = delivery.live(ended)?
+        {
+            all.push((delivery, live));
+        }
+    }
+    Ok(all)
+}
+
+impl Delivery {
+    /// Whether the program is anywhere where it is needed, and at which IPv4 addresses
+    /// sockets are.
+    fn refresh(&self, namespaces: &[Namespace], live: &[Policy]) -> Result<(bool, BTreeSet<V4>)> {
+        let known = destinations::list(self.destinations.as_fd())?;
+        let mut is_needed = false;
+        let mut all = BTreeSet::new();
+        for namespace in namespaces {
+            // One after the other: there can be more than descriptors.
+            let Ok(theirs) = namespace.open() else {
+                continue;
+            };
+            let inode = netns::inode(&theirs)?;
+            let visited = netns::visit(&theirs, || {
+                let sockets = needs::sockets()?;
+                let needs = needs(live, inode, &known, &sockets);
+                Ok((self.ingress.withdraw(needs)?, sockets))
+            });
+            match visited {
+                Ok((is_left, sockets)) => {
+                    is_needed |= is_left;
+                    all.extend(sockets);
+                }
+                // Whoever it belongs to shall not keep others from being looked at. What
+                // it needs is not known, so all is needed.
+                Err(error) => {
+                    log::warn!("look at network namespace {inode}: {error:#}");
+                    is_needed = true;
+                    all.extend(known.iter().map(|(_, own)| *own));
+                }
+            }
+        }
+        Ok((is_needed, all))
+    }
+}
+
+/// Has the programs at the devices of this network namespace that a policy needs: at one,
+/// by its name, or at all. Does nothing if no programs are pinned, or there is no such
+/// device any more.
+///
+/// # Errors
+///
+/// As for [`refresh`].
+pub fn cover(name: Option<&str>) -> Result<()> {
+    let Some(_lock) = bpffs::lock_shared()? else {
+        return Ok(());
+    };
+    for (delivery, mut devices) in all_missing()? {
+        devices.retain(|device| name.is_none_or(|name| device.name == name));
+        delivery.ingress.attach(&devices)?;
+    }
+    Ok(())
+}
+
+/// The devices of this network namespace that a policy needs and where the program is
+/// not, by name.
+///
+/// # Errors
+///
+/// As for [`refresh`].
+pub fn missing() -> Result<Vec<String>> {
+    let Some(_lock) = bpffs::lock_shared()? else {
+        return Ok(Vec::new());
+    };
+    let missing = all_missing()?.into_iter().flat_map(|(_, devices)| devices);
+    Ok(missing.map(|device| device.name).collect())
+}
+
+/// Takes the program of a version that no cgroup uses off all devices, unless a socket
+/// needs it that is still open: whether one does. The caller holds the lock.
+///
+/// # Errors
+///
+/// As for [`refresh`].
+pub fn withdraw(pins: &Path) -> Result<bool> {
+    match Delivery::open(pins)? {
+        None => Ok(false),
+        Some(delivery) => Ok(delivery.refresh(&netns::all()?, &[])?.0),
+    }
+}
+
+fn all_missing() -> Result<Vec<(Delivery, Vec<Device>)>> {
+    let (inode, sockets) = (Namespace::Own.inode()?, needs::sockets()?);
+    let mut all = Vec::new();
+    for pins in pins::directories()? {
+        let Some(delivery) = Delivery::open(&pins)? else {
+            continue;
+        };
+        let live = delivery.live(None)?.unwrap_or_default();
+        let known = destinations::list(delivery.destinations.as_fd())?;
+        let needs = needs(&live, inode, &known, &sockets);
+        let missing = delivery.ingress.missing(&needs.devices()?)?;
+        all.push((delivery, missing));
+    }
+    Ok(all)
+}
+
+/// Our own network namespace, and that of a process.
+pub fn namespaces(process: Option<Pid>) -> Vec<Namespace> {
+    let theirs = process.map(Namespace::OfProcess);
+    [Namespace::Own].into_iter().chain(theirs).collect()
+}

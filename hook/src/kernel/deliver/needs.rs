@@ -1,0 +1,140 @@
+//! What the policies need of the network devices: pure, but for what is listed.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use anyhow::{Context as _, Result};
+use oci_bind_hook_ebpf::abi::{Policy, flag};
+use oci_bind_hook_ebpf::decide::address::{Family, V4, V6, mapped};
+use oci_bind_hook_ebpf::decide::deliver::Destination;
+
+use super::devices::{self, Device};
+use crate::kernel::syscall::device::LOOPBACK;
+
+/// At which devices the program has to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// At all of them.
+    all: bool,
+    /// At the loopback device.
+    loopback: bool,
+}
+
+impl Needs {
+    /// Those of a policy with these flags.
+    pub const fn of(flags: u32) -> Self {
+        Self {
+            all: flags & flag::DUAL_UDP != 0,
+            loopback: flags & (flag::DUAL_UDP | flag::LOOPBACK_UDP) != 0,
+        }
+    }
+
+    const fn and(self, other: Self) -> Self {
+        Self {
+            all: self.all || other.all,
+            loopback: self.loopback || other.loopback,
+        }
+    }
+
+    /// The devices of the calling thread's network namespace that are meant.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel cannot list them.
+    pub fn devices(self) -> Result<Vec<Device>> {
+        if self.all {
+            let mut all = devices::list().context("list the network devices")?;
+            all.retain(|device| self.include(device));
+            return Ok(all);
+        }
+        let loopback = Device {
+            index: LOOPBACK,
+            name: "lo".to_owned(),
+            is_port: false,
+        };
+        Ok(self.loopback.then_some(loopback).into_iter().collect())
+    }
+
+    /// Whether a device is meant.
+    pub const fn include(self, device: &Device) -> bool {
+        self.all && !device.is_port || self.loopback && device.index == LOOPBACK
+    }
+}
+
+/// What of [`flag::DUAL_UDP`] and [`flag::LOOPBACK_UDP`] a policy wants.
+pub const fn wanted(policy: &Policy) -> u32 {
+    let mut wanted = 0;
+    if policy.flags & flag::DUAL != 0 {
+        wanted |= flag::DUAL_UDP;
+    }
+    if policy.flags & flag::IPV4 != 0
+        && policy.flags & (flag::LOOPBACK_AUTO | flag::LOOPBACK_PRIVATE) != 0
+    {
+        wanted |= flag::LOOPBACK_UDP;
+    }
+    wanted
+}
+
+/// The addresses that datagrams go to which are for the policy's IPv4 address, each with
+/// the flag that it is for; of these flags alone.
+pub fn addresses(policy: &Policy, flags: u32) -> impl Iterator<Item = (u32, V6)> {
+    [
+        (flag::DUAL_UDP, policy.ipv6),
+        (flag::LOOPBACK_UDP, mapped(policy.loopback)),
+    ]
+    .into_iter()
+    .filter(move |(flag, _)| flags & flag != 0)
+}
+
+/// What is needed in the network namespace with this inode: by policies, and by sockets
+/// there that were bound under one, at these IPv4 addresses.
+pub fn needs(
+    live: &[Policy],
+    inode: u64,
+    known: &[(Destination, V4)],
+    sockets: &BTreeSet<V4>,
+) -> Needs {
+    let of_policies = live
+        .iter()
+        .filter(|policy| policy.namespace == inode)
+        .fold(Needs::default(), |sum, policy| {
+            sum.and(Needs::of(policy.flags))
+        });
+    let is_heard = known.iter().any(|(destination, own)| {
+        matches!(Family::of(destination.address), Family::V6(_)) && sockets.contains(own)
+    });
+    of_policies.and(Needs::of(if is_heard { flag::DUAL_UDP } else { 0 }))
+}
+
+/// The IPv4 addresses of the calling thread's network namespace, network byte order,
+/// that UDP sockets over IPv6 are bound to.
+///
+/// # Errors
+///
+/// If there is no /proc.
+pub fn sockets() -> Result<BTreeSet<V4>> {
+    const PATH: &str = "/proc/thread-self/net/udp6";
+    match fs::read_to_string(PATH) {
+        Ok(text) => Ok(text.lines().filter_map(bound_to).collect()),
+        // There is no IPv6.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeSet::new()),
+        Err(error) => Err(error).with_context(|| format!("read {PATH}")),
+    }
+}
+
+/// The IPv4 address that a socket is bound to (proc_net_udp6(5)): the second field, in
+/// words as the kernel has them.
+fn bound_to(line: &str) -> Option<V4> {
+    let (address, _) = line.split_whitespace().nth(1)?.split_once(':')?;
+    let mut words = [0; 4];
+    for (index, word) in words.iter_mut().enumerate() {
+        *word = u32::from_str_radix(address.get(index * 8..(index + 1) * 8)?, 16).ok()?;
+    }
+    match Family::of(words) {
+        Family::V4(own) => Some(own),
+        Family::V6(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,15 @@
+//! What the kernel has of ours: the programs, from the object to a cgroup, and what they
+//! have counted.
+
+pub mod attach;
+pub mod bpffs;
+mod btf;
+pub mod catalogue;
+pub mod deliver;
+pub mod inventory;
+pub mod loader;
+pub mod pinned;
+pub mod pins;
+pub mod steer;
+pub mod syscall;
+mod verify;

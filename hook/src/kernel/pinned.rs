@@ -1,0 +1,197 @@
+//! The programs: loaded and pinned once a boot, opened by everybody after that.
+//!
+//! Each version of the object has a directory of pins of its own, named by its
+//! hash. Containers that started under an older version keep its programs.
+
+use anyhow::{Context as _, Result};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use crate::host::privileges::REMEDY;
+use crate::kernel::catalogue::{COUNTERS_PIN, DUAL_PIN, FORMER, POLICY_PIN, PROGRAMS, Program};
+use crate::kernel::{bpffs, loader, pins, syscall};
+
+/// One version's programs and its policy map, opened.
+#[derive(Debug)]
+pub struct Programs {
+    programs: Vec<(Program, OwnedFd)>,
+    policy: OwnedFd,
+    directory: PathBuf,
+    _lock: Option<bpffs::Lock>,
+}
+
+impl Programs {
+    /// This version's programs: opened if they are pinned, loaded otherwise.
+    ///
+    /// Nobody removes the pins while the value lives.
+    ///
+    /// # Errors
+    ///
+    /// If there is no bpffs and none can be mounted, if the kernel refuses a
+    /// program, or for lack of privileges.
+    pub fn open_or_load() -> Result<Self> {
+        if let Some(lock) = bpffs::lock_shared()?
+            && let Some(mut found) = Self::open_own()?
+        {
+            found._lock = Some(lock);
+            log::debug!(
+                "opened the programs pinned in {}",
+                pins::directory().display()
+            );
+            return Ok(found);
+        }
+        let lock = bpffs::lock_or_make()?;
+        let mut found = match Self::open_own()? {
+            Some(found) => found,
+            None => {
+                loader::load(&pins::directory())?;
+                log::debug!(
+                    "loaded the programs, pinned in {}",
+                    pins::directory().display()
+                );
+                Self::open_own()?.context("open the programs just pinned")?
+            }
+        };
+        found._lock = Some(lock);
+        Ok(found)
+    }
+
+    /// This version's programs, or `None` if a pin is missing.
+    fn open_own() -> Result<Option<Self>> {
+        let found = Self::open(&pins::directory())?;
+        Ok(found.filter(|found| found.programs.len() == PROGRAMS.len()))
+    }
+
+    /// The programs pinned in `directory`, or `None` if there are none. Another
+    /// version may lack some of ours, or have more: those of earlier ones are known.
+    fn open(directory: &Path) -> Result<Option<Self>> {
+        bpffs::check(directory)?;
+        let Some(policy) = pins::open(&directory.join(POLICY_PIN))? else {
+            return Ok(None);
+        };
+        let mut programs = Vec::with_capacity(PROGRAMS.len());
+        for program in PROGRAMS.into_iter().chain(FORMER) {
+            if let Some(fd) = pins::open(&directory.join(program.name))? {
+                programs.push((program, fd));
+            }
+        }
+        Ok(Some(Self {
+            programs,
+            policy,
+            directory: directory.to_owned(),
+            _lock: None,
+        }))
+    }
+
+    /// Every version's programs that are pinned. The caller holds the lock.
+    ///
+    /// # Errors
+    ///
+    /// If the directory of pins cannot be read.
+    pub fn all_pinned() -> Result<Vec<(PathBuf, Self)>> {
+        let mut all = Vec::new();
+        for directory in pins::directories()? {
+            if let Some(programs) = Self::open(&directory)? {
+                all.push((directory, programs));
+            }
+        }
+        Ok(all)
+    }
+
+    /// Each program with its descriptor, in the order of attachment.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (Program, BorrowedFd<'_>)> {
+        self.programs
+            .iter()
+            .map(|(program, fd)| (*program, fd.as_fd()))
+    }
+
+    /// The policy map.
+    pub fn policy(&self) -> BorrowedFd<'_> {
+        self.policy.as_fd()
+    }
+
+    /// Opens the map of counters, which only those who look need.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such pin, or it cannot be opened.
+    pub fn counters(&self) -> Result<OwnedFd> {
+        let path = self.directory.join(COUNTERS_PIN);
+        pins::open(&path)?.with_context(|| pins::missing(&path))
+    }
+
+    /// Whether servers of both families listen that these programs have bound: they
+    /// are called at IPv6 as long as the pins are there.
+    ///
+    /// # Errors
+    ///
+    /// If the pin cannot be opened, or the kernel cannot be asked.
+    pub fn have_servers(&self) -> Result<bool> {
+        let path = self.directory.join(DUAL_PIN);
+        match pins::open(&path)? {
+            None => Ok(false),
+            Some(map) => syscall::map::has_elements(map.as_fd())
+                .with_context(|| format!("look for servers in {}", path.display())),
+        }
+    }
+
+    /// The name of the version: the hash of its object.
+    pub fn version(&self) -> String {
+        let name = self.directory.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    }
+
+    /// Whether any of these programs is attached to the cgroup itself.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel cannot be asked.
+    pub fn are_attached(&self, cgroup: BorrowedFd<'_>) -> Result<bool> {
+        for (program, fd) in self.iter() {
+            if Self::is_attached(program, fd, cgroup)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether one program is attached to the cgroup itself.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel cannot be asked.
+    pub fn is_attached(
+        program: Program,
+        fd: BorrowedFd<'_>,
+        cgroup: BorrowedFd<'_>,
+    ) -> Result<bool> {
+        let attached = syscall::attached(cgroup, program.attach_type)
+            .with_context(|| format!("list the {} programs: {REMEDY}", program.name))?;
+        if attached.is_empty() {
+            return Ok(false);
+        }
+        let id = syscall::program_id(fd)
+            .with_context(|| format!("ask for the id of program {}", program.name))?;
+        Ok(attached.contains(&id))
+    }
+
+    /// The other versions that are attached to the cgroup: those of a container
+    /// that started before an upgrade.
+    ///
+    /// # Errors
+    ///
+    /// If the pins cannot be read or the kernel cannot be asked.
+    pub fn other_versions_attached(&self, cgroup: BorrowedFd<'_>) -> Result<Vec<Self>> {
+        let own = pins::directory();
+        let mut others = Vec::new();
+        for other in pins::directories()? {
+            if other != own
+                && let Some(programs) = Self::open(&other)?
+                && programs.are_attached(cgroup)?
+            {
+                others.push(programs);
+            }
+        }
+        Ok(others)
+    }
+}
