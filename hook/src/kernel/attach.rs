@@ -3,14 +3,14 @@
 use anyhow::{Context as _, Result};
 use oci_bind_hook_ebpf::abi::{Policy, flag};
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use crate::host::addresses;
 use crate::host::cgroup::Cgroup;
 use crate::host::memlock::LockedMemory;
 use crate::host::netns::{self, Namespace};
 use crate::kernel::catalogue::{PROGRAMS, Program};
-use crate::kernel::pinned::Programs;
+use crate::kernel::pinned::{Opened, Programs};
 use crate::kernel::pins;
 use crate::kernel::{bpffs, deliver, steer, syscall};
 
@@ -48,64 +48,39 @@ enum Before {
 }
 
 /// The caller does not hold the lock.
-fn put(cgroup: &Cgroup, mut policy: Policy, namespace: Namespace) -> Result<Before> {
+fn put(cgroup: &Cgroup, policy: Policy, namespace: Namespace) -> Result<Before> {
     let programs = Programs::open_or_load()?;
     let _limit = LockedMemory::unlimited();
-    let pins = pins::directory();
-    let theirs = namespace.open()?;
-    policy.namespace = netns::inode(&theirs)?;
-    steer::decide(&mut policy);
-    deliver::prepare(&mut policy, &pins, &theirs)
-        .context("have datagrams delivered where the kernel would not find the socket")?;
     let others = programs.other_versions_attached(cgroup.fd())?;
     let previous = current_policy(cgroup, &programs)?;
-    policy.broadcast = broadcast(&policy, &theirs)?;
+    let policy = complete(policy, &namespace.open()?)?;
+    let mut change = Change::new(cgroup, &programs, previous);
+    change.enforce(&policy)?;
+    for other in &others {
+        detach_version(cgroup, other)?;
+    }
+    change.detach_needless(&policy)?;
+    change.is_kept = true;
+    Ok(match previous {
+        None if others.is_empty() => Before::Nothing,
+        _ => Before::Policy,
+    })
+}
+
+/// The policy with what depends on the network namespace, where all that it needs besides
+/// programs at the cgroup is put in place.
+fn complete(mut policy: Policy, namespace: &OwnedFd) -> Result<Policy> {
+    let pins = pins::directory();
+    policy.namespace = netns::inode(namespace)?;
+    policy.broadcast = broadcast(&policy, namespace)?;
+    steer::decide(&mut policy);
+    deliver::prepare(&mut policy, &pins, namespace)
+        .context("have datagrams delivered where the kernel would not find the socket")?;
     if policy.flags & flag::DUAL != 0 {
-        steer::steer(policy.namespace, &theirs, &pins)
+        steer::steer(policy.namespace, namespace, &pins)
             .context("steer calls to servers of both families")?;
     }
-    let mut change = Change {
-        cgroup,
-        programs: &programs,
-        previous: previous.unwrap_or_default(),
-        attached: Vec::new(),
-        is_kept: false,
-    };
-    // A dual-stack server is bound by one program and found by the work of
-    // another: none is bound before both are there.
-    let mut first = policy;
-    first.flags &= !flag::DUAL | change.previous.flags;
-    if previous.is_some() {
-        write_policy(&programs, cgroup, &first)?;
-    }
-    for (program, fd) in programs.iter() {
-        if !program.is_needed(&policy) {
-            continue;
-        }
-        change.attach(program, fd)?;
-        // The first attachment makes the storage that the policy goes into.
-        if previous.is_none() && change.attached.len() == 1 {
-            write_policy(&programs, cgroup, &first)?;
-        }
-    }
-    if first != policy {
-        write_policy(&programs, cgroup, &policy)?;
-    }
-    let is_first = previous.is_none() && others.is_empty();
-    for other in others {
-        detach_version(cgroup, &other)?;
-    }
-    for (program, fd) in programs.iter() {
-        if previous.is_some() && !program.is_needed(&policy) {
-            detach_one(cgroup, program, fd)?;
-        }
-    }
-    change.is_kept = true;
-    Ok(if is_first {
-        Before::Nothing
-    } else {
-        Before::Policy
-    })
+    Ok(policy)
 }
 
 /// The broadcast address of the assigned address's network, network byte order; 0 if there
@@ -119,7 +94,7 @@ fn broadcast(policy: &Policy, namespace: &OwnedFd) -> Result<u32> {
     Ok(found.map_or(0, |address| u32::from_ne_bytes(address.octets())))
 }
 
-/// Takes every version's programs off `cgroup`. Answers whether there were any.
+/// Takes every version's programs off `cgroup`. Returns whether there were any.
 ///
 /// # Errors
 ///
@@ -140,7 +115,7 @@ pub fn detach(cgroup: &Cgroup) -> Result<bool> {
 }
 
 /// Takes the policy, if any, off the cgroup of a container that is to have none.
-/// Answers whether there was one.
+/// Returns whether there was one.
 ///
 /// # Errors
 ///
@@ -159,27 +134,80 @@ pub fn clear(cgroup: &Cgroup) -> Result<bool> {
 struct Change<'a> {
     cgroup: &'a Cgroup,
     programs: &'a Programs,
-    previous: Policy,
-    attached: Vec<(Program, BorrowedFd<'a>)>,
+    previous: Option<Policy>,
+    attached: Vec<&'a Opened>,
     is_kept: bool,
 }
 
 impl<'a> Change<'a> {
+    /// `previous` is the policy in force.
+    fn new(cgroup: &'a Cgroup, programs: &'a Programs, previous: Option<Policy>) -> Self {
+        Self {
+            cgroup,
+            programs,
+            previous,
+            attached: Vec::new(),
+            is_kept: false,
+        }
+    }
+
+    /// Attaches the programs that a policy needs, and has them follow it.
+    fn enforce(&mut self, policy: &Policy) -> Result<()> {
+        // A dual-stack server is bound by one program and found by the work of
+        // another: none is bound before both are there.
+        let mut first = *policy;
+        first.flags &= !flag::DUAL | self.previous.unwrap_or_default().flags;
+        if self.previous.is_some() {
+            self.write(&first)?;
+        }
+        for program in self.programs.iter() {
+            if !program.is_needed(policy) {
+                continue;
+            }
+            self.attach(program)?;
+            // The first attachment makes the storage that the policy goes into.
+            if self.previous.is_none() && self.attached.len() == 1 {
+                self.write(&first)?;
+            }
+        }
+        if first != *policy {
+            self.write(policy)?;
+        }
+        Ok(())
+    }
+
     /// Attaches a program, unless it is there already.
-    fn attach(&mut self, program: Program, fd: BorrowedFd<'a>) -> Result<()> {
+    fn attach(&mut self, program: &'a Opened) -> Result<()> {
         let target = self.cgroup.fd();
-        match syscall::attach(fd, target, program.attach_type) {
+        match syscall::attach(program.fd(), target, program.attach_type) {
             Ok(()) => {
                 log::debug!("attached {} to cgroup {}", program.name, self.cgroup.name());
-                self.attached.push((program, fd));
+                self.attached.push(program);
             }
             // `__cgroup_bpf_attach` refuses the same program twice.
             Err(error)
-                if error.raw_os_error() == Some(libc::EINVAL)
-                    && Programs::is_attached(program, fd, target)? => {}
+                if error.raw_os_error() == Some(libc::EINVAL) && program.is_attached(target)? => {}
             Err(error) => return Err(explain(error, program, self.cgroup)),
         }
         Ok(())
+    }
+
+    /// Takes programs off that the policy before has needed.
+    fn detach_needless(&self, policy: &Policy) -> Result<()> {
+        if self.previous.is_none() {
+            return Ok(());
+        }
+        for program in self.programs.iter() {
+            if !program.is_needed(policy) {
+                detach_one(self.cgroup, program)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&self, policy: &Policy) -> Result<()> {
+        syscall::write_policy(self.programs.policy(), self.cgroup.id(), policy)
+            .with_context(|| format!("write the policy of cgroup {}", self.cgroup.name()))
     }
 }
 
@@ -190,10 +218,10 @@ impl Drop for Change<'_> {
         if self.is_kept {
             return;
         }
-        for (program, fd) in self.attached.drain(..).rev() {
-            let _ = syscall::detach(fd, self.cgroup.fd(), program.attach_type);
+        for program in self.attached.drain(..).rev() {
+            let _ = syscall::detach(program.fd(), self.cgroup.fd(), program.attach_type);
         }
-        let _ = syscall::write_policy(self.programs.policy(), self.cgroup.id(), &self.previous);
+        let _ = self.write(&self.previous.unwrap_or_default());
     }
 }
 
@@ -207,16 +235,11 @@ fn current_policy(cgroup: &Cgroup, programs: &Programs) -> Result<Option<Policy>
         .with_context(|| format!("read the policy of cgroup {}", cgroup.name()))
 }
 
-fn write_policy(programs: &Programs, cgroup: &Cgroup, policy: &Policy) -> Result<()> {
-    syscall::write_policy(programs.policy(), cgroup.id(), policy)
-        .with_context(|| format!("write the policy of cgroup {}", cgroup.name()))
-}
-
 fn detach_version(cgroup: &Cgroup, programs: &Programs) -> Result<bool> {
     let mut found = false;
     // In this order, or a server could be bound that nobody sees listen.
-    for (program, fd) in programs.iter() {
-        found |= detach_one(cgroup, program, fd)?;
+    for program in programs.iter() {
+        found |= detach_one(cgroup, program)?;
     }
     if found {
         // The storage stays until the cgroup goes. Left as it is, it would be
@@ -227,8 +250,8 @@ fn detach_version(cgroup: &Cgroup, programs: &Programs) -> Result<bool> {
     Ok(found)
 }
 
-fn detach_one(cgroup: &Cgroup, program: Program, fd: BorrowedFd<'_>) -> Result<bool> {
-    let found = syscall::detach(fd, cgroup.fd(), program.attach_type)
+fn detach_one(cgroup: &Cgroup, program: &Opened) -> Result<bool> {
+    let found = syscall::detach(program.fd(), cgroup.fd(), program.attach_type)
         .with_context(|| format!("detach {} from cgroup {}", program.name, cgroup.name()))?;
     if found {
         log::debug!("detached {} from cgroup {}", program.name, cgroup.name());
@@ -236,7 +259,7 @@ fn detach_one(cgroup: &Cgroup, program: Program, fd: BorrowedFd<'_>) -> Result<b
     Ok(found)
 }
 
-fn explain(error: io::Error, program: Program, cgroup: &Cgroup) -> anyhow::Error {
+fn explain(error: io::Error, program: &Program, cgroup: &Cgroup) -> anyhow::Error {
     let remedy = match error.raw_os_error() {
         Some(libc::EPERM) => {
             ": needs CAP_NET_ADMIN and CAP_BPF in the initial user namespace, and no exclusive \

@@ -12,9 +12,8 @@ use oci_bind_hook_ebpf::abi;
 use serde::Serialize;
 
 use crate::host::cgroup;
-use crate::host::privileges::REMEDY;
-use crate::kernel::catalogue::{PROGRAMS, Program, VERSION};
-use crate::kernel::pinned::Programs;
+use crate::kernel::catalogue::{PROGRAMS, VERSION};
+use crate::kernel::pinned::{Opened, Programs};
 use crate::kernel::{bpffs, syscall};
 use crate::plan::view::PolicyView;
 
@@ -154,7 +153,6 @@ fn is_gone(error: &anyhow::Error) -> bool {
 /// One version's programs with what is the same for all cgroups.
 struct Version {
     programs: Programs,
-    ids: Vec<u32>,
     counters: OwnedFd,
     /// Whether its maps have values of our size.
     is_readable: bool,
@@ -163,11 +161,6 @@ struct Version {
 
 impl Version {
     fn new(programs: Programs) -> Result<Self> {
-        let ids = programs
-            .iter()
-            .map(|(_, fd)| syscall::program_id(fd))
-            .collect::<io::Result<_>>()
-            .context("ask for the ids of the programs")?;
         let counters = programs.counters()?;
         let size = |map| syscall::value_size(map).context("ask for the size of a map's values");
         let is_readable = size(programs.policy())? == size_of::<abi::Policy>()
@@ -177,7 +170,6 @@ impl Version {
         })?;
         Ok(Self {
             programs,
-            ids,
             counters,
             is_readable,
             cpus,
@@ -198,17 +190,15 @@ impl Version {
         let layout = |policy: &abi::Policy| policy.flags & abi::flag::LAYOUT_MASK;
         let policy = policy.filter(|policy| layout(policy) == abi::flag::LAYOUT);
         let mut attached = Vec::new();
-        for ((program, _), own) in self.programs.iter().zip(&self.ids) {
-            let ids = syscall::attached(fd, program.attach_type)
-                .with_context(|| format!("list the {} programs: {REMEDY}", program.name))?;
-            if ids.contains(own) {
+        for program in self.programs.iter() {
+            if program.is_attached(fd)? {
                 attached.push(program.name);
             }
         }
         if attached.is_empty() {
             return Ok(None);
         }
-        let is_missing = |program: &Program| {
+        let is_missing = |program: &&Opened| {
             policy.is_some_and(|policy| program.is_needed(&policy))
                 && !attached.contains(&program.name)
         };
@@ -226,7 +216,6 @@ impl Version {
             missing: self
                 .programs
                 .iter()
-                .map(|(program, _)| program)
                 .filter(is_missing)
                 .map(|program| program.name)
                 .collect(),

@@ -4,6 +4,8 @@
 //! hash. Containers that started under an older version keep its programs.
 
 use anyhow::{Context as _, Result};
+use std::cell::OnceCell;
+use std::ops::Deref;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -11,10 +13,54 @@ use crate::host::privileges::REMEDY;
 use crate::kernel::catalogue::{COUNTERS_PIN, DUAL_PIN, FORMER, POLICY_PIN, PROGRAMS, Program};
 use crate::kernel::{bpffs, loader, pins, syscall};
 
+/// A program, opened.
+#[derive(Debug)]
+pub struct Opened {
+    program: Program,
+    fd: OwnedFd,
+    id: OnceCell<u32>,
+}
+
+impl Deref for Opened {
+    type Target = Program;
+
+    fn deref(&self) -> &Program {
+        &self.program
+    }
+}
+
+impl Opened {
+    /// Its descriptor.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Whether it is attached to the cgroup itself.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel cannot be asked.
+    pub fn is_attached(&self, cgroup: BorrowedFd<'_>) -> Result<bool> {
+        let attached = syscall::attached(cgroup, self.attach_type)
+            .with_context(|| format!("list the {} programs: {REMEDY}", self.name))?;
+        Ok(!attached.is_empty() && attached.contains(&self.id()?))
+    }
+
+    /// The id that the kernel knows it by, asked once.
+    fn id(&self) -> Result<u32> {
+        if let Some(id) = self.id.get() {
+            return Ok(*id);
+        }
+        let id = syscall::program_id(self.fd())
+            .with_context(|| format!("ask for the id of program {}", self.name))?;
+        Ok(*self.id.get_or_init(|| id))
+    }
+}
+
 /// One version's programs and its policy map, opened.
 #[derive(Debug)]
 pub struct Programs {
-    programs: Vec<(Program, OwnedFd)>,
+    programs: Vec<Opened>,
     policy: OwnedFd,
     directory: PathBuf,
     _lock: Option<bpffs::Lock>,
@@ -72,7 +118,11 @@ impl Programs {
         let mut programs = Vec::with_capacity(PROGRAMS.len());
         for program in PROGRAMS.into_iter().chain(FORMER) {
             if let Some(fd) = pins::open(&directory.join(program.name))? {
-                programs.push((program, fd));
+                programs.push(Opened {
+                    program,
+                    fd,
+                    id: OnceCell::new(),
+                });
             }
         }
         Ok(Some(Self {
@@ -98,11 +148,9 @@ impl Programs {
         Ok(all)
     }
 
-    /// Each program with its descriptor, in the order of attachment.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (Program, BorrowedFd<'_>)> {
-        self.programs
-            .iter()
-            .map(|(program, fd)| (*program, fd.as_fd()))
+    /// Each program, in the order of attachment.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Opened> {
+        self.programs.iter()
     }
 
     /// The policy map.
@@ -147,32 +195,12 @@ impl Programs {
     ///
     /// If the kernel cannot be asked.
     pub fn are_attached(&self, cgroup: BorrowedFd<'_>) -> Result<bool> {
-        for (program, fd) in self.iter() {
-            if Self::is_attached(program, fd, cgroup)? {
+        for program in self.iter() {
+            if program.is_attached(cgroup)? {
                 return Ok(true);
             }
         }
         Ok(false)
-    }
-
-    /// Whether one program is attached to the cgroup itself.
-    ///
-    /// # Errors
-    ///
-    /// If the kernel cannot be asked.
-    pub fn is_attached(
-        program: Program,
-        fd: BorrowedFd<'_>,
-        cgroup: BorrowedFd<'_>,
-    ) -> Result<bool> {
-        let attached = syscall::attached(cgroup, program.attach_type)
-            .with_context(|| format!("list the {} programs: {REMEDY}", program.name))?;
-        if attached.is_empty() {
-            return Ok(false);
-        }
-        let id = syscall::program_id(fd)
-            .with_context(|| format!("ask for the id of program {}", program.name))?;
-        Ok(attached.contains(&id))
     }
 
     /// The other versions that are attached to the cgroup: those of a container
