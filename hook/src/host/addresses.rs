@@ -15,7 +15,7 @@ use ipnet::Ipv4Net;
 use netlink_packet_route::address::AddressFlags;
 
 use crate::host::netns::Namespace;
-use crate::input::request::setting_of;
+use crate::text::setting_of;
 
 /// An address that the kernel lists: one RTM_NEWADDR message, rtnetlink(7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

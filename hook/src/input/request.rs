@@ -4,7 +4,7 @@
 //! end of a YAML block does no harm). Nothing else is repaired.
 
 use std::fmt::{self, Display};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use anyhow::{Error, Result, bail};
@@ -108,14 +108,6 @@ pub fn parse_ipv6(value: &str, loopback: AllowLoopback) -> Result<Ipv6Addr> {
         return Ok(address);
     };
     bail!("{quoted} is {kind}: {REMEDY}");
-}
-
-/// The name of the setting that holds an address: what a message about it says.
-pub(crate) const fn setting_of(address: IpAddr) -> &'static str {
-    match address {
-        IpAddr::V4(_) => "ipv4",
-        IpAddr::V6(_) => "ipv6",
-    }
 }
 
 /// What loopback addresses mean to a container.

@@ -7,9 +7,6 @@
 mod binary;
 mod calls;
 mod cdi;
-mod containerd;
-mod directories;
-mod docker;
 mod engines;
 mod files;
 mod hook_file;

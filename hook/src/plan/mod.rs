@@ -8,9 +8,8 @@ use oci_bind_hook_ebpf::abi::{self, flag};
 use serde::{Serialize, Serializer};
 
 use crate::input::config::Config;
-use crate::input::request::{
-    ExemptPorts, Guard, Loopback, MulticastPorts, PortMappings, Request, setting_of,
-};
+use crate::input::request::{ExemptPorts, Guard, Loopback, MulticastPorts, PortMappings, Request};
+use crate::text::setting_of;
 
 mod rules;
 #[cfg(test)]

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::dump::{Dump, address};
 use super::*;
-use crate::input::request::setting_of;
+use crate::text::setting_of;
 
 const SEQUENCE: u32 = 7;
 

@@ -91,12 +91,6 @@ fn loopback_policies() {
 }
 
 #[test]
-fn messages_name_the_setting_of_an_address() {
-    assert_eq!(setting_of("192.0.2.10".parse().unwrap()), "ipv4");
-    assert_eq!(setting_of("2001:db8::10".parse().unwrap()), "ipv6");
-}
-
-#[test]
 fn guard_is_on_or_off() {
     assert_eq!("on".parse::<Guard>().unwrap(), Guard::On);
     assert_eq!("off".parse::<Guard>().unwrap(), Guard::Off);

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use serde_json::Value;
+use serde::Deserialize;
 
 use super::Finding;
 use super::binary::Binary;
@@ -93,8 +93,8 @@ fn hook_path(file: &Contents) -> Read {
             false => Read::Theirs,
         };
     }
-    let value: Value = match serde_json::from_slice(bytes) {
-        Ok(value) => value,
+    let kind = match serde_json::from_slice::<Kind>(bytes) {
+        Ok(Kind { kind }) => kind,
         Err(error) => {
             let why = format!("not JSON: {}", one_line(&error.to_string()));
             return match mentions_us {
@@ -103,25 +103,71 @@ fn hook_path(file: &Contents) -> Read {
             };
         }
     };
-    if value["kind"] != KIND {
+    if kind.as_deref() != Some(KIND) {
         return Read::Theirs;
     }
-    let devices = value["devices"].as_array().map_or(&[][..], Vec::as_slice);
-    let Some(device) = devices.iter().find(|device| device["name"] == DEVICE) else {
-        return Read::Broken(format!("no device {DEVICE}"));
-    };
-    let hooks = device["containerEdits"]["hooks"].as_array();
-    let hooks = hooks.map_or(&[][..], Vec::as_slice);
-    let hook = hooks
-        .iter()
-        .find(|hook| hook["hookName"] == "createRuntime");
-    let is_ours = |hook: &&Value| {
-        let arguments = hook["args"].as_array();
-        arguments.is_some_and(|arguments| arguments.iter().any(|arg| arg == "create-runtime"))
-    };
-    match hook.filter(is_ours).and_then(|hook| hook["path"].as_str()) {
-        Some(path) => Read::Ours(path.to_owned()),
-        None => Read::Broken("no createRuntime hook that starts create-runtime".into()),
+    match serde_json::from_slice::<Specification>(bytes) {
+        Ok(specification) => specification.hook_path(),
+        Err(error) => Read::Broken(one_line(&error.to_string())),
+    }
+}
+
+/// What tells whose a specification is.
+#[derive(Deserialize)]
+struct Kind {
+    kind: Option<String>,
+}
+
+/// What matters of one of ours.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Specification {
+    devices: Vec<Device>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Device {
+    name: String,
+    container_edits: Edits,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Edits {
+    hooks: Vec<Hook>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Hook {
+    hook_name: String,
+    path: String,
+    args: Vec<String>,
+}
+
+impl Specification {
+    fn hook_path(self) -> Read {
+        let mut devices = self.devices.into_iter();
+        let Some(device) = devices.find(|device| device.name == DEVICE) else {
+            return Read::Broken(format!("no device {DEVICE}"));
+        };
+        let mut hooks = device.container_edits.hooks.into_iter();
+        let hook = hooks.find(|hook| hook.hook_name == "createRuntime");
+        match hook.filter(Hook::is_ours) {
+            Some(hook) => Read::Ours(hook.path),
+            None => Read::Broken("no createRuntime hook that starts create-runtime".into()),
+        }
+    }
+}
+
+impl Hook {
+    fn is_ours(&self) -> bool {
+        !self.path.is_empty()
+            && self
+                .args
+                .iter()
+                .any(|argument| argument == "create-runtime")
     }
 }
 
@@ -139,7 +185,7 @@ fn judge_program(file: &Path, program: &str, binary: impl Fn(&Path) -> Binary) -
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::super::Level::{self, Note, Ok, Problem};
     use super::*;

@@ -5,6 +5,10 @@ use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
+
+use crate::text::one_line;
+
 /// Longest file that is read, in bytes: configuration files are far shorter.
 const LONGEST: u64 = 1 << 20;
 /// How many files one directory may have: engines read them all at each start.
@@ -68,11 +72,42 @@ pub fn listed(directory: &Path, suffixes: &[&str]) -> io::Result<Vec<Contents>> 
     Ok(paths.iter().filter_map(|path| contents(path)).collect())
 }
 
+/// What a TOML file says, as far as `T` has room for it.
+///
+/// # Errors
+///
+/// Which file it is, and why it is not understood.
+pub fn toml<T: DeserializeOwned>(file: &Contents) -> Result<T, String> {
+    let failed = |why: &str| format!("{}: {}", file.path.display(), one_line(why));
+    let bytes = file.bytes.as_ref().map_err(|why| failed(why))?;
+    toml::from_slice(bytes).map_err(|error| failed(error.message()))
+}
+
+/// What a JSON file says, as far as `T` has room for it.
+///
+/// # Errors
+///
+/// As [`toml`].
+pub fn json<T: DeserializeOwned>(file: &Contents) -> Result<T, String> {
+    let failed = |why: &str| format!("{}: {}", file.path.display(), one_line(why));
+    let bytes = file.bytes.as_ref().map_err(|why| failed(why))?;
+    serde_json::from_slice(bytes).map_err(|error| failed(&error.to_string()))
+}
+
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use rustix::fs::{CWD, FileType, Mode, mknodat};
 
     use super::*;
+
+    /// Files of these texts.
+    pub fn of(texts: &[&str]) -> Vec<Contents> {
+        let file = |text: &&str| Contents {
+            path: "/etc/a.conf".into(),
+            bytes: Ok(text.as_bytes().to_vec()),
+        };
+        texts.iter().map(file).collect()
+    }
 
     #[test]
     fn what_is_no_plain_file_is_not_read() {

@@ -1,9 +1,12 @@
 //! One file of hooks.d, oci-hooks(5): whether engines take it, whether it is
 //! ours, and whether it would start the hook. Pure.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::binary::Binary;
 use crate::input::annotations::PREFIX;
@@ -46,7 +49,40 @@ pub struct Entry {
     version: String,
     args: Vec<String>,
     stages: Vec<String>,
-    when: Map<String, Value>,
+    when: When,
+}
+
+/// The conditions. A member that is there counts, whatever it says.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct When {
+    always: Option<bool>,
+    annotations: BTreeMap<String, String>,
+    commands: Option<Value>,
+    hasbindmounts: Option<Value>,
+}
+
+/// A file in the schema of today, its keys in lower case.
+#[derive(Deserialize)]
+struct Current {
+    hook: Option<Hook>,
+    stages: Option<Vec<String>>,
+    when: Option<When>,
+}
+
+#[derive(Deserialize)]
+struct Hook {
+    path: Option<PathBuf>,
+    args: Option<Vec<String>>,
+}
+
+/// A file in the schema 0.1.0, its keys in lower case.
+#[derive(Deserialize)]
+struct Former {
+    hook: Option<PathBuf>,
+    arguments: Option<Vec<String>>,
+    stages: Option<Vec<String>>,
+    stage: Option<Vec<String>>,
 }
 
 /// Something wrong with a file of ours, and what to do about it.
@@ -70,57 +106,51 @@ pub fn parse(bytes: &[u8]) -> Kind {
 fn entry(bytes: &[u8]) -> Result<Entry, String> {
     let value: Value = serde_json::from_slice(bytes)
         .map_err(|error| format!("not JSON: {}", one_line(&error.to_string())))?;
-    let object = value.as_object().ok_or("not a JSON object")?;
-    let version = get(object, "version").and_then(Value::as_str).unwrap_or("");
-    let (path, args, stages) = match version {
+    let value = lower_case(value);
+    let version = value["version"].as_str().unwrap_or_default().to_owned();
+    let (path, args, stages, when) = match version.as_str() {
         VERSION => {
-            let hook = get(object, "hook").and_then(Value::as_object);
-            let hook = hook.ok_or("no hook is named")?;
-            (get(hook, "path"), get(hook, "args"), get(object, "stages"))
+            let file: Current = typed(value)?;
+            let hook = file.hook.ok_or("no hook is named")?;
+            (hook.path, hook.args, file.stages, file.when)
         }
         "" | "0.1.0" => {
-            let stages = get(object, "stages").or(get(object, "stage"));
-            (get(object, "hook"), get(object, "arguments"), stages)
+            let file: Former = typed(value)?;
+            let stages = file.stages.or(file.stage);
+            (file.hook, file.arguments, stages, None)
         }
         other => return Err(format!("unknown version {other:?}")),
     };
-    let path = path.and_then(Value::as_str).filter(|path| !path.is_empty());
-    let stages = stages
-        .and_then(Value::as_array)
-        .ok_or("no stages are named")?;
-    let stages = strings(stages);
-    if let Some(unknown) = stages
-        .iter()
-        .find(|stage| !STAGES.contains(&stage.as_str()))
-    {
+    let path = path.filter(|path| !path.as_os_str().is_empty());
+    let stages = stages.ok_or("no stages are named")?;
+    let mut named = stages.iter();
+    if let Some(unknown) = named.find(|stage| !STAGES.contains(&stage.as_str())) {
         return Err(format!("unknown stage {unknown:?}"));
     }
     Ok(Entry {
-        path: path.ok_or("no path of a hook is named")?.into(),
-        version: version.to_owned(),
-        args: strings(
-            args.and_then(Value::as_array)
-                .map_or(&[][..], Vec::as_slice),
-        ),
+        path: path.ok_or("no path of a hook is named")?,
+        version,
+        args: args.unwrap_or_default(),
         stages,
-        when: get(object, "when")
-            .and_then(Value::as_object)
-            .cloned()
-            .unwrap_or_default(),
+        when: when.unwrap_or_default(),
     })
 }
 
-/// Go's decoder does not mind the case of keys.
-fn get<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
-    object.get(key).or_else(|| {
-        let mut pairs = object.iter();
-        pairs.find_map(|(name, value)| name.eq_ignore_ascii_case(key).then_some(value))
-    })
+fn typed<T: DeserializeOwned>(value: Value) -> Result<T, String> {
+    serde_json::from_value(value).map_err(|error| one_line(&error.to_string()))
 }
 
-fn strings(values: &[Value]) -> Vec<String> {
-    let texts = values.iter().filter_map(Value::as_str);
-    texts.map(str::to_owned).collect()
+/// The same with its keys in lower case, since Go's decoder does not mind their case;
+/// but for those of annotations, which are conditions.
+fn lower_case(value: Value) -> Value {
+    let Value::Object(object) = value else {
+        return value;
+    };
+    let lower = |(key, value): (String, Value)| match key.to_ascii_lowercase() {
+        key if key == "annotations" => (key, value),
+        key => (key, lower_case(value)),
+    };
+    Value::Object(object.into_iter().map(lower).collect())
 }
 
 impl Entry {
@@ -188,34 +218,31 @@ impl Entry {
 
     /// Why the conditions leave annotated containers out, if they do.
     fn narrows(&self) -> Option<String> {
-        for condition in ["commands", "hasBindMounts"] {
-            if get(&self.when, condition).is_some() {
-                return Some(format!("has the condition {condition}"));
-            }
+        let others = [
+            ("commands", &self.when.commands),
+            ("hasBindMounts", &self.when.hasbindmounts),
+        ];
+        if let Some((condition, _)) = others.iter().find(|(_, value)| value.is_some()) {
+            return Some(format!("has the condition {condition}"));
         }
-        let always = get(&self.when, "always").and_then(Value::as_bool);
-        let annotations = get(&self.when, "annotations").and_then(Value::as_object);
-        let pairs = annotations.into_iter().flatten();
-        for (key, value) in pairs.clone() {
-            let value = value.as_str().unwrap_or_default();
-            if !ANY_VALUE.contains(&value) {
+        for (key, value) in &self.when.annotations {
+            if !ANY_VALUE.contains(&value.as_str()) {
                 return Some(format!("has the condition {value:?} on values"));
             }
             if key != KEY && !is_wider(key) {
                 return Some(format!("has the condition {key:?} on keys"));
             }
         }
-        match always {
+        match self.when.always {
             Some(false) => Some("says always: false".into()),
-            None if pairs.count() == 0 => Some("has no condition".into()),
+            None if self.when.annotations.is_empty() => Some("has no condition".into()),
             _ => None,
         }
     }
 
     /// What more than our annotations starts the hook, which does nothing then.
     pub fn widens(&self) -> Option<String> {
-        let annotations = get(&self.when, "annotations").and_then(Value::as_object);
-        let mut keys = annotations.into_iter().flatten().map(|(key, _)| key);
+        let mut keys = self.when.annotations.keys();
         keys.find(|key| *key != KEY).map(|key| {
             format!("has the condition {key:?} on keys, which is met by keys of others too")
         })
@@ -282,6 +309,11 @@ mod tests {
                 "always",
             ),
             ("\"annotations\"", "\"other\"", "no condition"),
+            (
+                "\"annotations\": {",
+                "\"HasBindMounts\": null, \"Commands\": [], \"ANNOTATIONS\": {",
+                "commands",
+            ),
         ] {
             assert!(INSTALLED.contains(from), "{from}");
             let found = defects(&INSTALLED.replacen(from, to, 1)).join("\n");
@@ -316,6 +348,8 @@ mod tests {
             r#"{"version": "1.0.0", "hook": {"path": "/a"}}"#,
             r#"{"version": "1.0.0", "hook": {"path": "/a"}, "stages": ["precook"]}"#,
             r#"{"hook": "/a"}"#,
+            r#"{"version": "1.0.0", "hook": {"path": "/a"}, "stages": [1]}"#,
+            r#"{"version": "1.0.0", "hook": {"path": "/a"}, "stages": [], "when": {"always": 1}}"#,
         ] {
             let kind = parse(text.as_bytes());
             assert!(matches!(kind, Kind::Malformed(_)), "{text}: {kind:?}");

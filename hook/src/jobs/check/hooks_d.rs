@@ -6,11 +6,21 @@ use std::path::{Path, PathBuf};
 
 use super::Finding;
 use super::binary::Binary;
-use super::directories::DEFAULT;
 use super::files::Contents;
 use super::hook_file::{self, Entry, Kind};
 
+/// Where packages put hooks: `hooks.DefaultDir`.
+pub const DEFAULT: &str = "/usr/share/containers/oci/hooks.d";
+/// Where administrators may put some, if an engine is told to look there:
+/// `hooks.OverrideDir`.
+pub const OVERRIDE: &str = "/etc/containers/oci/hooks.d";
+
 const SUBJECT: &str = "hooks.d";
+
+/// What buildah reads (run_linux.go), and the hook injector of NRI.
+pub fn usual() -> Vec<PathBuf> {
+    vec![DEFAULT.into(), OVERRIDE.into()]
+}
 
 /// Something that reads hooks.d.
 #[derive(Debug)]
@@ -183,7 +193,6 @@ fn does_not_read(readers: &[&Reader]) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::Level;
-    use super::super::directories::OVERRIDE;
     use super::*;
 
     const INSTALLED: &str = include_str!("../../../../config/oci-bind-hook.json");

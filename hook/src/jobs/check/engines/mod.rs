@@ -1,15 +1,18 @@
-//! The engines that are installed, and what they are told to read.
+//! The engines that are installed: what each is told to read, and what that means.
 
-use std::collections::BTreeMap;
+mod containerd;
+mod crio;
+mod docker;
+mod podman;
+
 use std::env;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::binary;
 use super::files::{self, Contents};
-use super::hooks_d::Reader;
-use super::{Finding, cdi, containerd, directories, docker, hooks_d};
+use super::hooks_d::{self, Reader};
+use super::{Finding, binary, cdi};
 
 /// Where engines are, whatever PATH says.
 const PLACES: [&str; 4] = ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"];
@@ -26,14 +29,12 @@ const NAMES: [&str; 8] = [
 ];
 /// Where hooks.d files are looked for, whoever reads there.
 const HOOKS: [&str; 3] = [
-    directories::DEFAULT,
-    directories::OVERRIDE,
+    hooks_d::DEFAULT,
+    hooks_d::OVERRIDE,
     "/usr/local/share/containers/oci/hooks.d",
 ];
 const NRI_PLUGINS: &str = "/opt/nri/plugins";
 const READABLE: &str = "make it readable, and run oci-bind-hook check as root";
-/// How far containerd's imports are followed.
-const IMPORTS: usize = 100;
 
 /// The programs found.
 pub struct Installed {
@@ -68,8 +69,7 @@ impl Installed {
         let has_injector = has_injector();
         let mut findings = vec![self.listed()];
         findings.extend(self.hooks_d(has_injector));
-        let settings =
-            docker::Settings::parse(files::contents(Path::new("/etc/docker/daemon.json")).as_ref());
+        let settings = docker::Settings::parse(docker::file().as_ref());
         let places = settings
             .as_ref()
             .unwrap_or(&docker::Settings::default())
@@ -90,7 +90,7 @@ impl Installed {
             findings.push(docker::judge(&settings, has_device));
         }
         if self.has("containerd") {
-            findings.extend(containerd::judge(&containerd_files(), has_injector));
+            findings.extend(containerd::judge(&containerd::files(), has_injector));
         }
         findings
     }
@@ -126,16 +126,16 @@ impl Installed {
             )),
         };
         if self.has("podman") {
-            add("podman", directories::of_podman(&podman_files()));
+            add("podman", podman::directories(&podman::files()));
         }
         if self.has("crio") {
-            add("CRI-O", directories::of_crio(&crio_files()));
+            add("CRI-O", crio::directories(&crio::files()));
         }
         if self.has("buildah") {
-            add("buildah", Ok(directories::of_buildah()));
+            add("buildah", Ok(hooks_d::usual()));
         }
         if has_injector {
-            add("NRI's hook injector", Ok(directories::of_buildah()));
+            add("NRI's hook injector", Ok(hooks_d::usual()));
         }
         let mut places: Vec<_> = HOOKS.iter().map(PathBuf::from).collect();
         places.extend(readers.iter().flat_map(|reader| reader.directories.clone()));
@@ -169,83 +169,6 @@ fn read_into(
 
 fn is_program(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
-}
-
-/// What podman reads as root, in this order. It reads those of root's home too,
-/// and what CONTAINERS_CONF names, which are another matter for each start.
-fn podman_files() -> Vec<Contents> {
-    let mut found = Vec::new();
-    for main in [
-        "/usr/share/containers/containers.conf",
-        "/etc/containers/containers.conf",
-    ] {
-        found.extend(files::contents(Path::new(main)));
-    }
-    // By name, wherever they are; those in /etc replace those in /usr.
-    let mut drop_ins = BTreeMap::new();
-    for place in ["/usr/share/containers", "/etc/containers"] {
-        for directory in ["containers.conf.d", "containers.rootful.conf.d"] {
-            let listed = files::listed(&Path::new(place).join(directory), &[".conf"]);
-            for file in listed.unwrap_or_default() {
-                let name = file.path.file_name().unwrap_or_default().to_owned();
-                drop_ins.insert(name, file);
-            }
-        }
-    }
-    found.extend(drop_ins.into_values());
-    found
-}
-
-fn crio_files() -> Vec<Contents> {
-    let mut found: Vec<_> = files::contents(Path::new("/etc/crio/crio.conf"))
-        .into_iter()
-        .collect();
-    let drop_ins = files::listed(Path::new("/etc/crio/crio.conf.d"), &[""]).unwrap_or_default();
-    found.extend(drop_ins.into_iter().filter(|file| !file.path.is_dir()));
-    found
-}
-
-/// config.toml and what it imports, in the order in which containerd adds them.
-fn containerd_files() -> Vec<Contents> {
-    let mut pending = vec![PathBuf::from("/etc/containerd/config.toml")];
-    let mut found: Vec<Contents> = Vec::new();
-    while let Some(path) = pending.first().cloned() {
-        pending.remove(0);
-        if found.len() >= IMPORTS || found.iter().any(|file| file.path == path) {
-            continue;
-        }
-        if let Some(file) = files::contents(&path) {
-            pending.extend(imports(&file));
-            found.push(file);
-        }
-    }
-    found
-}
-
-/// The files that one imports; a `*` is for the names in one directory.
-fn imports(file: &Contents) -> Vec<PathBuf> {
-    let table = directories::table(file).unwrap_or_default();
-    let imports = table
-        .get("imports")
-        .and_then(toml::Value::as_array)
-        .cloned();
-    let parent = file.path.parent().unwrap_or(Path::new("/"));
-    let mut paths = Vec::new();
-    for import in imports.unwrap_or_default() {
-        let path = parent.join(import.as_str().unwrap_or_default());
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        match (name.split_once('*'), path.parent()) {
-            (Some((start, end)), Some(directory)) => {
-                let listed = files::listed(directory, &[end]).unwrap_or_default();
-                paths.extend(listed.into_iter().map(|file| file.path).filter(|path| {
-                    let name = path.file_name().unwrap_or_default().to_string_lossy();
-                    name.starts_with(start)
-                }));
-            }
-            _ => paths.push(path),
-        }
-    }
-    paths
 }
 
 /// Whether NRI's hook injector is started with the engine.

@@ -1,15 +1,16 @@
-//! containerd's configuration: which annotations of pods reach the hook. Pure.
+//! containerd's configuration: which annotations of pods reach the hook.
 //!
 //! Checked with the sources of containerd 2.2: cmd/containerd/server/config,
 //! docs/cri/config.md and `GetPassthroughAnnotations`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::path::{Path, PathBuf};
 
-use toml::{Table, Value};
+use glob::{MatchOptions, Pattern};
+use serde::Deserialize;
 
 use super::Finding;
-use super::directories::table;
-use super::files::Contents;
+use super::files::{self, Contents};
 use crate::input::annotations::PREFIX;
 
 const SUBJECT: &str = "containerd";
@@ -22,7 +23,8 @@ const PLUGINS: [&str; 3] = [
 /// The version of the configuration that came with containerd 2.0, which has
 /// NRI on unless it is told otherwise.
 const NRI_IS_ON: i64 = 3;
-const NRI: &str = "io.containerd.nri.v1.nri";
+/// How far imports are followed.
+const IMPORTS: usize = 100;
 /// What a runtime that configuration does not name has.
 const USUAL_RUNTIME: &str = "runc";
 /// The names below the prefix.
@@ -38,6 +40,54 @@ const NAMES: [&str; 7] = [
 /// A container's name, as Kubernetes allows it.
 const FOR_ONE: &str = "/container.web-1";
 
+/// What matters of a file.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Config {
+    version: Option<i64>,
+    imports: Vec<String>,
+    disabled_plugins: Vec<String>,
+    plugins: Plugins,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Plugins {
+    #[serde(rename = "io.containerd.nri.v1.nri")]
+    nri: Nri,
+    #[serde(rename = "io.containerd.cri.v1.runtime")]
+    cri3: Cri,
+    #[serde(rename = "io.containerd.grpc.v1.cri")]
+    cri2: Cri,
+    #[serde(rename = "cri")]
+    cri1: Cri,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Nri {
+    disable: Option<bool>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Cri {
+    containerd: Containerd,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Containerd {
+    default_runtime_name: Option<String>,
+    runtimes: BTreeMap<String, Runtime>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Runtime {
+    pod_annotations: Option<Vec<String>>,
+}
+
 /// What matters of all files together.
 #[derive(Debug, Default)]
 struct Settings {
@@ -48,13 +98,42 @@ struct Settings {
     runtimes: BTreeMap<String, Option<Vec<String>>>,
 }
 
+/// config.toml and what it imports, in the order in which containerd adds them.
+pub fn files() -> Vec<Contents> {
+    let mut pending = VecDeque::from([PathBuf::from("/etc/containerd/config.toml")]);
+    let mut found: Vec<Contents> = Vec::new();
+    while let Some(path) = pending.pop_front() {
+        if found.len() >= IMPORTS || found.iter().any(|file| file.path == path) {
+            continue;
+        }
+        if let Some(file) = files::contents(&path) {
+            pending.extend(imports(&file));
+            found.push(file);
+        }
+    }
+    found
+}
+
+/// The files that one imports (`resolveImports`).
+fn imports(file: &Contents) -> Vec<PathBuf> {
+    let imports = files::toml::<Config>(file).unwrap_or_default().imports;
+    let parent = file.path.parent().unwrap_or(Path::new("/"));
+    let paths = imports.iter().map(|import| parent.join(import));
+    paths
+        .flat_map(|path| match glob::glob(&path.to_string_lossy()) {
+            Ok(found) if path.to_string_lossy().contains('*') => found.flatten().collect(),
+            _ => vec![path],
+        })
+        .collect()
+}
+
 /// Judges config.toml and what it imports, in the order in which they are read.
 /// `has_injector`: whether NRI's hook injector is there, which brings our hook.
 pub fn judge(files: &[Contents], has_injector: bool) -> Vec<Finding> {
     let mut settings = Settings::default();
     for file in files {
-        match table(file) {
-            Ok(table) => settings.add(&table),
+        match files::toml(file) {
+            Ok(config) => settings.add(config),
             Err(why) => {
                 let message = format!("{why}: containerd does not start");
                 return vec![Finding::note(SUBJECT, &message, "correct it")];
@@ -126,36 +205,19 @@ fn judge_runtime(name: &str, patterns: &[String], has_injector: bool) -> Finding
 impl Settings {
     /// Adds a file: what it says replaces what was said, but for the list of
     /// disabled plugins, which grows.
-    fn add(&mut self, file: &Table) {
-        let version = file.get("version").and_then(Value::as_integer);
-        self.version = version.or(self.version);
-        let disabled = file.get("disabled_plugins").and_then(Value::as_array);
-        let mut disabled = disabled.into_iter().flatten().filter_map(Value::as_str);
-        self.is_cri_off |= disabled.any(|plugin| PLUGINS.contains(&plugin));
-        let Some(plugins) = file.get("plugins").and_then(Value::as_table) else {
-            return;
-        };
-        let nri = plugins.get(NRI).and_then(|nri| nri.get("disable"));
-        self.nri_is_off = nri.and_then(Value::as_bool).or(self.nri_is_off);
-        for plugin in PLUGINS {
-            let containerd = plugins.get(plugin).and_then(|cri| cri.get("containerd"));
-            let Some(containerd) = containerd else {
-                continue;
-            };
-            if let Some(name) = containerd
-                .get("default_runtime_name")
-                .and_then(Value::as_str)
-            {
-                self.default_runtime = Some(name.to_owned());
-            }
-            let runtimes = containerd.get("runtimes").and_then(Value::as_table);
-            for (name, runtime) in runtimes.into_iter().flatten() {
-                let patterns = runtime.get("pod_annotations").and_then(Value::as_array);
-                let known = self.runtimes.entry(name.clone()).or_default();
-                if let Some(patterns) = patterns {
-                    let patterns = patterns.iter().filter_map(Value::as_str);
-                    *known = Some(patterns.map(str::to_owned).collect());
-                }
+    fn add(&mut self, file: Config) {
+        self.version = file.version.or(self.version);
+        let is_cri = |plugin: &String| PLUGINS.contains(&plugin.as_str());
+        self.is_cri_off |= file.disabled_plugins.iter().any(is_cri);
+        let plugins = file.plugins;
+        self.nri_is_off = plugins.nri.disable.or(self.nri_is_off);
+        for plugin in [plugins.cri3, plugins.cri2, plugins.cri1] {
+            let containerd = plugin.containerd;
+            let default = containerd.default_runtime_name;
+            self.default_runtime = default.or(self.default_runtime.take());
+            for (name, runtime) in containerd.runtimes {
+                let known = self.runtimes.entry(name).or_default();
+                *known = runtime.pod_annotations.or(known.take());
             }
         }
     }
@@ -172,41 +234,26 @@ impl Settings {
     }
 }
 
-/// Go's `path.Match`, without classes of characters: a pattern that has one is
-/// taken not to match. A star stops at a slash, so that only the last one can
-/// have been too short.
+/// Go's `path.Match`: a star stops at a slash, and two stars are one. A pattern that glob
+/// would understand in another way is taken not to match.
 fn matches(pattern: &str, key: &str) -> bool {
-    let (pattern, key): (Vec<_>, Vec<_>) = (pattern.chars().collect(), key.chars().collect());
-    let (mut at, mut read) = (0, 0);
-    let mut star = None;
-    while at < pattern.len() || read < key.len() {
-        let next = key.get(read);
-        match pattern.get(at) {
-            Some('[' | '\\') => return false,
-            Some('*') => {
-                star = Some((at, read));
-                at += 1;
-            }
-            Some('?') if next.is_some_and(|next| *next != '/') => {
-                (at, read) = (at + 1, read + 1);
-            }
-            Some(wanted) if next == Some(wanted) => (at, read) = (at + 1, read + 1),
-            _ => match star {
-                Some((from, taken)) if key.get(taken).is_some_and(|next| *next != '/') => {
-                    star = Some((from, taken + 1));
-                    (at, read) = (from + 1, taken + 1);
-                }
-                _ => return false,
-            },
-        }
+    const OPTIONS: MatchOptions = MatchOptions {
+        case_sensitive: true,
+        require_literal_separator: true,
+        require_literal_leading_dot: false,
+    };
+    let mut pattern = pattern.to_owned();
+    while pattern.contains("**") {
+        pattern = pattern.replace("**", "*");
     }
-    true
+    let is_common = !pattern.contains('\\') && !pattern.contains("[^") && !pattern.contains("[!");
+    is_common && Pattern::new(&pattern).is_ok_and(|pattern| pattern.matches_with(key, OPTIONS))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Level::{self, Note, Ok, Problem};
     use super::*;
+    use crate::jobs::check::Level::{self, Note, Ok, Problem};
 
     const ALL: &str = r#"pod_annotations = ["io.oci-bind-hook.*", "io.oci-bind-hook.*/*"]"#;
     const V3: &str = "[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]\n";
@@ -247,7 +294,9 @@ mod tests {
             ),
             (vec!["disabled_plugins = ['cri']".to_owned()], vec![Ok]),
             (
-                vec![format!("{V3}{ALL}\n[plugins.'{NRI}']\ndisable = true")],
+                vec![format!(
+                    "{V3}{ALL}\n[plugins.'io.containerd.nri.v1.nri']\ndisable = true"
+                )],
                 vec![Problem, Ok],
             ),
             (vec!["[plugins".to_owned()], vec![Note]),
@@ -267,7 +316,11 @@ mod tests {
             ("*.b", "a.b", true),
             ("a", "ab", false),
             ("", "", true),
-            ("[ab]", "a", false),
+            ("[ab]", "a", true),
+            ("[^b]", "a", false),
+            ("a\\.*", "a.b", false),
+            ("a.**", "a.b", true),
+            ("a.**", "a.b/c", false),
             ("*é*", "é", true),
             ("a.*b*c", "a.bbxbc", true),
             ("a.*b*c/*", "a.bbxbc/d", true),

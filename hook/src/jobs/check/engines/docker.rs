@@ -1,25 +1,34 @@
-//! Docker's daemon.json: pure.
+//! Docker's daemon.json: whether a container can get the hook.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde::Deserialize;
 
 use super::Finding;
-use super::files::Contents;
+use super::files::{self, Contents};
 use crate::cdi::{DEVICE, KIND};
-use crate::text::one_line;
 
 const SUBJECT: &str = "docker";
 /// `cdi.DefaultSpecDirs`
 const SPECIFICATIONS: [&str; 2] = ["/etc/cdi", "/var/run/cdi"];
 
 /// What matters of the file.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(default, rename_all = "kebab-case")]
 pub struct Settings {
-    /// `features.cdi`
+    features: Features,
+    cdi_spec_dirs: Option<Vec<PathBuf>>,
+}
+
+#[derive(Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(default)]
+struct Features {
     cdi: Option<bool>,
-    /// `cdi-spec-dirs`
-    directories: Option<Vec<PathBuf>>,
+}
+
+/// The file, if there is one.
+pub fn file() -> Option<Contents> {
+    files::contents(Path::new("/etc/docker/daemon.json"))
 }
 
 impl Settings {
@@ -29,43 +38,26 @@ impl Settings {
     ///
     /// Why it is not understood.
     pub fn parse(file: Option<&Contents>) -> Result<Self, String> {
-        let Some(file) = file else {
-            return Ok(Self::default());
-        };
-        let failed = |why: &str| format!("{}: {why}", file.path.display());
-        let bytes = file.bytes.as_ref().map_err(|why| failed(why))?;
-        let value: Value =
-            serde_json::from_slice(bytes).map_err(|error| failed(&one_line(&error.to_string())))?;
-        let directories = value["cdi-spec-dirs"].as_array();
-        Ok(Self {
-            cdi: value["features"]["cdi"].as_bool(),
-            directories: directories.map(|all| {
-                all.iter()
-                    .filter_map(Value::as_str)
-                    .map(PathBuf::from)
-                    .collect()
-            }),
-        })
+        file.map_or_else(|| Ok(Self::default()), files::json)
     }
 
     /// Where the daemon looks for CDI specifications.
     pub fn directories(&self) -> Vec<PathBuf> {
         let usual = || SPECIFICATIONS.iter().map(PathBuf::from).collect();
-        self.directories.clone().unwrap_or_else(usual)
+        self.cdi_spec_dirs.clone().unwrap_or_else(usual)
     }
 }
 
 /// Whether a container can get the hook, which it has to ask for.
 pub fn judge(settings: &Result<Settings, String>, has_device: bool) -> Finding {
-    match settings {
+    let is_on = settings.as_ref().map(|settings| settings.features.cdi);
+    match is_on {
         Err(why) => Finding::note(
             SUBJECT,
             &format!("{why}: dockerd does not start"),
             "correct it",
         ),
-        Ok(Settings {
-            cdi: Some(false), ..
-        }) => Finding::note(
+        Ok(Some(false)) => Finding::note(
             SUBJECT,
             "features.cdi is false in daemon.json: no container can have the hook",
             "remove it, or set it to true, and restart Docker",
@@ -75,7 +67,7 @@ pub fn judge(settings: &Result<Settings, String>, has_device: bool) -> Finding {
             "no CDI specification of ours: no container can have the hook",
             "mkdir -p /etc/cdi && oci-bind-hook cdi >/etc/cdi/oci-bind-hook.json",
         ),
-        Ok(Settings { cdi: None, .. }) => Finding::note(
+        Ok(None) => Finding::note(
             SUBJECT,
             &format!(
                 "a container gets the hook by --device {KIND}={DEVICE}; \
@@ -92,8 +84,8 @@ pub fn judge(settings: &Result<Settings, String>, has_device: bool) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Level;
     use super::*;
+    use crate::jobs::check::Level;
 
     fn settings(text: &str) -> Result<Settings, String> {
         Settings::parse(Some(&Contents {
