@@ -12,12 +12,13 @@ use crate::input::request::{
 
 /// Gives a container, or any cgroup, exactly one of this host's IP addresses.
 ///
-/// Servers that bind to the wildcard get the address, clients connect and send
-/// from it: TCP and UDP, IPv4 and IPv6, without a change to the program.
+/// Servers that bind to the wildcard address get the assigned address instead, and
+/// clients connect and send from it: TCP and UDP, IPv4 and IPv6, without changes to
+/// the program.
 #[derive(Debug, Parser)]
 #[command(name = "oci-bind-hook", version, max_term_width = 100)]
 pub struct Cli {
-    /// Configuration file; it must exist if it is named
+    /// Configuration file; must exist if given
     #[arg(
         long,
         global = true,
@@ -34,38 +35,38 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// The OCI hook: reads the container's state on standard input
+    /// The OCI hook: reads the container's state from standard input
     CreateRuntime {
-        /// Print what would be done, as JSON, and attach nothing
+        /// Print what would be done, as JSON, without attaching anything
         #[arg(long)]
         dry_run: bool,
     },
     /// Run a command in a new cgroup under a policy
     ///
-    /// Passes on signals and the command's exit status: 128+N for signal N, 125
-    /// if it could not be started. When the command ends, what it left running
-    /// is killed and the cgroup removed.
+    /// Forwards signals to the command and exits with its status: 128+N if signal N
+    /// ended it, 125 if it could not be started. When the command ends, the processes
+    /// that it left running are killed and the cgroup is removed.
     ///
     /// The cgroup is created below the caller's own. If another user could move the
     /// command out of there, as below user@.service, it is created further up, in
     /// the nearest cgroup that only root can change; limits that are set in between
     /// then do not apply.
     Run {
-        /// What the command may use.
+        /// The command's policy.
         #[command(flatten)]
         policy: PolicyOptions,
         /// The command and its arguments
         #[arg(last = true, required = true, value_name = "COMMAND")]
         command: Vec<OsString>,
     },
-    /// Put a policy on a live cgroup, or replace the one there
+    /// Put a policy on an existing cgroup, or replace its policy
     ///
-    /// Sockets that are bound or connected already keep their address.
+    /// Sockets that are already bound or connected keep their address.
     Attach {
         /// Which cgroup.
         #[command(flatten)]
         target: Target,
-        /// What it may use.
+        /// Its policy.
         #[command(flatten)]
         policy: PolicyOptions,
     },
@@ -77,22 +78,22 @@ pub enum Command {
     },
     /// Show every cgroup under a policy on this host, and what was decided there
     Status {
-        /// Only this container, in detail: its id, the beginning of it, or the
+        /// Show only this container, in detail: its id, the beginning of its id, or the
         /// path of a cgroup
         container: Option<String>,
-        /// As JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
-        /// Again every two seconds, until interrupted
+        /// Refresh every two seconds, until interrupted
         #[arg(long, conflicts_with = "json")]
         watch: bool,
     },
-    /// Load and pin the programs ahead of the first container
+    /// Load and pin the programs before the first container starts
     ///
-    /// And attach them to network devices that a policy needs and that have come since
-    /// a container started, as udev does for each new device of the host.
+    /// Also attaches them to network devices that a policy needs and that were added
+    /// after a container started; udev does this for each new device of the host.
     Load {
-        /// Look at this network device alone; do nothing if no programs are pinned
+        /// Handle only this network device; do nothing if no programs are pinned
         #[arg(long, value_name = "NAME")]
         device: Option<String>,
     },
@@ -101,13 +102,13 @@ pub enum Command {
     /// Print a CDI specification that injects the hook, for Docker and containerd
     ///
     /// Write it to /etc/cdi/oci-bind-hook.json, and start containers with the
-    /// device oci-bind-hook.io/policy=annotations besides their annotations.
+    /// device oci-bind-hook.io/policy=annotations in addition to their annotations.
     Cdi,
-    /// Look at this host: what works, and how to mend what does not
+    /// Check this host, and say how to fix what doesn't work
     ///
-    /// Each line is ok, note or problem, what was looked at, and what was found;
-    /// a remedy follows on a line of its own. The programs are tried, in a cgroup
-    /// and in namespaces that are gone afterwards. Run it as root.
+    /// Each line has a level (ok, note or problem), what was checked, and what was
+    /// found; a remedy follows on its own line. The programs are tried in a cgroup
+    /// and namespaces that are removed afterwards. Run it as root.
     ///
     /// The exit status is 1 if there is a problem: a container would start
     /// without its policy, or not at all.
@@ -116,17 +117,17 @@ pub enum Command {
     /// "ok"|"note"|"problem", "subject": STRING, "message": STRING, "remedy":
     /// STRING or null}]}
     Check {
-        /// As JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Tries the programs in an empty cgroup; prints what it found
+    /// Try the programs in an empty cgroup, and print what was found
     #[command(hide = true)]
     Probe {
         /// The cgroup
         cgroup: PathBuf,
     },
-    /// Ends the processes of a cgroup, and removes it, when standard input ends
+    /// End the processes of a cgroup and remove it when standard input ends
     #[command(hide = true)]
     EndRun {
         /// The cgroup
@@ -140,18 +141,18 @@ pub enum Command {
 pub struct Target {
     /// The cgroup of the container that this process is in
     ///
-    /// A container's cgroup is recognised by the name that its engine gave it; it
-    /// also holds the processes that start in the container later. Without such a
-    /// name, it is the process's own cgroup.
+    /// The container's cgroup is recognised by the name that its engine gave it; it
+    /// also holds the processes that start in the container later. If no cgroup has
+    /// such a name, the process's own cgroup is used.
     #[arg(long, value_name = "PID", value_parser = parse_pid)]
     pub pid: Option<Pid>,
-    /// This cgroup: a directory below the cgroup2 mount, or a path within the
+    /// The cgroup: a directory below the cgroup2 mount, or a path within the
     /// hierarchy such as /system.slice/web.service
     #[arg(long, value_name = "PATH")]
     pub cgroup: Option<PathBuf>,
 }
 
-/// A policy, option by option what the annotations say.
+/// A policy; each option corresponds to an annotation.
 #[derive(Args, Debug)]
 #[command(group = ArgGroup::new("address").args(["ipv4", "ipv6"]).required(true).multiple(true))]
 #[command(next_help_heading = "Policy")]
@@ -174,7 +175,7 @@ pub struct PolicyOptions {
     /// UDP ports for multicast and broadcast, PORT,..., each a port or FIRST-LAST
     #[arg(long, value_name = "LIST")]
     pub multicast: Option<MulticastPorts>,
-    /// Drop packets of other addresses: on or off
+    /// Drop packets whose local address is not the assigned one: on or off
     #[arg(long, value_name = "on|off")]
     pub guard: Option<Guard>,
 }
