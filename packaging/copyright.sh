@@ -1,10 +1,9 @@
 #!/bin/bash
-# The copyright file of a package, in Debian's machine-readable form: the
-# project's own, that of every crate that ends up in the binary, or in the
-# eBPF object, which is part of it, and that of the C library, which is linked in.
-# Procedural macros run in the compiler and end up in neither. The texts of the
-# licences are in the file `licences`. Run in a source that packaging/source.sh
-# made.
+# Prints the copyright file of a package, in Debian's machine-readable format: the
+# project's own copyright, that of every crate in the binary or in the eBPF object,
+# which is part of it, and that of the C library, which is linked in. Procedural
+# macros run in the compiler and end up in neither. The texts of the licences are in
+# the file `licences`. Run it in a source tree that packaging/source.sh created.
 set -euo pipefail
 
 crates() {
@@ -14,8 +13,8 @@ crates() {
     sed 's/ (\*)$//; s/ v\([^ |]*\)[^|]*|/ \1|/' | grep -v -e '^oci-bind-hook' -e '^$' | LC_ALL=C sort -u
 }
 
-# The lines of a crate's licence files that name who holds the rights, or else
-# its authors.
+# The lines of a crate's licence files that name the copyright holders, or else its
+# authors.
 holders() {
   local crate=$1 found
   found=$(grep -shE '^ *(Copyright|©) *(\(c\)|\(C\)|©)? *[0-9A-Z]' "$crate"/{LICENSE,COPYING,COPYRIGHT,UNLICENSE}* |
@@ -28,7 +27,7 @@ holders() {
   echo "$found"
 }
 
-# Debian's names for what SPDX calls otherwise.
+# Debian's names for licences that SPDX calls differently.
 licence() {
   sed 's|/| OR |; s/ OR / or /g; s/\bMIT\b/Expat/g; s/WITH LLVM-exception/with LLVM exception/' <<<"$1"
 }
@@ -39,8 +38,8 @@ Upstream-Name: oci-bind-hook
 Comment: The GNU C Library of the system where the package was built is linked into
  the binary, unchanged: copyright 1991-2026 Free Software Foundation, Inc., and
  others, license LGPL-2.1+, whose text is in /usr/share/common-licenses/LGPL-2.1 on
- Debian, and in LICENSE.glibc of the RPM package. For another library there, the
- package is built anew from its source.
+ Debian, and in LICENSE.glibc of the RPM package. To link another library instead,
+ rebuild the package from its source.
 
 Files: *
 Copyright: 2026 The oci-bind-hook developers

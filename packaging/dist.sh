@@ -1,10 +1,10 @@
 #!/bin/bash
-# Makes all that a release has, as `make dist` does: the source with its crates,
-# the packages, the image for Kubernetes with its manifests, the eBPF object,
-# the bills of materials, and the checksums of all of it.
-# Usage: packaging/dist.sh OUT             a directory, made if it is missing
-# `sha256sum --check SHA256SUMS` there needs no network. The same commit gives
-# the same bytes.
+# Builds all files of a release, as `make dist` does: the source with its crates,
+# the packages, the image for Kubernetes with its manifests, the eBPF object, the
+# bills of materials, and the checksums of all of these.
+# Usage: packaging/dist.sh OUT             a directory, created if missing
+# `sha256sum --check SHA256SUMS` in OUT checks them without a network. The same
+# commit gives the same bytes.
 set -euo pipefail
 # shellcheck source=packaging/lib.sh
 . "$(dirname "$0")/lib.sh"

@@ -1,10 +1,10 @@
 #!/bin/bash
-# Rebuilds the eBPF object without a network, from this source or an unpacked
-# tarball, and compares it with the one that is there. The tools have to be
-# installed: ebpf/tools.sh.
-#   packaging/ebpf-offline.sh fetch HOME     with a network: the crates, into a new
-#                                            directory that is a home for cargo
-#   packaging/ebpf-offline.sh check HOME     without one
+# Rebuilds the eBPF object without a network, from this work tree or an unpacked
+# tarball, and compares it with the existing one. The tools must be installed:
+# ebpf/tools.sh.
+#   packaging/ebpf-offline.sh fetch HOME     with a network: fetch the crates into a
+#                                            new directory, a CARGO_HOME
+#   packaging/ebpf-offline.sh check HOME     without one: rebuild and compare
 set -euo pipefail
 ROOT=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=packaging/vendor.sh
@@ -12,9 +12,9 @@ ROOT=$(cd "$(dirname "$0")/.." && pwd)
 
 die() { echo "${0##*/}: $*" >&2; exit 1; }
 
-# The crates of Rust's own library too: the object is built with its core, and
-# cargo wants to know of all of them. They lie where crates lie that were
-# downloaded, since that path is in the object, under another name.
+# Includes the crates of Rust's own library: the object is built with its core, and
+# cargo asks for all of them. They are where downloaded crates would be, because that
+# path is in the object, under another name.
 fetch() {
   local home crates library
   library=$(rustc --print sysroot)/lib/rustlib/src/rust/library
@@ -25,7 +25,7 @@ fetch() {
   RUSTC_BOOTSTRAP=1 vendor "$crates" "$crates" "$home/config.toml" --sync "$library/Cargo.toml"
 }
 
-# In a copy, without what a tarball says of where its crates are.
+# Works in a copy, without the tarball's configuration of where its crates are.
 check() {
   local home
   home=$(realpath "$1")

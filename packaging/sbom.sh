@@ -1,9 +1,9 @@
 #!/bin/bash
-# Makes the bills of materials (CycloneDX, JSON) of the binary, and of the eBPF
-# object, which is part of it: every crate that is linked into it, with its
-# version, licence and checksum, and the C library, which is in the binary.
-# Usage: packaging/sbom.sh OUT             a directory, made if it is missing
-#        packaging/sbom.sh --tools         only has the tool ready
+# Writes the bills of materials (CycloneDX, JSON) of the binary and of the eBPF
+# object, which is part of it: every crate that is linked in, with its version,
+# licence and checksum, and the C library, which is in the binary.
+# Usage: packaging/sbom.sh OUT             a directory, created if missing
+#        packaging/sbom.sh --tools         only installs the tool
 # Prints their paths. The same commit gives the same bytes.
 set -euo pipefail
 # shellcheck source=packaging/lib.sh
@@ -22,8 +22,9 @@ out=$1 name=oci-bind-hook-$(version)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# bill CRATE TARGET FILE OPTION...: it writes beside the crate's manifest, hence a
-# copy. With a time of its own it gives no serial number; what is left is the path.
+# bill CRATE TARGET FILE OPTION...: cargo-cyclonedx writes beside the crate's manifest,
+# hence the copy. With SOURCE_DATE_EPOCH set it adds no serial number, so only the
+# path has to be replaced.
 bill() {
   local crate=$1 target=$2 file=$3
   shift 3

@@ -1,7 +1,7 @@
 #!/bin/bash
-# Makes the source that packages are built from, without a network: the files
+# Creates the source tree that packages are built from without a network: the files
 # that git tracks, as they are in the work tree, and every crate of Cargo.lock.
-# Usage: packaging/source.sh DIRECTORY     a new one
+# Usage: packaging/source.sh DIRECTORY     a new directory
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=packaging/vendor.sh

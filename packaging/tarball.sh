@@ -1,7 +1,7 @@
 #!/bin/bash
-# Makes the source tarball with all crates: what packaging/source.sh makes, so
-# that it builds without a network. The same commit gives the same bytes.
-# Usage: packaging/tarball.sh OUT          a directory, made if it is missing
+# Builds the source tarball from what packaging/source.sh creates: with all crates,
+# so that it builds without a network. The same commit gives the same bytes.
+# Usage: packaging/tarball.sh OUT          a directory, created if missing
 # Prints its path.
 set -euo pipefail
 # shellcheck source=packaging/lib.sh

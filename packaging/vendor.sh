@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # vendor CRATES NAMED CONFIG [OPTION...]: puts every crate of Cargo.lock into the
-# directory CRATES, and has cargo take them from there, under the path NAMED, by
-# the configuration CONFIG. In a file of its own, since it does without git.
+# directory CRATES, and writes the configuration CONFIG, which makes cargo take them
+# from there, under the path NAMED. In its own file because it needs no git.
 vendor() {
   local crates=$1 named=$2 config=$3
   shift 3

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Builds the Debian packages, source and binary, from the work tree, as `make deb`
 # does.
-# Usage: packaging/deb/build.sh OUT        a directory, made if it is missing
+# Usage: packaging/deb/build.sh OUT        a directory, created if missing
 # Prints their paths. The same commit gives the same bytes.
 set -euo pipefail
 # shellcheck source=packaging/lib.sh
@@ -19,7 +19,7 @@ tar --extract --file "$work/${name}_$(version).orig.tar.gz" --directory "$work"
 cp -r "$source/packaging/deb/debian" "$source/debian"
 (cd "$source" && packaging/copyright.sh >debian/copyright)
 say 'building the binary and the Debian packages, which takes minutes'
-# -d: Rust comes from rustup as often as from a package.
+# -d: Rust may come from rustup instead of a package.
 (cd "$source" && dpkg-buildpackage --no-sign -d) >"$work/log" 2>&1 ||
   { tail -n 50 "$work/log" >&2; die 'the build failed'; }
 mkdir -p "$out"

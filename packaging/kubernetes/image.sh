@@ -1,7 +1,7 @@
 #!/bin/bash
-# Builds the image that puts the hook on a cluster's nodes, as an OCI archive.
-# Needs root, and no registry.
-# Usage: packaging/kubernetes/image.sh OUT     a directory, made if it is missing
+# Builds the image that installs the hook on a cluster's nodes, as an OCI archive.
+# Needs root, but no registry.
+# Usage: packaging/kubernetes/image.sh OUT     a directory, created if missing
 # Prints its path. The same commit, compiler and busybox give the same bytes.
 set -euo pipefail
 # shellcheck source=packaging/lib.sh
@@ -13,7 +13,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 source=$work/source context=$work/context
 
-# As in packages: without libraries it runs on nodes of whatever distribution.
+# As in packages: without libraries it runs on nodes of any distribution.
 binary() {
   say 'building the binary of the image, which takes minutes'
   "$ROOT/packaging/source.sh" "$source"
@@ -26,8 +26,8 @@ binary() {
   echo "$work/target/release/oci-bind-hook"
 }
 
-# What the Containerfile copies. Each licence is there too: the hook's and its
-# crates', busybox's and the C library's.
+# What the Containerfile copies, including the licences of the hook, its crates,
+# busybox and the C library.
 fill_context() {
   mkdir -p "$context"/root/{bin,hook,licences}
   cp "$(binary)" "$ROOT/config/oci-bind-hook.json" "$context/root/hook/"
@@ -43,7 +43,7 @@ fill_context() {
   chmod 755 "$context"/root/{installer,hook/oci-bind-hook,bin/busybox}
 }
 
-# In storage of its own, by a driver that works on every file system.
+# Uses its own storage, with a driver that works on every file system.
 in_storage() {
   buildah --root "$work/storage" --runroot "$work/run" --storage-driver vfs "$@"
 }
@@ -54,7 +54,7 @@ tag=$name:$(version)
 in_storage build --quiet --isolation chroot --format oci --timestamp "$SOURCE_DATE_EPOCH" \
   --label "org.opencontainers.image.version=$(version)" \
   --file "$ROOT/packaging/kubernetes/Containerfile" --tag "$tag" "$context" >/dev/null
-# An archive of its own would have the times of now.
+# buildah's own archive would have the current time in it.
 in_storage push --quiet "$tag" "oci:$work/image:$tag"
 mkdir -p "$out"
 file=$out/$name-$(version).oci.tar

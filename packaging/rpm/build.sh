@@ -1,7 +1,7 @@
 #!/bin/bash
 # Builds the RPM packages, source and binary, from the work tree, as `make rpm`
 # does.
-# Usage: packaging/rpm/build.sh OUT        a directory, made if it is missing
+# Usage: packaging/rpm/build.sh OUT        a directory, created if missing
 # Prints their paths. The same commit gives the same bytes.
 set -euo pipefail
 # shellcheck source=packaging/lib.sh
@@ -9,18 +9,18 @@ set -euo pipefail
 
 need rpmbuild cargo
 out=$1
-# A source package has this path in it: another one would give other bytes. So
-# TMPDIR does not count here.
+# The source package contains this path, and another path would give other bytes,
+# so TMPDIR is ignored here.
 work=/tmp/oci-bind-hook-rpmbuild
 mkdir "$work" || die "another build is under way, or was killed: then remove $work"
 trap 'rm -rf "$work"' EXIT
 
 "$ROOT/packaging/tarball.sh" "$work/SOURCES" >/dev/null
-# The source package has its time too, which is only clamped.
+# The source package contains the spec's timestamp too, which is only clamped.
 install -D -m 0644 "$ROOT/packaging/rpm/oci-bind-hook.spec" "$work/SPECS/oci-bind-hook.spec"
 touch --date "@$SOURCE_DATE_EPOCH" "$work/SPECS/oci-bind-hook.spec"
 say 'building the binary and the RPM packages, which takes minutes'
-# --nodeps: Rust comes from rustup as often as from a package.
+# --nodeps: Rust may come from rustup instead of a package.
 rpmbuild -ba --nodeps --define "_topdir $work" --define '_buildhost localhost' \
   --define 'use_source_date_epoch_as_buildtime 1' --define 'clamp_mtime_to_source_date_epoch 1' \
   "$work/SPECS/oci-bind-hook.spec" >"$work/log" 2>&1 ||
