@@ -23,8 +23,8 @@ pub const AREA: Area = Area {
             message: "container ID: ipv4 address 203.0.113.9 is not configured in the network \
                 namespace: add it (ip address add 203.0.113.9 dev DEV), or set \
                 require-local-address = false in the configuration",
-            remedy: "Add it, on any device. An address that comes later, as with keepalived, needs \
-                `require-local-address = false`.",
+            remedy: "Add it to any device. An address that is added later, as keepalived does, \
+                needs `require-local-address = false`.",
             test: |scene| with(scene, Policy::of(Some(NOBODY4), None)),
         },
         Row {
@@ -42,8 +42,8 @@ pub const AREA: Area = Area {
             cause: "Another host has the address too.",
             message: "container ID: ipv6 address 2001:db8::30 failed duplicate address detection: \
                 another host answered for it: free the address there, or assign another one",
-            remedy: "`ip -6 address show dadfailed` lists such addresses. Find the other host, or \
-                take another address; then remove this one and add it again.",
+            remedy: "`ip -6 address show dadfailed` lists such addresses. Remove the address from \
+                the other host, then remove it here and add it again; or assign another one.",
             test: |scene| {
                 let container = scene.container()?;
                 let state = container.state_with(Policy::of(None, Some("2001:db8::30".parse()?)));
@@ -52,10 +52,10 @@ pub const AREA: Area = Area {
             },
         },
         Row {
-            cause: "The container ended before the hook came to look.",
-            message: "container ID: pid PID: no such process: it ended before its addresses could be \
-                looked at",
-            remedy: "Look in the engine's log for why it ended.",
+            cause: "The container ended before the hook checked its addresses.",
+            message: "container ID: pid PID: no such process: it ended before its addresses could \
+                be checked",
+            remedy: "See the engine's log for why it ended.",
             test: |scene| {
                 let container = scene.container()?;
                 let mut state = container.state_with(V4);
@@ -64,7 +64,7 @@ pub const AREA: Area = Area {
             },
         },
         Row {
-            cause: "The hook may not look into the container's processes.",
+            cause: "The hook lacks the capability to inspect the container's processes.",
             message: "container ID: open /proc/PID/ns/net: needs CAP_SYS_PTRACE: Permission denied \
                 (os error 13)",
             remedy: "Run the engine as root with all capabilities. A unit with \
@@ -72,7 +72,7 @@ pub const AREA: Area = Area {
             test: |scene| elsewhere(scene, |hook| Ok(without("-sys_ptrace", hook))),
         },
         Row {
-            cause: "The hook may not enter the container's network namespace.",
+            cause: "The hook lacks the capability to enter the container's network namespace.",
             message: "container ID: network namespace of pid PID: enter it: setns(2) needs \
                 CAP_SYS_ADMIN: Operation not permitted (os error 1)",
             remedy: "Run the engine as root with all capabilities.",
@@ -95,10 +95,10 @@ pub const AREA: Area = Area {
             },
         },
         Row {
-            cause: "The process has all the descriptors that it may have.",
+            cause: "The limit on open files leaves no room for a netlink socket.",
             message: "container ID: network namespace of pid PID: open a netlink socket: Too many \
                 open files (os error 24)",
-            remedy: "Raise the limit of open files of the engine (`LimitNOFILE=` in its unit).",
+            remedy: "Raise the engine's limit on open files (`LimitNOFILE=` in its unit).",
             test: |scene| {
                 let container = scene.container()?;
                 let state = container.state_with(V4).to_string();

@@ -31,7 +31,7 @@ pub const AREA: Area = Area {
             test: |scene| with(scene, &[("ipv4/web", "192.0.2.10")]),
         },
         Row {
-            cause: "The same key says two things.",
+            cause: "The same key has two different values.",
             message: "container ID: annotation \"io.oci-bind-hook.ipv4\": \"192.0.2.10\" contradicts \
                 \"192.0.2.20\" in the same key: give the key once",
             remedy: "Remove one of them.",
@@ -46,24 +46,25 @@ pub const AREA: Area = Area {
             },
         },
         Row {
-            cause: "There are keys, but no address.",
-            message: "container ID: annotations under io.oci-bind-hook. are set but neither ipv4 nor \
-                ipv6: add io.oci-bind-hook.ipv4 or io.oci-bind-hook.ipv6 with the address, or \
-                remove them",
-            remedy: "Add an address, or remove the other keys.",
+            cause: "Annotations are set, but none of them is an address.",
+            message: "container ID: annotations under io.oci-bind-hook. are set, but neither ipv4 \
+                nor ipv6: add io.oci-bind-hook.ipv4 or io.oci-bind-hook.ipv6 with the address, or \
+                remove the others",
+            remedy: "Add an address, or remove the other annotations.",
             test: |scene| with(scene, &[("guard", "off")]),
         },
         Row {
-            cause: "Keys are for one container of a pod, and the engine does not say which one \
-                this is.",
-            message: "container ID: annotations KEY/container.NAME are set but this container has no \
-                name: CRI-O and containerd tell it, other engines do not: write \
-                io.oci-bind-hook.KEY alone, for each container",
-            remedy: "podman does not tell: annotate each container of the pod instead.",
+            cause: "Annotations are for one container of a pod, but the engine does not say which \
+                container this is.",
+            message: "container ID: annotations KEY/container.NAME are set, but this container \
+                has no name: only CRI-O and containerd pass it to hooks: annotate each container \
+                with io.oci-bind-hook.KEY instead",
+            remedy: "podman does not pass the name: annotate each container of the pod \
+                separately.",
             test: |scene| with(scene, &[("ipv4/container.web", "192.0.2.10")]),
         },
         Row {
-            cause: "The engine names the container twice, and differently.",
+            cause: "Two annotations give the container different names.",
             message: "container ID: this container has two names, \"web\" and \"db\": \
                 io.kubernetes.container.name and io.kubernetes.cri.container-name must agree",
             remedy: "Remove the annotation that the engine did not write.",
@@ -92,7 +93,7 @@ pub const AREA: Area = Area {
             test: |scene| with(scene, &[("ipv4", "0.0.0.0")]),
         },
         Row {
-            cause: "The IPv4 address is one of multicast.",
+            cause: "The IPv4 address is a multicast address.",
             message: "container ID: annotation \"io.oci-bind-hook.ipv4\": \"224.0.0.251\" is a \
                 multicast address: write one unicast address such as 192.0.2.10",
             remedy: NOT_FOR_SOCKETS,
@@ -106,11 +107,11 @@ pub const AREA: Area = Area {
             test: |scene| with(scene, &[("ipv4", "255.255.255.255")]),
         },
         Row {
-            cause: "The IPv4 address is one of loopback.",
+            cause: "The IPv4 address is a loopback address.",
             message: "container ID: annotation \"io.oci-bind-hook.ipv4\": \"127.0.0.2\" is a \
                 loopback address: write one unicast address such as 192.0.2.10",
-            remedy: "`io.oci-bind-hook.loopback` is for loopback. `run` and `attach` take such an \
-                address.",
+            remedy: "For loopback, use `io.oci-bind-hook.loopback`. `run` and `attach` accept \
+                such an address.",
             test: |scene| with(scene, &[("ipv4", "127.0.0.2")]),
         },
         Row {
@@ -121,10 +122,10 @@ pub const AREA: Area = Area {
             test: |scene| with(scene, &[("ipv6", "[2001:db8::10]")]),
         },
         Row {
-            cause: "The IPv6 address names an interface.",
+            cause: "The IPv6 address has a zone, which names an interface.",
             message: "container ID: annotation \"io.oci-bind-hook.ipv6\": \"fe80::10%eth0\" has a \
                 zone, which is not supported: write one unicast address such as 2001:db8::10",
-            remedy: "Choose an address that is not link-local; it needs no interface.",
+            remedy: "Choose an address that is not link-local: it needs no zone.",
             test: |scene| with(scene, &[("ipv6", "fe80::10%eth0")]),
         },
         Row {
@@ -136,7 +137,7 @@ pub const AREA: Area = Area {
             test: |scene| with(scene, &[("ipv6", "fe80::10")]),
         },
         Row {
-            cause: "The IPv6 address is an IPv4 address in the form of IPv6.",
+            cause: "The IPv6 address is an IPv4-mapped address.",
             message: "container ID: annotation \"io.oci-bind-hook.ipv6\": \"::ffff:192.0.2.10\" is \
                 an IPv4-mapped address: assign 192.0.2.10 as the IPv4 address",
             remedy: "Write it as `io.oci-bind-hook.ipv4`.",
@@ -150,26 +151,27 @@ pub const AREA: Area = Area {
             test: |scene| with(scene, &[("ipv6", "::")]),
         },
         Row {
-            cause: "The IPv6 address is one of multicast.",
+            cause: "The IPv6 address is a multicast address.",
             message: "container ID: annotation \"io.oci-bind-hook.ipv6\": \"ff02::fb\" is a \
                 multicast address: write one unicast address such as 2001:db8::10",
             remedy: NOT_FOR_SOCKETS,
             test: |scene| with(scene, &[("ipv6", "ff02::fb")]),
         },
         Row {
-            cause: "The IPv6 address is that of loopback.",
+            cause: "The IPv6 address is the loopback address.",
             message: "container ID: annotation \"io.oci-bind-hook.ipv6\": \"::1\" is the loopback \
                 address: write one unicast address such as 2001:db8::10",
-            remedy: "`io.oci-bind-hook.loopback` is for loopback. `run` and `attach` take such an \
-                address.",
+            remedy: "For loopback, use `io.oci-bind-hook.loopback`. `run` and `attach` accept \
+                such an address.",
             test: |scene| with(scene, &[("ipv6", "::1")]),
         },
         Row {
-            cause: "The loopback policy is none. 127.0.0.1 is the host's and cannot be private.",
+            cause: "The value is not a loopback policy. 127.0.0.1 belongs to the host, and cannot \
+                be private.",
             message: "container ID: annotation \"io.oci-bind-hook.loopback\": \"127.0.0.1\" is not a \
                 loopback policy: write auto, host, private, or an address from 127.0.0.2 to \
                 127.255.255.254",
-            remedy: "`private` chooses an address by itself.",
+            remedy: "`private` chooses an address automatically.",
             test: |scene| with_address(scene, ("loopback", "127.0.0.1")),
         },
         Row {
@@ -180,44 +182,46 @@ pub const AREA: Area = Area {
             test: |scene| with_address(scene, ("guard", "false")),
         },
         Row {
-            cause: "A port mapping lacks a part, or is of another protocol than TCP and UDP.",
-            message: "container ID: annotation \"io.oci-bind-hook.ports\": \"80\" in \"80\" is not a \
-                port mapping: write ASKED:ACTUAL, ASKED:ACTUAL/tcp or ASKED:ACTUAL/udp, two ports \
-                or two ranges FIRST-LAST of one length, ports from 1 to 65535, separated by commas \
-                without blanks",
+            cause: "A port mapping is incomplete, or names a protocol other than TCP and UDP.",
+            message: "container ID: annotation \"io.oci-bind-hook.ports\": \"80\" in \"80\" is \
+                not a port mapping: write ASKED:ACTUAL, ASKED:ACTUAL/tcp or ASKED:ACTUAL/udp, \
+                with two ports or two ranges FIRST-LAST of the same length; ports are from 1 to \
+                65535; separate items with commas and no spaces",
             remedy: "In `80:8080` the program asks for port 80 and gets 8080.",
             test: |scene| with_address(scene, ("ports", "80")),
         },
         Row {
-            cause: "A range of ports is mapped to one that is shorter or longer.",
-            message: "container ID: annotation \"io.oci-bind-hook.ports\": \"8000-8010:9000-9009\" in \
-                \"8000-8010:9000-9009\" is not a port mapping: write ASKED:ACTUAL, ASKED:ACTUAL/tcp \
-                or ASKED:ACTUAL/udp, two ports or two ranges FIRST-LAST of one length, ports from 1 \
-                to 65535, separated by commas without blanks",
+            cause: "A range of ports is mapped to a shorter or longer range.",
+            message: "container ID: annotation \"io.oci-bind-hook.ports\": \
+                \"8000-8010:9000-9009\" in \"8000-8010:9000-9009\" is not a port mapping: write \
+                ASKED:ACTUAL, ASKED:ACTUAL/tcp or ASKED:ACTUAL/udp, with two ports or two ranges \
+                FIRST-LAST of the same length; ports are from 1 to 65535; separate items with \
+                commas and no spaces",
             remedy: "In `8000-8010:9000-9010` port 8003 becomes 9003.",
             test: |scene| with_address(scene, ("ports", "8000-8010:9000-9009")),
         },
         Row {
-            cause: "A port is mapped to two others.",
+            cause: "A port is mapped to two different ports.",
             message: "container ID: annotation \"io.oci-bind-hook.ports\": \"53:5353,53:5354/tcp\" \
                 maps port 53 twice, as 53:5353 and as 53:5354/tcp: keep one of them",
-            remedy: "Keep one. With `/tcp` and `/udp` a port may go to one for each.",
+            remedy: "Keep one. A port can be mapped to one port with `/tcp`, and to another with \
+                `/udp`.",
             test: |scene| with_address(scene, ("ports", "53:5353,53:5354/tcp")),
         },
         Row {
-            cause: "An exempt port is no number, or a range that ends before it begins.",
-            message: "container ID: annotation \"io.oci-bind-hook.exempt\": \"60-53\" in \"60-53\" \
-                is not a port: write PORT or FIRST-LAST, and /tcp or /udp after it for one \
-                protocol, ports from 1 to 65535, separated by commas without blanks",
+            cause: "An exempt port is not a number, or a range ends before it begins.",
+            message: "container ID: annotation \"io.oci-bind-hook.exempt\": \"60-53\" in \
+                \"60-53\" is not a port: write PORT or FIRST-LAST, followed by /tcp or /udp for \
+                one protocol; ports are from 1 to 65535; separate items with commas and no spaces",
             remedy: "Write each port as a number, or a range such as `53-60`.",
             test: |scene| with_address(scene, ("exempt", "60-53")),
         },
         Row {
-            cause: "A port for multicast is no number, or names a protocol.",
+            cause: "A port for multicast is not a number, or names a protocol.",
             message: "container ID: annotation \"io.oci-bind-hook.multicast\": \"5353/udp\" in \
-                \"5353/udp\" is not a UDP port: write PORT or FIRST-LAST, ports from 1 to 65535, \
-                separated by commas without blanks",
-            remedy: "Write the number alone. Multicast is UDP.",
+                \"5353/udp\" is not a UDP port: write PORT or FIRST-LAST; ports are from 1 to \
+                65535; separate items with commas and no spaces",
+            remedy: "Write the number alone: multicast is always UDP.",
             test: |scene| with_address(scene, ("multicast", "5353/udp")),
         },
     ],

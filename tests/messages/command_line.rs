@@ -28,7 +28,7 @@ pub const AREA: Area = Area {
             test: |scene| scene.say("run", &["--guard", "on", "--", "true"]),
         },
         Row {
-            cause: "The address is not one, or not one that a socket can have.",
+            cause: "The address is malformed, or not one that a socket can have.",
             message: "error: invalid value '192.0.2' for '--ipv4 <ADDRESS>': \"192.0.2\" is not an \
                 IPv4 address: write one unicast address such as 192.0.2.10",
             remedy: "See [Annotations](#annotations) for what else is refused, and why.",
@@ -37,39 +37,39 @@ pub const AREA: Area = Area {
         Row {
             cause: "No command is given.",
             message: "error: the following required arguments were not provided: <COMMAND>...",
-            remedy: "Write the command behind `--`.",
+            remedy: "Write the command after `--`.",
             test: |scene| scene.say("run", &["--ipv4", "192.0.2.10"]),
         },
         Row {
             cause: "No cgroup is named.",
             message: "error: the following required arguments were not provided: <--pid \
                 <PID>|--cgroup <PATH>>",
-            remedy: "Name one by its path, or by a process that is in it.",
+            remedy: "Name the cgroup by its path, or by a process in it.",
             test: |scene| scene.say("detach", &[]),
         },
         Row {
             cause: "Two cgroups are named.",
             message: "error: the argument '--pid <PID>' cannot be used with '--cgroup <PATH>'",
-            remedy: "Name one.",
+            remedy: "Name only one.",
             test: |scene| scene.say("detach", &["--pid", "1", "--cgroup", "/web"]),
         },
         Row {
-            cause: "The process id is none.",
+            cause: "The process id is not a number above 0.",
             message: "error: invalid value 'web' for '--pid <PID>': write a process id, a number \
                 above 0",
             remedy: "Write the number that `ps` shows, as the host sees it.",
             test: |scene| scene.say("detach", &["--pid", "web"]),
         },
         Row {
-            cause: "`status` is asked for two things at once.",
+            cause: "`status` is given two options that exclude each other.",
             message: "error: the argument '--json' cannot be used with '--watch'",
-            remedy: "Call `status --json` again and again, or watch the table.",
+            remedy: "Call `status --json` repeatedly, or watch the table.",
             test: |scene| scene.say("status", &["--json", "--watch"]),
         },
         Row {
-            cause: "An option lacks its value.",
+            cause: "An option has no value.",
             message: "error: a value is required for '--config <FILE>' but none was supplied",
-            remedy: "Write the value behind the option.",
+            remedy: "Write the value after the option.",
             test: |scene| {
                 let mut command = std::process::Command::new(scene.hook.binary());
                 process::run(command.arg("--config"), b"")

@@ -29,9 +29,10 @@ pub const AREA: Area = Area {
             test: |scene| create_under(scene, Path::new("/no-such.toml")),
         },
         Row {
-            cause: "The file is something else than a file.",
+            cause: "The path is not that of a regular file.",
             message: "container ID: configuration FILE is not a regular file",
-            remedy: "Write the configuration into a file, or remove what is there for the default.",
+            remedy: "Write the configuration to a regular file, or remove what is there to use \
+                the defaults.",
             test: |scene| {
                 let config = scene.hook.config();
                 fs::remove_file(config)?;
@@ -40,28 +41,28 @@ pub const AREA: Area = Area {
             },
         },
         Row {
-            cause: "The file is far longer than a configuration.",
+            cause: "The file is longer than 1 MiB.",
             message: "container ID: configuration FILE is longer than 1048576 bytes: write a \
                 shorter one",
-            remedy: "Networks can be joined: a shorter prefix covers more addresses.",
+            remedy: "Combine networks: a shorter prefix covers more addresses.",
             test: |scene| with(scene, &[b'#'; 1024 * 1024 + 1]),
         },
         Row {
-            cause: "Others than root can write to the file.",
+            cause: "Users other than root can write to the file.",
             message: "container ID: configuration FILE can be changed by others: its owner is uid \
                 0, its mode 0666: chown root FILE; chmod go-w FILE",
-            remedy: "See what it says before you trust it again.",
+            remedy: "Check its contents before you trust it again.",
             test: |scene| {
                 set_mode(scene.hook.config(), 0o666)?;
                 create(scene)
             },
         },
         Row {
-            cause: "Others than root can replace the file, since they can write to a directory \
-                that leads to it.",
+            cause: "Users other than root can replace the file, because they can write to a \
+                directory on its path.",
             message: "container ID: configuration DIR/FILE: directory DIR can be changed by \
                 others: its owner is uid 0, its mode 0777: chown root DIR; chmod go-w DIR",
-            remedy: "See what the file says before you trust it again.",
+            remedy: "Check the file's contents before you trust it again.",
             test: |scene| {
                 let directory = directory(scene)?;
                 set_mode(directory.path(), 0o777)?;
@@ -69,10 +70,10 @@ pub const AREA: Area = Area {
             },
         },
         Row {
-            cause: "Others than root can replace a link that leads to the file.",
+            cause: "Users other than root can replace a symbolic link on the file's path.",
             message: "container ID: configuration DIR/LINK: link DIR/LINK can be changed by \
                 others: its owner is uid 65534, its mode 0777: chown -h root DIR/LINK",
-            remedy: "See where it leads before you trust it again.",
+            remedy: "Check where it leads before you trust it again.",
             test: |scene| {
                 let directory = directory(scene)?;
                 let link = directory.path().join("LINK");
@@ -84,13 +85,13 @@ pub const AREA: Area = Area {
         Row {
             cause: "The file is not UTF-8.",
             message: "container ID: FILE:1: not UTF-8 text: write the file in UTF-8",
-            remedy: "`iconv` converts it. Comments count too.",
+            remedy: "Convert it with `iconv`. Comments must be UTF-8 too.",
             test: |scene| with(scene, b"# caf\xe9\n"),
         },
         Row {
             cause: "The file is not TOML.",
             message: "container ID: FILE:1: invalid float, expected nothing",
-            remedy: "Strings are in quotes, lists in brackets: `deny = [\"192.0.2.1\"]`.",
+            remedy: "Write strings in quotes, and lists in brackets: `deny = [\"192.0.2.1\"]`.",
             test: |scene| with(scene, b"deny = 192.0.2.1\n"),
         },
         Row {
@@ -108,14 +109,14 @@ pub const AREA: Area = Area {
             test: |scene| with(scene, b"[defaults]\nipv4 = \"192.0.2.10\"\n"),
         },
         Row {
-            cause: "A value is of another type.",
+            cause: "A value has the wrong type.",
             message: "container ID: FILE:1: key require-local-address: invalid type: string \"no\", \
                 expected a boolean",
             remedy: KEYS,
             test: |scene| with(scene, b"require-local-address = \"no\"\n"),
         },
         Row {
-            cause: "A list is of numbers, not of strings.",
+            cause: "A list has numbers instead of strings.",
             message: "container ID: FILE:1: key deny: invalid type: integer `10`, expected a string",
             remedy: "Write networks in quotes.",
             test: |scene| with(scene, b"deny = [10]\n"),
@@ -128,24 +129,24 @@ pub const AREA: Area = Area {
             test: |scene| with(scene, b"[defaults]\nloopback = \"off\"\n"),
         },
         Row {
-            cause: "A network is none.",
+            cause: "A value is not a network.",
             message: "container ID: FILE:1: key allow: \"192.0.2.0/33\" is not a network: write one \
                 such as 192.0.2.0/24 or 2001:db8:1::/64, or a single address",
-            remedy: "Names and ranges are not understood.",
+            remedy: "Host names and address ranges are not supported.",
             test: |scene| with(scene, b"allow = [\"192.0.2.0/33\"]\n"),
         },
         Row {
-            cause: "A network of IPv4 is written in the form of IPv6.",
+            cause: "An IPv4 network is written as an IPv4-mapped one.",
             message: "container ID: FILE:1: key allow: \"::ffff:192.0.2.0/120\" is an IPv4-mapped \
-                network: write it in IPv4, such as 192.0.2.0",
-            remedy: "Write it as IPv4 has it.",
+                network: write it as IPv4, such as 192.0.2.0",
+            remedy: "Write it in IPv4 notation.",
             test: |scene| with(scene, b"allow = [\"::ffff:192.0.2.0/120\"]\n"),
         },
         Row {
-            cause: "A network has an address that is not its first.",
-            message: "container ID: FILE:1: key allow: \"192.0.2.10/24\" has bits beyond its prefix: \
-                write 192.0.2.0/24 for the network or 192.0.2.10 for the address",
-            remedy: "Say whether the network or the address is meant.",
+            cause: "A network is written with host bits set.",
+            message: "container ID: FILE:1: key allow: \"192.0.2.10/24\" has host bits set: write \
+                192.0.2.0/24 for the network or 192.0.2.10 for the address",
+            remedy: "Write the network, or the single address, whichever you mean.",
             test: |scene| with(scene, b"allow = [\"192.0.2.10/24\"]\n"),
         },
     ],

@@ -23,14 +23,14 @@ pub const AREA: Area = Area {
             cause: "The administrator has allowed other addresses.",
             message: "container ID: ipv4 address 192.0.2.10 is not allowed by the configuration: \
                 choose another address or add it to allow",
-            remedy: "Ask the administrator, or choose one of those that `allow` has.",
+            remedy: "Ask the administrator, or choose an address that `allow` covers.",
             test: |scene| under(scene, "allow = [\"198.51.100.0/24\"]"),
         },
         Row {
             cause: "The administrator does not permit the annotation.",
             message: "container ID: annotation \"io.oci-bind-hook.exempt\" is not permitted by \
                 the configuration: remove it, or add exempt to permit",
-            remedy: "Ask the administrator, or do without.",
+            remedy: "Ask the administrator, or remove the annotation.",
             test: |scene| {
                 let hook = Hook::with_config("permit = [\"ipv4\", \"ports\"]")?;
                 let settings = [
@@ -43,7 +43,7 @@ pub const AREA: Area = Area {
         },
         Row {
             cause: "A port is both moved and exempt.",
-            message: "container ID: port 53/udp is exempt, and moved by 53:5353: choose one",
+            message: "container ID: port 53/udp is exempt, but also moved by 53:5353: choose one",
             remedy: "Remove it from `ports` or from `exempt`.",
             test: |scene| {
                 let ports = [("ports", "53:5353"), ("exempt", "53/udp")];
@@ -52,8 +52,8 @@ pub const AREA: Area = Area {
         },
         Row {
             cause: "A port is both moved and for multicast.",
-            message: "container ID: port 5350-5360 is for multicast, and moved by 5353:53/udp: \
-                choose one",
+            message: "container ID: port 5350-5360 is for multicast, but also moved by \
+                5353:53/udp: choose one",
             remedy: "Remove it from `ports` or from `multicast`.",
             test: |scene| {
                 let ports = [("ports", "5353:53/udp"), ("multicast", "5350-5360")];
@@ -62,23 +62,23 @@ pub const AREA: Area = Area {
         },
         Row {
             cause: "A port is both exempt and for multicast.",
-            message: "container ID: port 5353 is for multicast, and 5353 is exempt: choose one",
+            message: "container ID: port 5353 is for multicast, but 5353 is exempt: choose one",
             remedy: "Remove it from `exempt`, or exempt TCP alone: `5353/tcp`.",
             test: |scene| with(scene, &[("exempt", "5353"), ("multicast", "5353")]),
         },
         Row {
-            cause: "There are ports for multicast, but no guard.",
-            message: "container ID: multicast 5353 needs the guard, which keeps unicast for other \
-                addresses from these ports: set guard to on, or remove multicast",
+            cause: "There are ports for multicast, but the guard is off.",
+            message: "container ID: multicast 5353 needs the guard, which keeps unicast to other \
+                addresses away from these ports: set guard to on, or remove multicast",
             remedy: "Without the guard, `exempt` does what `multicast` would: the port is open at \
                 every address.",
             test: |scene| with(scene, &[("guard", "off"), ("multicast", "5353")]),
         },
         Row {
-            cause: "There are more ports than a policy has room for.",
-            message: "container ID: ports, exempt and multicast make 33 ranges of ports: 32 is the \
-                most that one policy can have: write ports that follow each other as FIRST-LAST",
-            remedy: "A range counts once, and so does a single port. Ranges that overlap are cut \
+            cause: "There are more port ranges than a policy can have.",
+            message: "container ID: ports, exempt and multicast make 33 port ranges, but a policy \
+                can have at most 32: write consecutive ports as FIRST-LAST",
+            remedy: "A range counts once, and so does a single port. Overlapping ranges are split \
                 where one begins or ends, and each piece counts.",
             test: |scene| {
                 let ports: Vec<_> = (1..=33).map(|port| (2 * port).to_string()).collect();

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use crate::row::{Area, Row};
 use crate::scene::Scene;
 
-const BY_HAND: &str = "Let the runtime call the hook. By hand, give it a state as runtime-spec \
-    has it.";
+const BY_HAND: &str = "Let the runtime call the hook. To call it by hand, give it a state as \
+    defined in runtime-spec.";
 
 pub const AREA: Area = Area {
     title: "State on standard input",
@@ -35,7 +35,7 @@ pub const AREA: Area = Area {
             cause: "The state is larger than 1 MiB.",
             message: "container state on standard input is longer than 1048576 bytes: give the \
                 container fewer or shorter annotations",
-            remedy: "All annotations are in the state, those of others too: shorten them.",
+            remedy: "The state holds all annotations, those for other tools too: shorten them.",
             test: |scene| {
                 edited(scene, |state| {
                     state["annotations"]["filler"] = json!("x".repeat(2 << 20));
@@ -44,17 +44,17 @@ pub const AREA: Area = Area {
         },
         Row {
             cause: "The state is not JSON.",
-            message: "container state on standard input is not a state of runtime-spec: expected \
-                value at line 1 column 1",
+            message: "container state on standard input is not a valid runtime-spec state: \
+                expected value at line 1 column 1",
             remedy: BY_HAND,
             test: |scene| scene.hook.create_runtime(b"hello"),
         },
         Row {
-            cause: "A member of the state is not what runtime-spec has there.",
-            message: "container state on standard input is not a state of runtime-spec: invalid \
-                type: integer `10`, expected a string at line 1 column 42",
-            remedy: "Values of annotations are strings. If the runtime wrote the rest, report it \
-                there.",
+            cause: "A field of the state does not have the type that runtime-spec defines.",
+            message: "container state on standard input is not a valid runtime-spec state: \
+                invalid type: integer `10`, expected a string at line 1 column 42",
+            remedy: "Annotation values must be strings. If it is another field, report it to the \
+                developers of the runtime.",
             test: |scene| {
                 edited(scene, |state| {
                     state["annotations"]["io.oci-bind-hook.ipv4"] = json!(10);
@@ -62,17 +62,17 @@ pub const AREA: Area = Area {
             },
         },
         Row {
-            cause: "Whoever called the hook keeps its standard input open.",
+            cause: "The caller keeps the hook's standard input open.",
             message: "read container state from standard input: still open after 5 s: the runtime \
                 must close it after writing the state",
-            remedy: "Report it to the makers of the runtime. By hand, send the state through a pipe: \
-                `create-runtime --dry-run <state.json`.",
+            remedy: "Report it to the developers of the runtime. By hand, redirect standard input \
+                from a file: `create-runtime --dry-run <state.json`.",
             test: |scene| process::run_open(&mut scene.command("create-runtime", &[]), b""),
         },
         Row {
             cause: "The state has no id.",
             message: "container state has no id: the runtime must give one",
-            remedy: "Report it to the makers of the runtime: runtime-spec requires an id.",
+            remedy: "Report it to the developers of the runtime: runtime-spec requires an id.",
             test: |scene| edited(scene, |state| state["id"] = json!("")),
         },
         Row {
@@ -84,8 +84,9 @@ pub const AREA: Area = Area {
         },
         Row {
             cause: "The state has no pid.",
-            message: "container state has no pid: the runtime must give that of its init",
-            remedy: "The hook has to be one of createRuntime: earlier there is no process.",
+            message: "container state has no pid: the runtime must give the pid of the \
+                container's init",
+            remedy: "Register it as a createRuntime hook: there is no process before that.",
             test: |scene| {
                 edited(scene, |state| {
                     state.as_object_mut().and_then(|state| state.remove("pid"));
@@ -93,16 +94,18 @@ pub const AREA: Area = Area {
             },
         },
         Row {
-            cause: "The pid cannot be one.",
-            message: "container state has pid 0: the runtime must give that of its init",
-            remedy: "Report it to the makers of the runtime: runtime-spec requires the pid of the \
-                container's process.",
+            cause: "The pid is not a valid process id.",
+            message: "container state has pid 0: the runtime must give the pid of the container's \
+                init",
+            remedy: "Report it to the developers of the runtime: runtime-spec requires the pid of \
+                the container's process.",
             test: |scene| edited(scene, |state| state["pid"] = json!(0)),
         },
         Row {
             cause: "The state has no status.",
-            message: "container state has no status: the runtime must say creating or created",
-            remedy: "Report it to the makers of the runtime: runtime-spec requires a status.",
+            message: "container state has no status: the runtime must set it to creating or \
+                created",
+            remedy: "Report it to the developers of the runtime: runtime-spec requires a status.",
             test: |scene| {
                 edited(scene, |state| {
                     state
@@ -112,10 +115,10 @@ pub const AREA: Area = Area {
             },
         },
         Row {
-            cause: "The container runs already.",
+            cause: "The container is already running.",
             message: "container is running: call this as a createRuntime hook, before it runs",
             remedy: "The hooks.d file must say `createRuntime`, as the shipped one does. For a \
-                container that runs, use `attach --pid`.",
+                running container, use `attach --pid`.",
             test: |scene| edited(scene, |state| state["status"] = json!("running")),
         },
     ],

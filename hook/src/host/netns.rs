@@ -75,7 +75,7 @@ impl Namespace {
 #[expect(unsafe_code, reason = "an option that rustix does not know")]
 pub fn cookie() -> Result<Option<u64>> {
     let socket = socket(AddressFamily::UNIX, SocketType::DGRAM, None)
-        .context("make a socket, to ask for the network namespace's cookie")?;
+        .context("open a socket to read the network namespace's cookie")?;
     let mut cookie = 0_u64;
     let mut length = libc::socklen_t::try_from(size_of::<u64>())?;
     // SAFETY: the kernel writes to as many bytes as it is told of.
@@ -93,7 +93,7 @@ pub fn cookie() -> Result<Option<u64>> {
     }
     match io::Error::last_os_error() {
         error if error.raw_os_error() == Some(libc::ENOPROTOOPT) => Ok(None),
-        error => Err(error).context("ask for the network namespace's cookie"),
+        error => Err(error).context("read the network namespace's cookie"),
     }
 }
 
@@ -149,7 +149,7 @@ pub(crate) fn foreign(pid: Pid) -> Result<Option<OwnedFd>> {
     let path = format!("/proc/{pid}/ns/net");
     let fd = match open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
         Err(Errno::NOENT | Errno::SRCH) => {
-            bail!("pid {pid}: no such process: it ended before its addresses could be looked at")
+            bail!("pid {pid}: no such process: it ended before its addresses could be checked")
         }
         other => other.with_context(|| format!("open {path}: needs CAP_SYS_PTRACE"))?,
     };

@@ -54,8 +54,8 @@ pub fn parse(annotations: &[(String, String)]) -> Result<Option<Request>> {
     let none = Request::default();
     if *own != none || (keys.bare != none && !address_elsewhere) {
         bail!(
-            "annotations under {PREFIX} are set but neither ipv4 nor ipv6: \
-             add {PREFIX}ipv4 or {PREFIX}ipv6 with the address, or remove them"
+            "annotations under {PREFIX} are set, but neither ipv4 nor ipv6: \
+             add {PREFIX}ipv4 or {PREFIX}ipv6 with the address, or remove the others"
         );
     }
     Ok(None)
@@ -125,9 +125,9 @@ impl<'a> Keys<'a> {
         }
         let Some(name) = agreed(annotations, CONTAINER_NAME, "names")? else {
             bail!(
-                "annotations KEY/container.NAME are set but this container has no name: \
-                 CRI-O and containerd tell it, other engines do not: \
-                 write {PREFIX}KEY alone, for each container"
+                "annotations KEY/container.NAME are set, but this container has no name: \
+                 only CRI-O and containerd pass it to hooks: \
+                 annotate each container with {PREFIX}KEY instead"
             );
         };
         Ok(self.containers.get(name).unwrap_or(&self.none))

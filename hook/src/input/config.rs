@@ -247,11 +247,11 @@ impl FromStr for Network {
         if let IpAddr::V6(address) = network.addr()
             && let Some(ipv4) = address.to_ipv4_mapped()
         {
-            bail!("{quoted} is an IPv4-mapped network: write it in IPv4, such as {ipv4}");
+            bail!("{quoted} is an IPv4-mapped network: write it as IPv4, such as {ipv4}");
         }
         if network != network.trunc() {
             bail!(
-                "{quoted} has bits beyond its prefix: write {} for the network \
+                "{quoted} has host bits set: write {} for the network \
                  or {} for the address",
                 network.trunc(),
                 network.addr()

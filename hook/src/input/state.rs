@@ -91,7 +91,7 @@ pub fn parse(json: &[u8]) -> Result<Container> {
     let raw: Raw = from_json(json)?;
     check_id(state.id())?;
     if raw.status.is_none() {
-        bail!("container state has no status: the runtime must say creating or created");
+        bail!("container state has no status: the runtime must set it to creating or created");
     }
     let status = *state.status();
     if !matches!(status, ContainerState::Creating | ContainerState::Created) {
@@ -109,7 +109,7 @@ fn from_json<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T> {
     serde_json::from_slice(json).map_err(|error| {
         let reason = one_line(&error.to_string());
         anyhow::anyhow!(
-            "container state on standard input is not a state of runtime-spec: {reason}"
+            "container state on standard input is not a valid runtime-spec state: {reason}"
         )
     })
 }
@@ -130,13 +130,12 @@ fn check_id(id: &str) -> Result<()> {
 }
 
 fn check_pid(pid: Option<i32>) -> Result<Pid> {
-    let raw = pid.context("container state has no pid: the runtime must give that of its init")?;
+    const REMEDY: &str = "the runtime must give the pid of the container's init";
+    let raw = pid.with_context(|| format!("container state has no pid: {REMEDY}"))?;
     (raw > 0)
         .then(|| Pid::from_raw(raw))
         .flatten()
-        .with_context(|| {
-            format!("container state has pid {raw}: the runtime must give that of its init")
-        })
+        .with_context(|| format!("container state has pid {raw}: {REMEDY}"))
 }
 
 /// What the type of oci-spec loses: whether there is a status, and keys that

@@ -75,8 +75,8 @@ pub fn decide(request: &Request, config: &Config) -> Result<Plan> {
     rules::check(&plan)?;
     if plan.guard == Guard::Off && !plan.multicast.as_slice().is_empty() {
         bail!(
-            "multicast {} needs the guard, which keeps unicast for other addresses from these \
-             ports: set guard to on, or remove multicast",
+            "multicast {} needs the guard, which keeps unicast to other addresses away \
+             from these ports: set guard to on, or remove multicast",
             plan.multicast
         );
     }

@@ -13,25 +13,25 @@ pub(super) fn check(plan: &Plan) -> Result<()> {
     let (moved, exempt) = (plan.ports.as_slice(), plan.exempt.as_slice());
     for one in exempt {
         if let Some(mapping) = mapping(moved, one.ports, one.protocol) {
-            bail!("port {one} is exempt, and moved by {mapping}: choose one");
+            bail!("port {one} is exempt, but also moved by {mapping}: choose one");
         }
     }
     for &ports in plan.multicast.as_slice() {
         if let Some(mapping) = mapping(moved, ports, Protocol::Udp) {
-            bail!("port {ports} is for multicast, and moved by {mapping}: choose one");
+            bail!("port {ports} is for multicast, but also moved by {mapping}: choose one");
         }
         let left = exempt
             .iter()
             .find(|one| one.ports.overlaps(ports) && one.protocol.overlaps(Protocol::Udp));
         if let Some(left) = left {
-            bail!("port {ports} is for multicast, and {left} is exempt: choose one");
+            bail!("port {ports} is for multicast, but {left} is exempt: choose one");
         }
     }
     let rules = rules(plan).len();
     if rules > PORT_RULES {
         bail!(
-            "ports, exempt and multicast make {rules} ranges of ports: {PORT_RULES} is the most \
-             that one policy can have: write ports that follow each other as FIRST-LAST"
+            "ports, exempt and multicast make {rules} port ranges, but a policy can have at most \
+             {PORT_RULES}: write consecutive ports as FIRST-LAST"
         );
     }
     Ok(())

@@ -116,38 +116,38 @@ fn a_port_has_one_use() {
             "53:5353/tcp",
             "53/tcp",
             "53",
-            "port 53/tcp is exempt, and moved by 53:5353/tcp",
+            "port 53/tcp is exempt, but also moved by 53:5353/tcp",
         ),
         (
             "53:5353",
             "53/udp",
             "",
-            "port 53/udp is exempt, and moved by 53:5353",
+            "port 53/udp is exempt, but also moved by 53:5353",
         ),
         (
             "50-59:60-69",
             "40-50",
             "",
-            "port 40-50 is exempt, and moved by 50-59:60-69",
+            "port 40-50 is exempt, but also moved by 50-59:60-69",
         ),
         (
             "5353:53/tcp",
             "5300/udp,5353/tcp",
             "5353",
-            "port 5353/tcp is exempt, and",
+            "port 5353/tcp is exempt, but",
         ),
         ("53:5353/tcp", "5353/tcp", "53,5353", ""),
         (
             "5353:53",
             "",
             "5350-5360",
-            "port 5350-5360 is for multicast, and moved by 5353:53",
+            "port 5350-5360 is for multicast, but also moved by 5353:53",
         ),
         (
             "",
             "5000-5353/udp",
             "5353",
-            "port 5353 is for multicast, and 5000-5353/udp is exempt",
+            "port 5353 is for multicast, but 5000-5353/udp is exempt",
         ),
     ] {
         let request = ports(moved, exempt, multicast);
@@ -169,8 +169,8 @@ fn multicast_needs_the_guard() {
     let message = error(&request, "defaults = { guard = \"off\" }");
     assert_eq!(
         message,
-        "multicast 5353 needs the guard, which keeps unicast for other addresses from these \
-         ports: set guard to on, or remove multicast"
+        "multicast 5353 needs the guard, which keeps unicast to other addresses away from \
+         these ports: set guard to on, or remove multicast"
     );
 }
 
@@ -185,7 +185,7 @@ fn the_policy_has_room_for_all_ports() {
     assert_eq!(abi::Policy::from(&plan).rules as usize, PORT_RULES);
     let message = error(&list(PORT_RULES + 1), "");
     assert!(
-        message.contains("make 33 ranges of ports: 32 is the most"),
+        message.contains("make 33 port ranges, but a policy can have at most 32"),
         "{message}"
     );
     let all = ports("", "1-65535", "");

@@ -23,7 +23,7 @@ pub(super) fn addresses(wanted: &[IpAddr]) -> Result<Vec<Found>> {
     for sequence in 1..=TRIES {
         let mut dump = Request::open().context("open a netlink socket")?;
         let sent = dump.send(request(wanted), NLM_F_DUMP, sequence);
-        sent.context("ask for addresses over netlink")?;
+        sent.context("request addresses over netlink")?;
         if let Some(found) = replies(&mut dump, sequence, wanted)? {
             return Ok(found);
         }

@@ -68,8 +68,8 @@ fn bad_values_name_key_value_and_what_is_accepted() {
         ("ipv6", "2001:db8::10"),
         ("loopback", "auto, host, private"),
         ("ports", "ASKED:ACTUAL"),
-        ("exempt", "PORT or FIRST-LAST, and /tcp"),
-        ("multicast", "PORT or FIRST-LAST, ports"),
+        ("exempt", "PORT or FIRST-LAST, followed by /tcp"),
+        ("multicast", "PORT or FIRST-LAST; ports"),
         ("guard", "on or off"),
     ] {
         for value in ["", "bad\nvalue"] {
@@ -166,7 +166,7 @@ fn keys_without_an_address_are_refused() {
         &[WEB, own_guard, db],
     ] {
         let error = error(annotations);
-        assert!(error.contains("set but neither ipv4 nor ipv6"), "{error}");
+        assert!(error.contains("set, but neither ipv4 nor ipv6"), "{error}");
     }
 }
 

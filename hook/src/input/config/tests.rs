@@ -73,7 +73,7 @@ fn keys_that_are_given_replace_the_built_in() {
 fn errors_name_line_and_key() {
     assert_eq!(
         error("deny = [\n  \"192.0.2.1\",\n  \"192.0.2.1/24\",\n]\n"),
-        "test.toml:3: key deny: \"192.0.2.1/24\" has bits beyond its prefix: \
+        "test.toml:3: key deny: \"192.0.2.1/24\" has host bits set: \
          write 192.0.2.0/24 for the network or 192.0.2.1 for the address"
     );
     for (text, start) in [
@@ -134,9 +134,9 @@ fn bad_networks_are_refused() {
         ("2001:db8::1/64", "write 2001:db8::/64 for the network"),
         (
             "::ffff:192.0.2.0/120",
-            "write it in IPv4, such as 192.0.2.0",
+            "write it as IPv4, such as 192.0.2.0",
         ),
-        ("::ffff:192.0.2.1", "write it in IPv4, such as 192.0.2.1"),
+        ("::ffff:192.0.2.1", "write it as IPv4, such as 192.0.2.1"),
     ] {
         let error = error(&format!("allow = [\"{network}\"]"));
         assert!(error.contains(reason), "{error}");

@@ -148,7 +148,7 @@ impl FromStr for PortMappings {
             value,
             PortMapping::parse,
             "port mapping: write ASKED:ACTUAL, ASKED:ACTUAL/tcp or ASKED:ACTUAL/udp, \
-             two ports or two ranges FIRST-LAST of one length",
+             with two ports or two ranges FIRST-LAST of the same length",
         )?;
         for (index, one) in mappings.iter().enumerate() {
             let mut others = mappings[index + 1..].iter();
@@ -208,7 +208,7 @@ impl FromStr for ExemptPorts {
                 let ports = PortRange::parse(ports)?;
                 Some(ExemptRange { ports, protocol })
             },
-            "port: write PORT or FIRST-LAST, and /tcp or /udp after it for one protocol",
+            "port: write PORT or FIRST-LAST, followed by /tcp or /udp for one protocol",
         )
         .map(Self)
     }
@@ -257,7 +257,8 @@ fn parse_list<T: Ord>(
     for item in value.trim_ascii().split(',') {
         let Some(parsed) = parse(item) else {
             bail!(
-                "{} in {} is not a {what}, ports from 1 to 65535, separated by commas without blanks",
+                "{} in {} is not a {what}; ports are from 1 to 65535; \
+                 separate items with commas and no spaces",
                 quote(item),
                 quote(value)
             );

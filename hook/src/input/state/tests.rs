@@ -103,11 +103,11 @@ fn bad_states_are_refused() {
         (" \n", "is empty"),
         (
             "hello",
-            "not a state of runtime-spec: expected value at line 1",
+            "not a valid runtime-spec state: expected value at line 1",
         ),
-        ("{", "not a state of runtime-spec"),
-        ("[]", "not a state of runtime-spec"),
-        ("null", "not a state of runtime-spec"),
+        ("{", "not a valid runtime-spec state"),
+        ("[]", "not a valid runtime-spec state"),
+        ("null", "not a valid runtime-spec state"),
         (
             r#"{"id":"a","pid":1,"status":"created"} x"#,
             "trailing characters",
@@ -126,7 +126,7 @@ fn bad_states_are_refused() {
         ),
         (
             r#"{"id":"a","pid":1,"status":"created","annotations":[]}"#,
-            "not a state",
+            "not a valid runtime-spec state",
         ),
         (
             r#"{"id":"a","pid":1,"status":"a\nb"}"#,
@@ -234,7 +234,7 @@ fn input_that_fails_is_reported() {
 #[test]
 fn deep_nesting_does_not_exhaust_the_stack() {
     let json = format!("{{\"x\":{}", "[".repeat(LIMIT / 2));
-    assert!(error(&json).contains("not a state of runtime-spec"));
+    assert!(error(&json).contains("not a valid runtime-spec state"));
 }
 
 proptest! {
