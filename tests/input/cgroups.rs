@@ -82,7 +82,7 @@ fn own() -> Result<()> {
         let hook = Hook::new()?;
         let mut command = inside(&container.cgroup, &hook.command("create-runtime"));
         let output = process::run(&mut command, state.as_bytes())?;
-        assert_refused(&output, &["process", container.id()])?;
+        assert_refused(&output, &["oci-bind-hook itself", container.id()])?;
         container.cgroup.assert_bare()
     })
 }

@@ -18,7 +18,8 @@ use crate::row::{Area, Row};
 use crate::scene::Scene;
 use crate::surroundings::file;
 
-const OWN_CGROUP: &str = "Let the engine make a cgroup for each container, which is its default.";
+const OWN_CGROUP: &str = "Let the engine create a cgroup for each container, as it does by \
+    default.";
 
 pub const AREA: Area = Area {
     title: "Cgroup",
@@ -26,16 +27,16 @@ pub const AREA: Area = Area {
     rows: &[
         Row {
             cause: "The path is relative.",
-            message: "cgroup system.slice/web.service: not an absolute path without ..: write one \
-                such as /system.slice/web.service",
-            remedy: "Write the path from the root of the hierarchy, as /proc/PID/cgroup has it, or \
-                of the file system.",
+            message: "cgroup system.slice/web.service: not an absolute path, or one with .. in \
+                it: write a path such as /system.slice/web.service",
+            remedy: "Write the path within the hierarchy, as /proc/PID/cgroup shows it, or within \
+                the file system.",
             test: |scene| scene.say("detach", &["--cgroup", "system.slice/web.service"]),
         },
         Row {
             cause: "The path is not UTF-8.",
-            message: "cgroup /web�: not utf-8: give it a name that is",
-            remedy: "A cgroup cannot be renamed: make another one.",
+            message: "cgroup /web�: name is not UTF-8: use a cgroup with a UTF-8 name",
+            remedy: "A cgroup cannot be renamed: create another one.",
             test: |scene| {
                 let mut detach = scene.command("detach", &["--cgroup"]);
                 process::run(detach.arg(OsStr::from_bytes(b"/web\xff")), b"")
@@ -43,15 +44,15 @@ pub const AREA: Area = Area {
         },
         Row {
             cause: "The cgroup does not exist.",
-            message: "cgroup /no-such.slice: no such cgroup: it was removed, or never made",
-            remedy: "`systemd-cgls` shows what there is. A service has its cgroup only while it \
+            message: "cgroup /no-such.slice: no such cgroup: it was removed, or never created",
+            remedy: "`systemd-cgls` lists all cgroups. A service has its cgroup only while it \
                 runs.",
             test: |scene| scene.say("detach", &["--cgroup", "/no-such.slice"]),
         },
         Row {
-            cause: "The path leads to a file of a cgroup.",
+            cause: "The path is that of a file in a cgroup.",
             message: "open cgroup /CGROUP/cgroup.procs: Not a directory (os error 20)",
-            remedy: "Name the directory.",
+            remedy: "Name the cgroup's directory.",
             test: |scene| {
                 let cgroup = scene.cgroup()?;
                 let path = cgroup.path().join("cgroup.procs");
@@ -59,10 +60,10 @@ pub const AREA: Area = Area {
             },
         },
         Row {
-            cause: "The root is named.",
+            cause: "The root cgroup is named.",
             message: "cgroup / is the root, which holds every process of the host: name one below it",
-            remedy: "A policy there would hold for the whole host. Name the cgroup of a service, \
-                or of a slice.",
+            remedy: "A policy there would apply to the whole host. Name the cgroup of a service \
+                or a slice.",
             test: |scene| scene.say("detach", &["--cgroup", "/"]),
         },
         Row {
@@ -82,9 +83,9 @@ pub const AREA: Area = Area {
             },
         },
         Row {
-            cause: "The container is in the cgroup of the hook, as with `--cgroups=disabled`.",
-            message: "container ID: pid PID: cgroup /CGROUP holds this process too: give the \
-                container a cgroup of its own (podman: without --cgroups=disabled)",
+            cause: "The container shares the hook's cgroup, as with `--cgroups=disabled`.",
+            message: "container ID: pid PID: cgroup /CGROUP also holds oci-bind-hook itself: give \
+                the container a cgroup of its own (podman: without --cgroups=disabled)",
             remedy: OWN_CGROUP,
             test: |scene| {
                 let container = scene.container()?;
@@ -107,11 +108,10 @@ pub const AREA: Area = Area {
             },
         },
         Row {
-            cause: "`--pid` names one of several processes that have nothing to do with each \
-                other.",
+            cause: "`--pid` names a process whose cgroup also holds unrelated processes.",
             message: "cgroup /CGROUP holds process OTHER (COMMAND), which does not descend from \
-                pid PID: if all that it holds is meant, say so with --cgroup PATH",
-            remedy: "Name the cgroup, if all of them are meant.",
+                pid PID: to select all processes in it, use --cgroup PATH",
+            remedy: "If you mean all of them, name the cgroup.",
             test: |scene| {
                 let container = scene.container()?;
                 let stranger = Agent::new(&container.cgroup)?;
@@ -120,10 +120,10 @@ pub const AREA: Area = Area {
             },
         },
         Row {
-            cause: "The cgroup holds a process that the hook cannot see, since it is in a PID \
+            cause: "The cgroup holds a process that the command cannot see from its own PID \
                 namespace.",
-            message: "cgroup /CGROUP holds a process of another pid namespace: if all that it holds \
-                is meant, say so with --cgroup PATH",
+            message: "cgroup /CGROUP holds a process of another PID namespace: to select all \
+                processes in it, use --cgroup PATH",
             remedy: "Run it in the host's PID namespace.",
             test: |scene| {
                 let container = scene.container()?;
@@ -140,9 +140,9 @@ pub const AREA: Area = Area {
         },
         Row {
             cause: "The state has the id of one container and the process of another.",
-            message: "container OTHER: pid PID: cgroup /CGROUP belongs to container ID, the state is \
-                of OTHER: the runtime must give the pid of that container's init",
-            remedy: "Report it to the makers of the runtime.",
+            message: "container OTHER: pid PID: cgroup /CGROUP belongs to container ID, but the \
+                state is of OTHER: the runtime must give the pid of that container's init",
+            remedy: "Report it to the developers of the runtime.",
             test: |scene| {
                 let container = scene.container()?;
                 let mut state = container.state_with(V4);
@@ -153,8 +153,8 @@ pub const AREA: Area = Area {
         },
         Row {
             cause: "The cgroup is threaded.",
-            message: "cgroup /CGROUP/threads is threaded, its processes cannot be told apart: use a \
-                cgroup of type domain",
+            message: "cgroup /CGROUP/threads is threaded, so its processes cannot be listed: use \
+                a cgroup of type domain",
             remedy: "Attach to the parent of type `domain threaded`, with `--cgroup`.",
             test: |scene| {
                 let container = scene.container()?;
@@ -169,15 +169,14 @@ pub const AREA: Area = Area {
         Row {
             cause: "The process has ended.",
             message: "pid PID: no such process: it has ended",
-            remedy: "`ps` shows those that run.",
+            remedy: "`ps` lists the running processes.",
             test: |scene| detach(scene, ended(scene)?),
         },
         Row {
-            cause: "The container ended before the hook came to look, and addresses need not be \
-                local.",
+            cause: "The container ended before the hook ran, and addresses need not be local.",
             message: "container ID: pid PID: no such process: the container ended before the hook \
                 ran",
-            remedy: "Look in the engine's log for why it ended.",
+            remedy: "See the engine's log for why it ended.",
             test: |scene| {
                 let container = scene.container()?;
                 let mut state = container.state_with(V4);
@@ -191,7 +190,7 @@ pub const AREA: Area = Area {
         Row {
             cause: "The process is a zombie.",
             message: "pid PID is not in cgroup /CGROUP: it ended or moved in the meantime",
-            remedy: "It ends when its parent takes note; there is nothing to attach to.",
+            remedy: "It goes away when its parent waits for it; there is nothing to attach to.",
             test: |scene| {
                 let cgroup = scene.cgroup()?;
                 let zombie = zombie(scene, &cgroup)?;
@@ -201,7 +200,7 @@ pub const AREA: Area = Area {
         Row {
             cause: "The process is a zombie, and its cgroup is gone.",
             message: "cgroup /CGROUP is deleted: the container has ended",
-            remedy: "It ends when its parent takes note; there is nothing to attach to.",
+            remedy: "It goes away when its parent waits for it; there is nothing to attach to.",
             test: |scene| {
                 let cgroup = scene.cgroup()?;
                 let zombie = zombie(scene, &cgroup)?;

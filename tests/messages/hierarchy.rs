@@ -21,7 +21,7 @@ use crate::surroundings::{
 };
 
 /// What to do about a file that the kernel always has.
-pub const TELL_US: &str = "The kernel does not do that: something is mounted in the file's place.";
+pub const TELL_US: &str = "The kernel never does this: something is mounted over the file.";
 
 pub const AREA: Area = Area {
     title: "Cgroup file system",
@@ -46,10 +46,10 @@ pub const AREA: Area = Area {
             },
         },
         Row {
-            cause: "The host has cgroup v1 alone.",
-            message: "pid PID: not in the cgroup2 hierarchy: pure cgroup v1 has nothing to attach \
-                to: boot with systemd.unified_cgroup_hierarchy=1, or mount cgroup2",
-            remedy: "systemd and every engine of today work with cgroup2.",
+            cause: "The host has only cgroup v1.",
+            message: "pid PID: not in the cgroup2 hierarchy: programs cannot be attached to \
+                cgroup v1: boot with systemd.unified_cgroup_hierarchy=1, or mount cgroup2",
+            remedy: "systemd and all current engines work with cgroup2.",
             test: |scene| {
                 let container = scene.container()?;
                 let version1 = file("4:memory:/web\n1:name=systemd:/web\n")?;
@@ -58,10 +58,10 @@ pub const AREA: Area = Area {
             },
         },
         Row {
-            cause: "The hook itself is in no cgroup of cgroup2.",
-            message: "this process: not in the cgroup2 hierarchy: pure cgroup v1 has nothing to \
-                attach to: boot with systemd.unified_cgroup_hierarchy=1, or mount cgroup2",
-            remedy: "systemd and every engine of today work with cgroup2.",
+            cause: "The command itself is not in a cgroup of cgroup2.",
+            message: "this process: not in the cgroup2 hierarchy: programs cannot be attached to \
+                cgroup v1: boot with systemd.unified_cgroup_hierarchy=1, or mount cgroup2",
+            remedy: "systemd and all current engines work with cgroup2.",
             test: |scene| {
                 let container = scene.container()?;
                 let version1 = file("4:memory:/web\n1:name=systemd:/web\n")?;
@@ -71,7 +71,7 @@ pub const AREA: Area = Area {
         },
         Row {
             cause: "cgroup2 is not mounted, or not visible.",
-            message: "no cgroup2 mount: pure cgroup v1 has nothing to attach to: boot with \
+            message: "no cgroup2 mount: programs cannot be attached to cgroup v1: boot with \
                 systemd.unified_cgroup_hierarchy=1, or mount cgroup2",
             remedy: "`mount -t cgroup2 none /sys/fs/cgroup/unified` on a hybrid host. In a \
                 container, share the host's /sys/fs/cgroup.",
@@ -80,21 +80,21 @@ pub const AREA: Area = Area {
         Row {
             cause: "The cgroup2 mount is hidden by a later one.",
             message: "the cgroup2 mount at /dev is hidden by another mount: unmount that one",
-            remedy: "`findmnt --submounts /sys/fs/cgroup` shows what is where.",
+            remedy: "`findmnt --submounts /sys/fs/cgroup` shows what is mounted there.",
             test: |scene| unmounted(scene, Some("/dev")),
         },
         Row {
-            cause: "The cgroup2 mount is gone or may not be entered.",
+            cause: "The cgroup2 mount is gone, or the command is not permitted to open it.",
             message: "open the cgroup2 mount at /no-such-place: No such file or directory (os error \
                 2)",
             remedy: "`findmnt --types cgroup2` shows where it is.",
             test: |scene| unmounted(scene, Some("/no-such-place")),
         },
         Row {
-            cause: "The cgroup2 mount that is visible shows a part of the hierarchy, and the \
-                cgroup is elsewhere.",
+            cause: "The visible cgroup2 mount shows only part of the hierarchy, and the cgroup is \
+                outside it.",
             message: "cgroup /CGROUP is not in the cgroup2 mount at /sys/fs/cgroup, which shows \
-                /OTHER only: mount the whole hierarchy",
+                only /OTHER: mount the whole hierarchy",
             remedy: "Mount the whole hierarchy: `mount -t cgroup2 none /sys/fs/cgroup`.",
             test: |scene| {
                 let container = scene.container()?;
@@ -105,7 +105,7 @@ pub const AREA: Area = Area {
             },
         },
         Row {
-            cause: "The hook may not open a cgroup below the container's.",
+            cause: "The command is not permitted to open a cgroup below the container's.",
             message: "read cgroup /CGROUP: Permission denied (os error 13)",
             remedy: "Run it as root with all capabilities.",
             test: |scene| {
@@ -150,7 +150,8 @@ pub const AREA: Area = Area {
         },
         Row {
             cause: "/proc/PID/cgroup has a path that does not begin with a slash.",
-            message: "pid PID: cgroup path \"web\" is not absolute and plain: report this as a bug",
+            message: "pid PID: cgroup path \"web\" is not absolute and normalised: report this as \
+                a bug",
             remedy: TELL_US,
             test: |scene| {
                 let container = scene.container()?;
@@ -166,7 +167,7 @@ pub const AREA: Area = Area {
             test: |scene| with_stranger(scene, &unreadable()),
         },
         Row {
-            cause: "/proc/PID/stat of a process in the cgroup is not what it should be.",
+            cause: "/proc/PID/stat of a process in the cgroup is malformed.",
             message: "/proc/OTHER/stat is malformed",
             remedy: TELL_US,
             test: |scene| with_stranger(scene, &file("7\n")?),
@@ -178,8 +179,8 @@ pub const AREA: Area = Area {
             test: |scene| with_members(scene, &unreadable()),
         },
         Row {
-            cause: "cgroup.procs has something else than numbers.",
-            message: "cgroup.procs of cgroup /CGROUP: not a number",
+            cause: "cgroup.procs has something other than numbers.",
+            message: "read cgroup.procs of cgroup /CGROUP: not a number",
             remedy: TELL_US,
             test: |scene| with_members(scene, &file("web\n")?),
         },

@@ -96,7 +96,7 @@ impl Cgroup {
         let fd = match hierarchy.open_below(relative) {
             Err(Errno::NOENT) => match name.strip_suffix(choose::DELETED) {
                 Some(name) => bail!("cgroup {name} is deleted: the container has ended"),
-                None => bail!("cgroup {name}: no such cgroup: it was removed, or never made"),
+                None => bail!("cgroup {name}: no such cgroup: it was removed, or never created"),
             },
             other => other.with_context(|| format!("open cgroup {name}"))?,
         };
@@ -139,10 +139,10 @@ pub fn of_container(id: &str, pid: Pid) -> Result<Cgroup> {
     let path = path_of(pid, "the container ended before the hook ran")?;
     let name = choose(&path, id).with_context(|| format!("pid {pid}"))?;
     log::debug!(
-        "pid {pid} is in cgroup {path}; chosen is {name}, {}",
+        "pid {pid} is in cgroup {path}; chose {name}, {}",
         match choose::names(&name, id) {
-            true => "the innermost one that is named after the container",
-            false => "its own, since none above is named after the container",
+            true => "the innermost cgroup that is named after the container",
+            false => "its own cgroup, since none above it is named after the container",
         }
     );
     checked(&name, pid, Kin::Descendants)
@@ -174,17 +174,17 @@ pub fn of_path(path: &Path) -> Result<Cgroup> {
     let plain = |part| matches!(part, Component::RootDir | Component::Normal(_));
     if !path.is_absolute() || !path.components().all(plain) {
         bail!(
-            "cgroup {shown}: not an absolute path without ..: \
-             write one such as /system.slice/web.service"
+            "cgroup {shown}: not an absolute path, or one with .. in it: \
+             write a path such as /system.slice/web.service"
         );
     }
     if let Some((hierarchy, name)) = in_file_system(path)? {
         return Cgroup::open(&hierarchy, &name);
     }
     let tidy: PathBuf = path.components().collect();
-    let name = tidy
-        .to_str()
-        .with_context(|| format!("cgroup {shown}: not utf-8: give it a name that is"))?;
+    let name = tidy.to_str().with_context(|| {
+        format!("cgroup {shown}: name is not UTF-8: use a cgroup with a UTF-8 name")
+    })?;
     Cgroup::open(&Hierarchy::find()?, name)
 }
 
@@ -203,7 +203,7 @@ fn in_file_system(path: &Path) -> Result<Option<(Hierarchy, String)>> {
     let name = Path::new(&mount.root).join(below);
     let name = name.into_os_string().into_string().map_err(|name| {
         let shown = Path::new(&name).display();
-        anyhow::anyhow!("cgroup {shown}: not utf-8: give it a name that is")
+        anyhow::anyhow!("cgroup {shown}: name is not UTF-8: use a cgroup with a UTF-8 name")
     })?;
     Ok(Some((hierarchy, name)))
 }
@@ -274,7 +274,7 @@ fn checked(name: &str, pid: Pid, kin: Kin) -> Result<Cgroup> {
     choose::refuse_root(name).with_context(|| format!("pid {pid}"))?;
     if choose::contains(name, &own()?) {
         bail!(
-            "pid {pid}: cgroup {name} holds this process too: {}",
+            "pid {pid}: cgroup {name} also holds oci-bind-hook itself: {}",
             kin.remedy()
         );
     }

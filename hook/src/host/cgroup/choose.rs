@@ -47,7 +47,7 @@ pub fn parse_proc(text: &str) -> Result<String> {
     let mut lines = text.split('\n');
     let Some(path) = lines.find_map(|line| line.strip_prefix("0::")) else {
         bail!(
-            "not in the cgroup2 hierarchy: pure cgroup v1 has nothing to attach to: \
+            "not in the cgroup2 hierarchy: programs cannot be attached to cgroup v1: \
              boot with systemd.unified_cgroup_hierarchy=1, or mount cgroup2"
         );
     };
@@ -63,7 +63,7 @@ pub fn parse_proc(text: &str) -> Result<String> {
         below.is_empty() || components.all(|component| !matches!(component, "" | "."))
     };
     if !path.strip_prefix('/').is_some_and(is_plain) {
-        bail!("cgroup path {path:?} is not absolute and plain: report this as a bug");
+        bail!("cgroup path {path:?} is not absolute and normalised: report this as a bug");
     }
     Ok(path.to_owned())
 }
@@ -92,7 +92,7 @@ pub fn choose(path: &str, id: &str) -> Result<String> {
         && other != id
     {
         bail!(
-            "cgroup {path} belongs to container {other}, the state is of {id}: \
+            "cgroup {path} belongs to container {other}, but the state is of {id}: \
              the runtime must give the pid of that container's init"
         );
     }

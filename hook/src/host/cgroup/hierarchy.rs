@@ -19,7 +19,7 @@ pub(super) const ROOT_INODE: u64 = 1;
 /// Inode number of the first cgroup namespace: `PROC_CGROUP_INIT_INO`.
 const FIRST_CGROUP_NAMESPACE: u64 = 0xEFFF_FFFB;
 
-const NO_MOUNT: &str = "no cgroup2 mount: pure cgroup v1 has nothing to attach to: \
+const NO_MOUNT: &str = "no cgroup2 mount: programs cannot be attached to cgroup v1: \
     boot with systemd.unified_cgroup_hierarchy=1, or mount cgroup2";
 
 /// A cgroup2 mount, opened.
@@ -80,7 +80,7 @@ impl Hierarchy {
                 Ok(below.trim_start_matches('/'))
             }
             _ => bail!(
-                "cgroup {name} is not in the cgroup2 mount at {}, which shows {root} only: \
+                "cgroup {name} is not in the cgroup2 mount at {}, which shows only {root}: \
                  mount the whole hierarchy",
                 self.mount.point.display()
             ),

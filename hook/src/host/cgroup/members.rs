@@ -34,7 +34,7 @@ impl Kin {
             Self::Descendants => {
                 "give the container a cgroup of its own (podman: without --cgroups=disabled)"
             }
-            Self::Namespace => "if all that it holds is meant, say so with --cgroup PATH",
+            Self::Namespace => "to select all processes in it, use --cgroup PATH",
         }
     }
 }
@@ -86,7 +86,7 @@ impl Scan {
             Ok(members) => members,
             Err(error) if tree::vanished(error) => return Ok(()),
             Err(Errno::OPNOTSUPP) => bail!(
-                "cgroup {name} is threaded, its processes cannot be told apart: \
+                "cgroup {name} is threaded, so its processes cannot be listed: \
                  use a cgroup of type domain"
             ),
             Err(error) => {
@@ -98,14 +98,14 @@ impl Scan {
             .filter(|line| !line.is_empty())
         {
             let pid = number(member)
-                .with_context(|| format!("cgroup.procs of cgroup {name}: not a number"))?;
+                .with_context(|| format!("read cgroup.procs of cgroup {name}: not a number"))?;
             if pid == self.init {
                 self.present = true;
                 continue;
             }
             if pid == 0 {
                 bail!(
-                    "cgroup {name} holds a process of another pid namespace: {}",
+                    "cgroup {name} holds a process of another PID namespace: {}",
                     self.kin.remedy()
                 );
             }

@@ -81,7 +81,7 @@ fn a_foreign_process_is_refused() {
     );
     assert!(message.starts_with(&wanted), "{message}");
     let message = refusal(of_process(init.pid()));
-    assert!(message.ends_with("say so with --cgroup PATH"), "{message}");
+    assert!(message.ends_with("use --cgroup PATH"), "{message}");
     of_path(&scratch.path).unwrap();
 }
 
@@ -242,7 +242,7 @@ fn inside_a_cgroup_of_our_own() {
     enter(&home, std::process::id());
     assert_eq!(name, format!("{}/us", scratch.name));
     let wanted = format!(
-        "pid {}: cgroup {} holds this process too",
+        "pid {}: cgroup {} also holds oci-bind-hook itself",
         init.pid(),
         scratch.name
     );

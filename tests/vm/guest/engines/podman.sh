@@ -228,7 +228,7 @@ bad_annotation() {
 # podman does not even ask runc for that.
 no_cgroup() {
   [ "$runtime" = crun ] || skip "podman refuses it by itself: runc cannot do it"
-  refused 'holds this process too'  with run --cgroups disabled --network host "${ANNOTATED[@]}" "$IMAGE" echo started
+  refused 'also holds oci-bind-hook itself' with run --cgroups disabled --network host "${ANNOTATED[@]}" "$IMAGE" echo started
 }
 
 # A user without a session, whose unit may have cgroups below it.

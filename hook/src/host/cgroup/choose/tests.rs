@@ -331,7 +331,7 @@ fn paths_that_the_kernel_does_not_write_are_refused() {
     for path in ["", "a", "//", "/a/", "/a//b", "/.", "/./a", "/a/."] {
         let error = parse_proc(&format!("0::{path}\n")).unwrap_err();
         assert!(
-            error.to_string().contains("is not absolute and plain"),
+            error.to_string().contains("is not absolute and normalised"),
             "{error}"
         );
     }
