@@ -23,7 +23,7 @@ use crate::surroundings::{
     FILES, file, short_of_descriptors, unreadable, unshared, with_own, without,
 };
 
-const DESCRIPTORS: &str = "Raise the limit of open files (`ulimit -n`).";
+const DESCRIPTORS: &str = "Raise the limit on open files (`ulimit -n`).";
 
 /// What has status 125.
 pub const AREA: Area = Area {
@@ -33,23 +33,23 @@ pub const AREA: Area = Area {
         Row {
             cause: "The command does not exist.",
             message: "start no-such-program: No such file or directory (os error 2)",
-            remedy: "It is looked for in `PATH`, as a shell does; `sudo` may have shortened that.",
+            remedy: "It is searched for in `PATH`, as in a shell; `sudo` may have shortened \
+                `PATH`.",
             test: |scene| inside_a_cgroup(scene, &scene.run(&["no-such-program"])),
         },
         Row {
-            cause: "The command is no program.",
+            cause: "The command is not a program.",
             message: "start /proc/version: Permission denied (os error 13)",
-            remedy: "Name a file that can be executed. What a shell understands needs \
-                `sh -c '...'`.",
+            remedy: "Name an executable file. For shell syntax, use `sh -c '...'`.",
             test: |scene| inside_a_cgroup(scene, &scene.run(&["/proc/version"])),
         },
         Row {
-            cause: "The caller's cgroup may have no cgroup below it.",
-            message: "make cgroup /sys/fs/cgroup/CGROUP/oci-bind-hook-run-PID: needs root, and room \
-                for it in cgroup.max.descendants and cgroup.max.depth: Resource temporarily \
+            cause: "The caller's cgroup is not allowed another cgroup below it.",
+            message: "create cgroup /sys/fs/cgroup/CGROUP/oci-bind-hook-run-PID: needs root, and \
+                room within cgroup.max.descendants and cgroup.max.depth: Resource temporarily \
                 unavailable (os error 11)",
             remedy: "Raise `cgroup.max.descendants` and `cgroup.max.depth` there and above. A \
-                unit needs `Delegate=yes`, and root.",
+                unit needs `Delegate=yes`, and must run as root.",
             test: |scene| {
                 let caller = scene.cgroup()?;
                 fs::write(caller.path().join("cgroup.max.descendants"), "0")?;
@@ -68,10 +68,11 @@ pub const AREA: Area = Area {
             },
         },
         Row {
-            cause: "The cgroup hierarchy, as far as it is visible here, belongs to another user, who \
-                could move the command out of its cgroup.",
-            message: "the cgroup hierarchy here is not root's alone: run it on the host: \
-                /sys/fs/cgroup can be changed by others: its owner is uid 1000, its mode 0755",
+            cause: "The visible part of the cgroup hierarchy belongs to another user, who could \
+                move the command out of its cgroup.",
+            message: "the cgroup hierarchy here does not belong to root alone: run the command on \
+                the host: /sys/fs/cgroup can be changed by others: its owner is uid 1000, its \
+                mode 0755",
             remedy: "Run it on the host, or in a container that shares the host's cgroup namespace.",
             test: |scene| {
                 let seen = scene.cgroup()?;
@@ -86,7 +87,7 @@ pub const AREA: Area = Area {
             },
         },
         Row {
-            cause: "Somebody's exclusive program keeps ours from being attached.",
+            cause: "Another tool's exclusive program prevents ours from being attached.",
             message: "attach bind4 to cgroup /CGROUP/oci-bind-hook-run-PID: needs CAP_NET_ADMIN and \
                 CAP_BPF in the initial user namespace, and no exclusive program of this type in \
                 the cgroup or an ancestor (bpftool cgroup tree shows them): Operation not \
@@ -100,14 +101,14 @@ pub const AREA: Area = Area {
             },
         },
         Row {
-            cause: "The limit of open files leaves no room for the new cgroup.",
+            cause: "The limit on open files leaves no room for the new cgroup.",
             message: "open cgroup /CGROUP/oci-bind-hook-run-PID: Too many open files (os error 24)",
             remedy: DESCRIPTORS,
             test: |scene| short(scene, "open cgroup "),
         },
         Row {
-            cause: "The limit of open files leaves no room for a second process.",
-            message: "start the process that clears the cgroup away: Too many open files (os error \
+            cause: "The limit on open files leaves no room for a second process.",
+            message: "start the process that removes the cgroup: Too many open files (os error \
                 24)",
             remedy: DESCRIPTORS,
             test: |scene| short(scene, "start the process"),
@@ -125,16 +126,16 @@ pub const AREA: Area = Area {
             test: |scene| with_status(scene, &file("Name: oci-bind-hook\n")?),
         },
         Row {
-            cause: "/proc/self/status says it in another way.",
+            cause: "/proc/self/status has the ignored signals in an unknown format.",
             message: "read SigIgn in /proc/self/status: invalid digit found in string",
             remedy: TELL_US,
             test: |scene| with_status(scene, &file("SigIgn:\tnone\n")?),
         },
         Row {
-            cause: "A signal came for a command that has become another user's, and root may not \
-                kill.",
+            cause: "A signal arrived for a command that has changed its user, and root lacks \
+                CAP_KILL.",
             message: "pass a signal on to the command: Operation not permitted (os error 1)",
-            remedy: "Leave CAP_KILL in the bounding set, or have the command keep its user.",
+            remedy: "Keep CAP_KILL in the bounding set, or let the command keep its user.",
             test: |scene| {
                 let script = "echo; exec sleep 60";
                 let other_user = [
@@ -154,15 +155,15 @@ pub const AREA: Area = Area {
 
 /// What the second process of `run` says.
 pub const END: Area = Area {
-    title: "run, clearing up behind the command",
+    title: "run, cleaning up after the command",
     status: 1,
     rows: &[
         Row {
             cause: "A process in the cgroup does not die.",
             message: "cgroup /sys/fs/cgroup/CGROUP still has processes 10 s after they were killed: \
                 oci-bind-hook unload removes it once they are gone",
-            remedy: "It waits for a device, such as NFS: `ps` shows it in state D. The cgroup can \
-                be removed once it is gone: `oci-bind-hook unload` does.",
+            remedy: "It is waiting for a device or a file system such as NFS: `ps` shows it in \
+                state D. Once it is gone, `oci-bind-hook unload` removes the cgroup.",
             test: |scene| {
                 let cgroup = scene.cgroup()?;
                 let populated = file("populated 1\nfrozen 0\n")?;
@@ -174,7 +175,7 @@ pub const END: Area = Area {
             },
         },
         Row {
-            cause: "The cgroup has got a new process, or something is mounted on it.",
+            cause: "A new process has joined the cgroup, or something is mounted on it.",
             message: "remove cgroup /sys/fs/cgroup/CGROUP: Device or resource busy (os error 16)",
             remedy: "`oci-bind-hook unload` removes it once it is empty.",
             test: |scene| {
@@ -196,7 +197,7 @@ pub const END: Area = Area {
             },
         },
         Row {
-            cause: "The cgroup may not be looked at.",
+            cause: "The command is not permitted to open the cgroup.",
             message: "open /sys/fs/cgroup/CGROUP/cgroup.events: Permission denied (os error 13)",
             remedy: "Run it as root with all capabilities.",
             test: |scene| {
@@ -207,8 +208,8 @@ pub const END: Area = Area {
             },
         },
         Row {
-            cause: "The kernel cannot end a cgroup at once (Linux 5.14), and its processes cannot \
-                be listed.",
+            cause: "The kernel cannot kill all processes of a cgroup at once (before Linux 5.14), \
+                and they cannot be listed.",
             message: "read /sys/fs/cgroup/CGROUP/cgroup.procs: Input/output error (os error 5)",
             remedy: TELL_US,
             test: |scene| {
@@ -223,7 +224,7 @@ pub const END: Area = Area {
         Row {
             cause: "The pipe from the first process cannot be read.",
             message: "wait for the end of the run: Is a directory (os error 21)",
-            remedy: "`end-run` is called by `run` alone.",
+            remedy: "`end-run` is internal: only `run` calls it.",
             test: |scene| {
                 let cgroup = scene.cgroup()?;
                 let end = scene.command("end-run", &[&cgroup.path().to_string_lossy()]);

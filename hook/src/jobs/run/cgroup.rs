@@ -41,7 +41,7 @@ impl RunCgroup {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
                 made => made.with_context(|| {
                     format!(
-                        "make cgroup {}: needs root, and room for it in cgroup.max.descendants \
+                        "create cgroup {}: needs root, and room within cgroup.max.descendants \
                          and cgroup.max.depth",
                         path.display()
                     )
@@ -97,7 +97,7 @@ pub(crate) fn end_run(path: &Path) -> Result<()> {
     }
     // The next `load`, `unload` or `detach` does it too.
     if let Err(error) = deliver::refresh(&deliver::namespaces(None), id) {
-        log::debug!("programs may be left at network devices: {error:#}");
+        log::debug!("programs may be left on network devices: {error:#}");
     }
     Ok(())
 }
@@ -240,7 +240,7 @@ fn wait_for_change(events: &File, path: &Path) -> Result<()> {
     };
     let mut fds = [PollFd::new(events, PollFlags::PRI)];
     poll(&mut fds, Some(&A_MOMENT))
-        .with_context(|| format!("wait for the end of cgroup {}", path.display()))?;
+        .with_context(|| format!("wait for the processes of cgroup {} to end", path.display()))?;
     Ok(())
 }
 

@@ -78,7 +78,7 @@ fn start_ender(cgroup: &RunCgroup) -> Result<Child> {
         // Signals that the terminal sends to the command are none of its.
         .process_group(0)
         .spawn()
-        .context("start the process that clears the cgroup away")
+        .context("start the process that removes the cgroup")
 }
 
 fn run_inside(cgroup: &RunCgroup, plan: &Plan, command: &[OsString]) -> Result<ExitStatus> {

@@ -24,8 +24,12 @@ use crate::host::ownership::judge;
 pub(super) fn find() -> Result<PathBuf> {
     let own = cgroup::own_directory()?;
     let mut place = cgroup::mount()?.point;
-    let below = own.strip_prefix(&place).context("find the own cgroup")?;
-    check(&place).context("the cgroup hierarchy here is not root's alone: run it on the host")?;
+    let below = own
+        .strip_prefix(&place)
+        .context("find this process's own cgroup")?;
+    check(&place).context(
+        "the cgroup hierarchy here does not belong to root alone: run the command on the host",
+    )?;
     // From the root down: what is in a directory that only root can change stays.
     for name in below {
         let next = place.join(name);
