@@ -20,7 +20,7 @@ pub const DEVICE: &str = "annotations";
 pub fn specification(path: &Path) -> Result<Value> {
     let path = path.to_str().with_context(|| {
         format!(
-            "{} is not UTF-8, as a CDI specification has to be: install the program elsewhere",
+            "{} is not UTF-8, but a CDI specification must be: install the program elsewhere",
             path.display()
         )
     })?;

@@ -150,14 +150,14 @@ fn by_hand(hook: &Hook) -> Result<()> {
     hook.attach(&cgroup, BOTH)?;
     one_line(&[name, " uses 192.0.2.10 and 2001:db8::10 "])?;
     hook.detach(&cgroup)?;
-    one_line(&[name, " is free again"])?;
+    one_line(&[name, "removed the policy from cgroup "])?;
 
     let container = Container::new()?;
     let prefix = format!("container {}: ", container.id());
     hook.attach(&container.cgroup, V4)?;
     one_line(&[&prefix, " uses 192.0.2.10 "])?;
     hook.detach(&container.cgroup)?;
-    one_line(&[&prefix, " is free again"])?;
+    one_line(&[&prefix, "removed the policy from cgroup "])?;
 
     let mut run = hook.command("run");
     run.args(["--ipv4", "192.0.2.10", "--", "true"]);
@@ -239,7 +239,7 @@ fn steps() -> Result<()> {
         ensure!(decisions.count() == 1, "{lines:?}");
         Ok(())
     };
-    started("loaded the programs, pinned in /sys/fs/bpf/oci-bind-hook/")?;
+    started("loaded the programs and pinned them in /sys/fs/bpf/oci-bind-hook/")?;
     started("opened the programs pinned in /sys/fs/bpf/oci-bind-hook/")
 }
 

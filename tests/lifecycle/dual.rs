@@ -178,7 +178,7 @@ fn untyped(hook: &Hook) -> Result<()> {
     ensure!(
         line.ends_with(
             "a server at :: answers at the IPv6 address alone: \
-             both need a kernel with /sys/kernel/btf/vmlinux"
+             dual-stack servers need a kernel with /sys/kernel/btf/vmlinux"
         ),
         "{line}"
     );

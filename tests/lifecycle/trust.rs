@@ -88,7 +88,10 @@ pub fn trials() -> Vec<Trial> {
             flock(&place, FlockOperation::LockExclusive)?;
             refused(
                 hook,
-                &["locked", "mount -t bpf -o mode=0700 bpf /sys/fs/bpf"],
+                &[
+                    "holds the lock",
+                    "mount -t bpf -o mode=0700 bpf /sys/fs/bpf",
+                ],
             )?;
             drop(place);
             hook.load()

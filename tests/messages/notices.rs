@@ -23,11 +23,11 @@ pub const AREA: Area = Area {
             test: |scene| scene.say("status", &[]),
         },
         Row {
-            cause: "`status`: somebody took a program off the cgroup.",
-            message: "/CGROUP: NOT PROTECTED: egress was taken off: restart the container, or attach \
-                the policy again",
-            remedy: "Find out who: another tool that manages BPF programs, or an attacker with \
-                root. Calls that the program decided are now the host's.",
+            cause: "`status`: a program was detached from the cgroup.",
+            message: "/CGROUP: NOT PROTECTED: no longer attached: egress: restart the container, \
+                or attach the policy again",
+            remedy: "Find out who detached it: another tool that manages BPF programs, or an \
+                attacker with root. What the program handled is now as on the host.",
             test: |scene| {
                 let container = scene.container()?;
                 scene.hook.attach(&container.cgroup, V4.guarded())?;
@@ -37,11 +37,11 @@ pub const AREA: Area = Area {
             },
         },
         Row {
-            cause: "`status`: a command was killed while it attached.",
-            message: "/CGROUP: it has programs but no policy, and is refused everything: attach one, \
-                or detach",
-            remedy: "Attach again, or detach. A container that the hook was killed for has not \
-                started.",
+            cause: "`status`: a command was killed while it was attaching a policy.",
+            message: "/CGROUP: it has programs but no policy, so everything is refused: attach a \
+                policy, or detach",
+            remedy: "Attach again, or detach. If it was the hook that was killed, the container \
+                has not started.",
             test: |scene| {
                 let cgroup = scene.cgroup()?;
                 scene.hook.load()?;
@@ -52,9 +52,9 @@ pub const AREA: Area = Area {
         },
         Row {
             cause: "`status`: the cgroup was put under its policy before an upgrade.",
-            message: "/CGROUP: it runs the programs of another version, VERSION, until it is started \
-                again",
-            remedy: "None is needed: it keeps what it started with.",
+            message: "/CGROUP: it runs the programs of another version, VERSION, until it is \
+                restarted",
+            remedy: "None is needed: it keeps the programs that it started with.",
             test: |scene| {
                 let cgroup = scene.cgroup()?;
                 scene.hook.attach(&cgroup, V4)?;
@@ -67,8 +67,8 @@ pub const AREA: Area = Area {
         Row {
             cause: "`unload`: the programs are in use.",
             message: "kept /sys/fs/bpf/oci-bind-hook/VERSION: 1 cgroup(s) use it",
-            remedy: "`status` shows by whom. Containers that have ended may leave an empty cgroup; \
-                it counts until the engine removes it.",
+            remedy: "`status` shows which cgroups use them. A container that has ended may leave \
+                an empty cgroup, which counts until the engine removes it.",
             test: |scene| {
                 let cgroup = scene.cgroup()?;
                 scene.hook.attach(&cgroup, V4)?;
@@ -76,9 +76,10 @@ pub const AREA: Area = Area {
             },
         },
         Row {
-            cause: "`unload`: a server of both families listens that was bound under a policy.",
-            message: "kept /sys/fs/bpf/oci-bind-hook/VERSION: servers at both addresses need it",
-            remedy: "None is needed: once they are gone, `unload` removes it.",
+            cause: "`unload`: a dual-stack server that was bound under a policy is still \
+                listening.",
+            message: "kept /sys/fs/bpf/oci-bind-hook/VERSION: sockets that are still open need it",
+            remedy: "None is needed: once they are closed, `unload` removes it.",
             test: |scene| {
                 let cgroup = scene.cgroup()?;
                 scene.hook.attach(&cgroup, BOTH)?;
@@ -92,8 +93,8 @@ pub const AREA: Area = Area {
             },
         },
         Row {
-            cause: "`detach`: there was nothing to take off.",
-            message: "cgroup /CGROUP is under no policy",
+            cause: "`detach`: there was nothing to detach.",
+            message: "cgroup /CGROUP is not under a policy",
             remedy: "None is needed.",
             test: |scene| {
                 let cgroup = scene.cgroup()?;

@@ -34,7 +34,8 @@ pub const AREA: Area = Area {
             },
         },
         Row {
-            cause: "bpffs is not mounted, and the command may not look at its place.",
+            cause: "bpffs is not mounted, and the command is not permitted to open its mount \
+                point.",
             message: "open /sys/fs/bpf: is sysfs mounted at /sys?: Permission denied (os error 13)",
             remedy: ROOT,
             test: |scene| {
@@ -44,10 +45,10 @@ pub const AREA: Area = Area {
             },
         },
         Row {
-            cause: "bpffs is not mounted, and the command may not mount it.",
-            message: "mount bpffs at /sys/fs/bpf: mount it on the host, mount -t bpf -o \
-                mode=0700 bpf /sys/fs/bpf, or run as root: Operation not permitted (os error 1)",
-            remedy: "systemd mounts it at boot. Elsewhere add it to /etc/fstab.",
+            cause: "bpffs is not mounted, and the command is not permitted to mount it.",
+            message: "mount bpffs at /sys/fs/bpf: mount it on the host (mount -t bpf -o mode=0700 \
+                bpf /sys/fs/bpf), or run as root: Operation not permitted (os error 1)",
+            remedy: "systemd mounts it at boot. Without systemd, add it to /etc/fstab.",
             test: |scene| {
                 mount("none", BPFFS, "tmpfs", MountFlags::empty(), None)?;
                 process::run(&mut without("-sys_admin", &load(scene)), b"")
@@ -55,7 +56,7 @@ pub const AREA: Area = Area {
         },
         Row {
             cause: "bpffs is read-only, and nothing is pinned there.",
-            message: "make /sys/fs/bpf/oci-bind-hook: Read-only file system (os error 30)",
+            message: "create /sys/fs/bpf/oci-bind-hook: Read-only file system (os error 30)",
             remedy: "Mount it writable: `mount -o remount,rw /sys/fs/bpf`.",
             test: |scene| {
                 read_only()?;
@@ -63,10 +64,11 @@ pub const AREA: Area = Area {
             },
         },
         Row {
-            cause: "bpffs is read-only, and a container has both families: the first of its \
-                network namespace.",
-            message: "steer calls to servers of both families: pin the link at \
-                /sys/fs/bpf/oci-bind-hook/VERSION/steer-NUMBER: Read-only file system (os error 30)",
+            cause: "bpffs is read-only, and a container is the first in its network namespace to \
+                have both families.",
+            message: "steer calls to dual-stack servers: pin the link at \
+                /sys/fs/bpf/oci-bind-hook/VERSION/steer-NUMBER: Read-only file system (os error \
+                30)",
             remedy: "Mount it writable: `mount -o remount,rw /sys/fs/bpf`.",
             test: |scene| {
                 scene.hook.load()?;
@@ -77,8 +79,8 @@ pub const AREA: Area = Area {
         },
         Row {
             cause: "bpffs is read-only, and the programs of another version are pinned there.",
-            message: "make /sys/fs/bpf/oci-bind-hook/VERSION-new: Read-only file system (os error \
-                30)",
+            message: "create /sys/fs/bpf/oci-bind-hook/VERSION-new: Read-only file system (os \
+                error 30)",
             remedy: "Mount it writable: `mount -o remount,rw /sys/fs/bpf`.",
             test: |scene| {
                 fs::create_dir(PINS)?;
@@ -87,10 +89,11 @@ pub const AREA: Area = Area {
             },
         },
         Row {
-            cause: "bpffs is not mounted, and somebody keeps its place locked.",
-            message: "another process has kept /sys/fs/bpf locked, where bpffs is not mounted: \
-                mount it at boot, mount -t bpf -o mode=0700 bpf /sys/fs/bpf",
-            remedy: "Any user can do so while bpffs is not mounted. `lslocks` shows who it is.",
+            cause: "bpffs is not mounted, and another process keeps its mount point locked.",
+            message: "lock /sys/fs/bpf: another process holds the lock, and bpffs is not mounted \
+                there: mount it at boot (mount -t bpf -o mode=0700 bpf /sys/fs/bpf)",
+            remedy: "Any user can do this while bpffs is not mounted. `lslocks` shows the \
+                process.",
             test: |scene| {
                 mount("none", BPFFS, "tmpfs", MountFlags::empty(), None)?;
                 let place = File::open(BPFFS)?;
@@ -99,21 +102,21 @@ pub const AREA: Area = Area {
             },
         },
         Row {
-            cause: "Others than root can rename what is in bpffs.",
+            cause: "Users other than root can rename what is in bpffs.",
             message: "/sys/fs/bpf, where the programs are pinned, can be changed by others: its \
                 owner is uid 0, its mode 0777: chown root /sys/fs/bpf; chmod 0700 /sys/fs/bpf",
-            remedy: "See what is in it: `ls -l /sys/fs/bpf`.",
+            remedy: "Check what is in it: `ls -l /sys/fs/bpf`.",
             test: |scene| {
                 fs::set_permissions(BPFFS, fs::Permissions::from_mode(0o777))?;
                 process::run(&mut load(scene), b"")
             },
         },
         Row {
-            cause: "Others than root can put other programs in the place of the pins.",
+            cause: "Users other than root can replace the pins with other programs.",
             message: "/sys/fs/bpf/oci-bind-hook, where the programs are pinned, can be changed by \
-                others: its owner is uid 0, its mode 0777: remove it, rm -r \
-                /sys/fs/bpf/oci-bind-hook, and mount bpffs with mode=0700",
-            remedy: "Containers that run keep their programs. Ask who made the directory.",
+                others: its owner is uid 0, its mode 0777: remove it (rm -r \
+                /sys/fs/bpf/oci-bind-hook), and mount bpffs with mode=0700",
+            remedy: "Running containers keep their programs. Find out who created the directory.",
             test: |scene| {
                 fs::create_dir(PINS)?;
                 fs::set_permissions(PINS, fs::Permissions::from_mode(0o777))?;
@@ -121,7 +124,7 @@ pub const AREA: Area = Area {
             },
         },
         Row {
-            cause: "The directory of pins may not be opened.",
+            cause: "The command is not permitted to open the directory of pins.",
             message: "open /sys/fs/bpf/oci-bind-hook: needs CAP_BPF and CAP_NET_ADMIN in the initial \
                 user namespace: run the engine, or this command, as root: Permission denied (os \
                 error 13)",
@@ -133,9 +136,9 @@ pub const AREA: Area = Area {
             },
         },
         Row {
-            cause: "What should be the directory of pins is something else.",
+            cause: "Something that is not a directory is where the directory of pins should be.",
             message: "/sys/fs/bpf/oci-bind-hook is not a directory: remove it",
-            remedy: "Remove it, and ask who made it.",
+            remedy: "Remove it, and find out who created it.",
             test: |scene| {
                 symlink("/etc/hostname", PINS)?;
                 process::run(&mut load(scene), b"")
@@ -153,8 +156,8 @@ pub const AREA: Area = Area {
             },
         },
         Row {
-            cause: "Something else is mounted on the directory of pins, and they are to be \
-                removed.",
+            cause: "Something else is mounted on the directory of pins, and `unload` cannot \
+                remove it.",
             message: "remove /sys/fs/bpf/oci-bind-hook: Device or resource busy (os error 16)",
             remedy: "Unmount it: `umount /sys/fs/bpf/oci-bind-hook`.",
             test: |scene| {
@@ -167,7 +170,7 @@ pub const AREA: Area = Area {
             cause: "The pins cannot be removed.",
             message: "remove the pins in /sys/fs/bpf/oci-bind-hook/VERSION: Read-only file system \
                 (os error 30)",
-            remedy: "Look for what is mounted there, and whether bpffs is read-only.",
+            remedy: "Check whether bpffs is read-only, or something else is mounted there.",
             test: |scene| {
                 scene.hook.load()?;
                 read_only()?;
@@ -175,11 +178,11 @@ pub const AREA: Area = Area {
             },
         },
         Row {
-            cause: "A pin is something else.",
+            cause: "Something that is not a pin has the name of one.",
             message: "open /sys/fs/bpf/oci-bind-hook/VERSION/bind4: Too many levels of symbolic \
                 links (os error 40)",
-            remedy: "Remove the directory with that version's pins: the next container makes it \
-                anew.",
+            remedy: "Remove the directory with that version's pins: the next container recreates \
+                it.",
             test: |scene| {
                 let pin = version(scene)?.join("bind4");
                 fs::remove_file(&pin)?;
@@ -188,9 +191,10 @@ pub const AREA: Area = Area {
             },
         },
         Row {
-            cause: "The pins are of programs that were loaded separately, and a policy is there.",
+            cause: "The pinned programs and maps were loaded separately, and the cgroup has a \
+                policy.",
             message: "read the policy of cgroup /CGROUP: No such file or directory (os error 2)",
-            remedy: "Remove the directory with that version's pins, and start the container again.",
+            remedy: "Remove the directory with that version's pins, and restart the container.",
             test: |scene| {
                 let cgroup = scene.cgroup()?;
                 scene.hook.attach(&cgroup, V4)?;
@@ -199,10 +203,10 @@ pub const AREA: Area = Area {
             },
         },
         Row {
-            cause: "The pins are of programs that were loaded separately.",
+            cause: "The pinned programs and maps were loaded separately.",
             message: "write the policy of cgroup /CGROUP: No such file or directory (os error 2)",
-            remedy: "Remove the directory with that version's pins: the next container makes it \
-                anew.",
+            remedy: "Remove the directory with that version's pins: the next container recreates \
+                it.",
             test: |scene| {
                 mix(scene)?;
                 let cgroup = scene.cgroup()?;
@@ -210,9 +214,9 @@ pub const AREA: Area = Area {
             },
         },
         Row {
-            cause: "The limit of open files leaves no room for the directory of pins.",
+            cause: "The limit on open files leaves no room for the directory of pins.",
             message: "read /sys/fs/bpf/oci-bind-hook: Too many open files (os error 24)",
-            remedy: "Raise the limit of open files (`LimitNOFILE=` in a unit).",
+            remedy: "Raise the limit on open files (`LimitNOFILE=` in a unit).",
             test: |scene| {
                 scene.hook.load()?;
                 let cgroup = scene.cgroup()?;

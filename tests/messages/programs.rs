@@ -33,8 +33,8 @@ pub const AREA: Area = Area {
             message: "container ID: a rootless engine, or another user namespace: attaching eBPF \
                 programs needs CAP_BPF and CAP_NET_ADMIN in the initial user namespace: run the \
                 engine, or this command, as root",
-            remedy: "There is no way for it: attaching such programs is up to the host's root. A \
-                service of systemd that root puts under a policy can run as any user.",
+            remedy: "Rootless containers are not supported: only the host's root can attach such \
+                programs. A systemd service that root puts under a policy can run as any user.",
             test: |scene| {
                 let container = scene.container()?;
                 let state = container.state_with(V4).to_string();
@@ -43,7 +43,7 @@ pub const AREA: Area = Area {
             },
         },
         Row {
-            cause: "The command has not the capability to load programs.",
+            cause: "The command lacks the capability to load programs.",
             message: "probe the kernel for bpf_set_retval: needs CAP_BPF and CAP_NET_ADMIN in the \
                 initial user namespace: run the engine, or this command, as root: `bpf_prog_load` \
                 failed: Operation not permitted (os error 1)",
@@ -51,7 +51,7 @@ pub const AREA: Area = Area {
             test: |scene| process::run(&mut without("-bpf,-sys_admin", &load(scene)), b""),
         },
         Row {
-            cause: "The command may not open the programs that are loaded.",
+            cause: "The command is not permitted to open the loaded programs.",
             message: "open /sys/fs/bpf/oci-bind-hook/VERSION/policy: needs CAP_BPF and CAP_NET_ADMIN \
                 in the initial user namespace: run the engine, or this command, as root: \
                 Permission denied (os error 13)",
@@ -63,7 +63,7 @@ pub const AREA: Area = Area {
             },
         },
         Row {
-            cause: "The command has not the capability to ask what is attached.",
+            cause: "The command lacks the capability to list what is attached.",
             message: "list the bind4 programs: needs CAP_BPF and CAP_NET_ADMIN in the initial user \
                 namespace: run the engine, or this command, as root: Operation not permitted (os \
                 error 1)",
@@ -75,11 +75,12 @@ pub const AREA: Area = Area {
             },
         },
         Row {
-            cause: "Somebody has an exclusive program on the cgroup or above it.",
+            cause: "Another tool has attached an exclusive program to the cgroup or to one above \
+                it.",
             message: "attach bind4 to cgroup /CGROUP: needs CAP_NET_ADMIN and CAP_BPF in the initial \
                 user namespace, and no exclusive program of this type in the cgroup or an ancestor \
                 (bpftool cgroup tree shows them): Operation not permitted (os error 1)",
-            remedy: "Take that program off, or have it attached with `BPF_F_ALLOW_MULTI`, as \
+            remedy: "Detach that program, or have it attached with `BPF_F_ALLOW_MULTI`, as \
                 systemd does.",
             test: |scene| {
                 let parent = Cgroup::new()?;
@@ -90,10 +91,10 @@ pub const AREA: Area = Area {
             },
         },
         Row {
-            cause: "The cgroup is full.",
+            cause: "The cgroup has no room for another program.",
             message: "attach bind4 to cgroup /CGROUP: the cgroup has 64 programs of this type, the \
                 kernel's limit: Argument list too long (os error 7)",
-            remedy: "`bpftool cgroup show` lists what is attached; take off what is not needed.",
+            remedy: "`bpftool cgroup show` lists what is attached; detach what is not needed.",
             test: |scene| {
                 let cgroup = scene.cgroup()?;
                 let (_, attach_type) = ATTACH_TYPES[0];
@@ -104,11 +105,12 @@ pub const AREA: Area = Area {
             },
         },
         Row {
-            cause: "A container with both families, in a network namespace that is full.",
-            message: "steer calls to servers of both families: attach program steer to the \
-                network namespace: needs CAP_NET_ADMIN, CAP_BPF, and that it has fewer than 64 such \
-                programs (bpftool net shows them): Argument list too long (os error 7)",
-            remedy: "Take off what is not needed.",
+            cause: "A container has both families, and its network namespace has no room for \
+                another program.",
+            message: "steer calls to dual-stack servers: attach program steer to the network \
+                namespace: needs CAP_NET_ADMIN and CAP_BPF, and fewer than 64 such programs there \
+                (bpftool net shows them): Argument list too long (os error 7)",
+            remedy: "Detach what is not needed.",
             test: |scene| {
                 let cgroup = scene.cgroup()?;
                 let mut full = Vec::new();
@@ -119,12 +121,12 @@ pub const AREA: Area = Area {
             },
         },
         Row {
-            cause: "The pin of a map is missing, which a container with both families needs.",
-            message: "steer calls to servers of both families: open \
-                /sys/fs/bpf/oci-bind-hook/VERSION/dual: no such pin: remove what is beside it, and \
-                load makes all anew",
-            remedy: "Containers keep their programs, but servers of both families are called at \
-                IPv4 alone until they are started again.",
+            cause: "The pin of a map that containers with both families need is missing.",
+            message: "steer calls to dual-stack servers: open \
+                /sys/fs/bpf/oci-bind-hook/VERSION/dual: no such pin: remove its directory, then \
+                run oci-bind-hook load to recreate it",
+            remedy: "Running containers keep their programs, but their dual-stack servers are \
+                reached over IPv4 alone until they are restarted.",
             test: |scene| {
                 let cgroup = scene.cgroup()?;
                 fs::remove_file(version(scene)?.join("dual"))?;
@@ -132,7 +134,7 @@ pub const AREA: Area = Area {
             },
         },
         Row {
-            cause: "`unload` may not ask what is attached.",
+            cause: "`unload` lacks the capability to list what is attached.",
             message: "look at cgroup /sys/fs/cgroup/web.service: list the bind4 programs: needs \
                 CAP_BPF and CAP_NET_ADMIN in the initial user namespace: run the engine, or this \
                 command, as root: Operation not permitted (os error 1)",
@@ -147,7 +149,7 @@ pub const AREA: Area = Area {
             },
         },
         Row {
-            cause: "The command has not the capability that the verifier asks for.",
+            cause: "The command lacks the capability that the verifier requires.",
             message: "load program bind4 into the kernel: needs Linux 5.10 or later, CAP_BPF, \
                 CAP_NET_ADMIN and CAP_PERFMON: the verifier says \"...\": Permission denied (os \
                 error 13)",
@@ -155,11 +157,11 @@ pub const AREA: Area = Area {
             test: |scene| process::run(&mut without("-perfmon,-sys_admin", &load(scene)), b""),
         },
         Row {
-            cause: "The limit of open files leaves no room for the maps.",
+            cause: "The limit on open files leaves no room for the maps.",
             message: "load the eBPF object: needs Linux 5.10 or later, CAP_BPF and CAP_NET_ADMIN: \
                 map error: failed to create map `MAP`: failed to create map `MAP`: Too many open \
                 files (os error 24)",
-            remedy: "Raise the limit of open files (`LimitNOFILE=` in a unit).",
+            remedy: "Raise the limit on open files (`LimitNOFILE=` in a unit).",
             test: |scene| {
                 short_of_descriptors(&load(scene), "`: Too many open files", |load| {
                     process::run(load, b"")
@@ -167,10 +169,10 @@ pub const AREA: Area = Area {
             },
         },
         Row {
-            cause: "The limit of open files leaves no room for the programs.",
+            cause: "The limit on open files leaves no room for the programs.",
             message: "load program bind4 into the kernel: needs Linux 5.10 or later, CAP_BPF, \
                 CAP_NET_ADMIN and CAP_PERFMON: Too many open files (os error 24)",
-            remedy: "Raise the limit of open files (`LimitNOFILE=` in a unit).",
+            remedy: "Raise the limit on open files (`LimitNOFILE=` in a unit).",
             test: |scene| {
                 short_of_descriptors(&load(scene), "into the kernel", |load| {
                     process::run(load, b"")

@@ -20,11 +20,11 @@ pub const AREA: Area = Area {
     status: 1,
     rows: &[
         Row {
-            cause: "The container has no policy, or does not run.",
-            message: "no cgroup under a policy is of container web: give its id, the beginning of \
-                it, or the cgroup's path; status lists them",
-            remedy: "`status` without a name lists all. A container that is missing there was \
-                started without annotations, or without the hook: see the engine's hooks.d.",
+            cause: "The container has no policy, or is not running.",
+            message: "no container or cgroup \"web\" is under a policy: give a container's id, \
+                its first characters, or a cgroup's path; status lists them",
+            remedy: "`status` without a name lists all of them. A container that is not listed \
+                was started without annotations, or without the hook: see the engine's hooks.d.",
             test: |scene| {
                 scene.hook.load()?;
                 scene.say("status", &["web"])
@@ -32,12 +32,13 @@ pub const AREA: Area = Area {
         },
         Row {
             cause: "The name is empty, as from a variable that is not set.",
-            message: "no container is named: give an id, the beginning of one, or a cgroup's path",
-            remedy: "Give the id, or nothing at all for all containers.",
+            message: "the container's id is empty: give an id, its first characters, or a \
+                cgroup's path",
+            remedy: "Give the id, or omit the argument to list all containers.",
             test: |scene| scene.say("status", &[""]),
         },
         Row {
-            cause: "The command may not ask what is attached.",
+            cause: "The command lacks the capability to list what is attached.",
             message: "look at cgroup /CGROUP: list the bind4 programs: needs CAP_BPF and \
                 CAP_NET_ADMIN in the initial user namespace: run the engine, or this command, as \
                 root: Operation not permitted (os error 1)",
@@ -51,10 +52,10 @@ pub const AREA: Area = Area {
         },
         Row {
             cause: "The pin of the counters is missing.",
-            message: "open /sys/fs/bpf/oci-bind-hook/VERSION/counters: no such pin: remove what is \
-                beside it, and load makes all anew",
-            remedy: "Containers keep their programs; `status` does not know of them until they are \
-                started again.",
+            message: "open /sys/fs/bpf/oci-bind-hook/VERSION/counters: no such pin: remove its \
+                directory, then run oci-bind-hook load to recreate it",
+            remedy: "Running containers keep their programs, but `status` does not list them \
+                until they are restarted.",
             test: |scene| {
                 scene.hook.load()?;
                 let pins = host::pins()?.pop().context("no pins")?;
@@ -77,7 +78,7 @@ pub const AREA: Area = Area {
         Row {
             cause: "Standard output cannot be written to.",
             message: "write to standard output: No space left on device (os error 28)",
-            remedy: "Look for the space that is left where it goes, or the reader that is gone.",
+            remedy: "Check whether the file system is full, or the reading program has ended.",
             test: |scene| {
                 let cdi = scene.command("cdi", &[]);
                 process::run(
@@ -87,7 +88,7 @@ pub const AREA: Area = Area {
             },
         },
         Row {
-            cause: "`cdi` has no /proc to find its own path in.",
+            cause: "/proc is not mounted, so `cdi` cannot find its own path.",
             message: "find the path of this program in /proc/self/exe: no /proc/self/exe available. \
                 Is /proc mounted?",
             remedy: "Mount it: `mount -t proc proc /proc`.",
@@ -95,9 +96,9 @@ pub const AREA: Area = Area {
         },
         Row {
             cause: "The program is installed in a directory whose name is not UTF-8.",
-            message: "/opt/hook-� is not UTF-8, as a CDI specification has to be: install the \
+            message: "/opt/hook-� is not UTF-8, but a CDI specification must be: install the \
                 program elsewhere",
-            remedy: "Install it elsewhere.",
+            remedy: "Install it in a directory with a UTF-8 name.",
             test: elsewhere,
         },
     ],

@@ -26,11 +26,11 @@ pub(super) fn attach(target: &Target, request: &Request, config: &Config) -> Res
 pub(super) fn detach(target: &Target) -> Result<()> {
     let cgroup = find(target)?;
     if attach::detach(&cgroup)? {
-        log::info!("cgroup {} is free again", cgroup.name());
+        log::info!("removed the policy from cgroup {}", cgroup.name());
         return Ok(());
     }
     let name = printable(cgroup.name());
-    print(&format!("cgroup {name} is under no policy"))
+    print(&format!("cgroup {name} is not under a policy"))
 }
 
 fn find(target: &Target) -> Result<Cgroup> {

@@ -32,7 +32,7 @@ pub(super) fn create_runtime(config: Result<Config>, dry_run: bool) -> Result<()
     report::about(&container.id);
     log_annotations(&container);
     let Some(request) = annotations::parse(&container.annotations)? else {
-        log::debug!("nothing to do: no annotation asks for an address in this container");
+        log::debug!("nothing to do: no annotation assigns this container an address");
         return match dry_run {
             true => Ok(()),
             false => clear(&container),

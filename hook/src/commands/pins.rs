@@ -55,7 +55,7 @@ pub(super) fn unload() -> Result<()> {
                 print(&format!("kept {name}: {users} cgroup(s) use it"))?;
             }
             Some(((path, programs), _)) if programs.have_servers()? || deliver::withdraw(path)? => {
-                print(&format!("kept {name}: servers at both addresses need it"))?;
+                print(&format!("kept {name}: sockets that are still open need it"))?;
             }
             _ => loader::remove(&directory)?,
         }

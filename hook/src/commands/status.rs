@@ -41,7 +41,7 @@ fn chosen(entries: Vec<Entry>, which: Option<&str>) -> Result<Vec<Entry>> {
         return Ok(entries);
     };
     if which.is_empty() {
-        bail!("no container is named: give an id, the beginning of one, or a cgroup's path");
+        bail!("the container's id is empty: give an id, its first characters, or a cgroup's path");
     }
     let is_meant = |entry: &Entry| {
         let container = entry.container.as_deref();
@@ -51,8 +51,8 @@ fn chosen(entries: Vec<Entry>, which: Option<&str>) -> Result<Vec<Entry>> {
     let found: Vec<_> = entries.into_iter().filter(is_meant).collect();
     if found.is_empty() {
         bail!(
-            "no cgroup under a policy is of container {which}: \
-             give its id, the beginning of it, or the cgroup's path; status lists them"
+            "no container or cgroup \"{which}\" is under a policy: \
+             give a container's id, its first characters, or a cgroup's path; status lists them"
         );
     }
     Ok(found)
@@ -118,19 +118,20 @@ fn remarks(entry: &Entry) -> Vec<String> {
     let mut remarks = Vec::new();
     if !entry.missing.is_empty() {
         remarks.push(format!(
-            "NOT PROTECTED: {} was taken off: restart the container, or attach the policy again",
+            "NOT PROTECTED: no longer attached: {}: \
+             restart the container, or attach the policy again",
             entry.missing.join(", ")
         ));
     }
     if entry.policy.is_none() && entry.is_current {
         remarks.push(
-            "it has programs but no policy, and is refused everything: attach one, or detach"
+            "it has programs but no policy, so everything is refused: attach a policy, or detach"
                 .to_owned(),
         );
     }
     if !entry.is_current {
         remarks.push(format!(
-            "it runs the programs of another version, {}, until it is started again",
+            "it runs the programs of another version, {}, until it is restarted",
             entry.version
         ));
     }

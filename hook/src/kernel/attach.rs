@@ -37,7 +37,7 @@ pub fn attach(cgroup: &Cgroup, policy: Policy, namespace: Namespace) -> Result<(
 /// an error does no harm, and goes the next time.
 fn refresh(namespaces: &[Namespace]) {
     if let Err(error) = deliver::refresh(namespaces, None) {
-        log::warn!("programs that no policy needs may be left at network devices: {error:#}");
+        log::warn!("programs that no policy needs may be left on network devices: {error:#}");
     }
 }
 
@@ -75,10 +75,10 @@ fn complete(mut policy: Policy, namespace: &OwnedFd) -> Result<Policy> {
     policy.broadcast = broadcast(&policy, namespace)?;
     steer::decide(&mut policy);
     deliver::prepare(&mut policy, &pins, namespace)
-        .context("have datagrams delivered where the kernel would not find the socket")?;
+        .context("set up the delivery of datagrams whose socket the kernel would not find")?;
     if policy.flags & flag::DUAL != 0 {
         steer::steer(policy.namespace, namespace, &pins)
-            .context("steer calls to servers of both families")?;
+            .context("steer calls to dual-stack servers")?;
     }
     Ok(policy)
 }

@@ -74,7 +74,7 @@ pub fn lock_or_make() -> Result<Lock> {
     loop {
         match mkdirat(CWD, DIRECTORY, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => {}
-            Err(error) => return Err(error).with_context(|| format!("make {DIRECTORY}")),
+            Err(error) => return Err(error).with_context(|| format!("create {DIRECTORY}")),
         }
         if let Some(lock) = lock_exclusive()? {
             return Ok(lock);
@@ -108,7 +108,7 @@ fn check_found(directory: &Path, found: &Stat) -> Result<()> {
         ),
         Err(distrust) => bail!(
             "{name}, where the programs are pinned, {distrust}: \
-             remove it, rm -r {name}, and mount bpffs with mode=0700"
+             remove it (rm -r {name}), and mount bpffs with mode=0700"
         ),
     }
 }
@@ -159,8 +159,8 @@ fn mount_if_missing() -> Result<()> {
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RELATIME;
     mount("bpf", MOUNT_POINT, "bpf", flags, Some(c"mode=0700")).with_context(|| {
         format!(
-            "mount bpffs at {MOUNT_POINT}: mount it on the host, \
-             {MOUNT}, or run as root"
+            "mount bpffs at {MOUNT_POINT}: mount it on the host ({MOUNT}), \
+             or run as root"
         )
     })
 }
@@ -173,8 +173,8 @@ fn lock_mount_point(below: &OwnedFd) -> Result<()> {
         match flock(below, FlockOperation::NonBlockingLockExclusive) {
             Err(Errno::WOULDBLOCK) if start.elapsed() < PATIENCE => sleep(PAUSE),
             Err(Errno::WOULDBLOCK) => bail!(
-                "another process has kept {MOUNT_POINT} locked, where bpffs is not mounted: \
-                 mount it at boot, {MOUNT}"
+                "lock {MOUNT_POINT}: another process holds the lock, \
+                 and bpffs is not mounted there: mount it at boot ({MOUNT})"
             ),
             locked => return locked.with_context(|| format!("lock {MOUNT_POINT}")),
         }

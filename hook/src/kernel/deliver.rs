@@ -59,7 +59,9 @@ impl Delivery {
     /// gone: before Linux 5.11 the kernel finds it for a moment still.
     fn live(&self, ended: Option<u64>) -> Result<Option<Vec<Policy>>> {
         let map = self.policies.as_fd();
-        if syscall::value_size(map).context("look at the map of policies")? != size_of::<Policy>() {
+        if syscall::value_size(map).context("get the value size of the policy map")?
+            != size_of::<Policy>()
+        {
             return Ok(None);
         }
         let there = Ids::open()?;
@@ -108,8 +110,8 @@ pub fn prepare(policy: &mut Policy, pins: &Path, namespace: &OwnedFd) -> Result<
         policy.cookie = cookie;
     } else {
         log::info!(
-            "a UDP socket at :: is at the IPv6 address alone, and one at 0.0.0.0 calls loopback \
-             from the assigned address: {NEEDS}"
+            "a UDP socket bound to :: has the IPv6 address alone, and one bound to 0.0.0.0 calls \
+             loopback from the assigned address: {NEEDS}"
         );
     }
     Ok(())

@@ -162,7 +162,7 @@ struct Version {
 impl Version {
     fn new(programs: Programs) -> Result<Self> {
         let counters = programs.counters()?;
-        let size = |map| syscall::value_size(map).context("ask for the size of a map's values");
+        let size = |map| syscall::value_size(map).context("get the value size of a map");
         let is_readable = size(programs.policy())? == size_of::<abi::Policy>()
             && size(counters.as_fd())? == size_of::<abi::Counters>();
         let cpus = nr_cpus().map_err(|(path, error)| {

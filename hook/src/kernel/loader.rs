@@ -159,7 +159,7 @@ fn pin_all(ebpf: &mut Ebpf, directory: &Path) -> Result<()> {
     DirBuilder::new()
         .mode(0o700)
         .create(directory)
-        .with_context(|| format!("make {}", directory.display()))?;
+        .with_context(|| format!("create {}", directory.display()))?;
     let mut loaded = verify_all(ebpf);
     for name in names() {
         loaded.remove(name).unwrap_or_else(|| missing(name))?;

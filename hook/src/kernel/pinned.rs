@@ -52,7 +52,7 @@ impl Opened {
             return Ok(*id);
         }
         let id = syscall::program_id(self.fd())
-            .with_context(|| format!("ask for the id of program {}", self.name))?;
+            .with_context(|| format!("get the id of program {}", self.name))?;
         Ok(*self.id.get_or_init(|| id))
     }
 }
@@ -92,7 +92,7 @@ impl Programs {
             None => {
                 loader::load(&pins::directory())?;
                 log::debug!(
-                    "loaded the programs, pinned in {}",
+                    "loaded the programs and pinned them in {}",
                     pins::directory().display()
                 );
                 Self::open_own()?.context("open the programs just pinned")?

@@ -35,7 +35,7 @@ pub fn directories() -> Result<Vec<PathBuf>> {
 /// What to say of a pin that is missing.
 pub fn missing(path: &Path) -> String {
     format!(
-        "open {}: no such pin: remove what is beside it, and load makes all anew",
+        "open {}: no such pin: remove its directory, then run oci-bind-hook load to recreate it",
         path.display()
     )
 }

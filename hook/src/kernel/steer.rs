@@ -13,7 +13,7 @@ use oci_bind_hook_ebpf::abi::{Policy, flag};
 use crate::kernel::{btf, loader, syscall};
 
 /// What a kernel needs for dual-stack servers.
-pub const NEEDS: &str = "both need a kernel with /sys/kernel/btf/vmlinux";
+pub const NEEDS: &str = "dual-stack servers need a kernel with /sys/kernel/btf/vmlinux";
 
 /// What the name of such a pin starts with; then comes the namespace's inode number.
 const PREFIX: &str = "steer-";
@@ -51,8 +51,8 @@ pub fn steer(number: u64, namespace: &OwnedFd, pins: &Path) -> Result<()> {
     sweep(pins)?;
     let program = loader::load_steer(pins, number)?;
     let link = syscall::link_to_namespace(program.as_fd(), namespace.as_fd()).context(
-        "attach program steer to the network namespace: needs CAP_NET_ADMIN, CAP_BPF, and that it \
-         has fewer than 64 such programs (bpftool net shows them)",
+        "attach program steer to the network namespace: needs CAP_NET_ADMIN and CAP_BPF, and \
+         fewer than 64 such programs there (bpftool net shows them)",
     )?;
     match syscall::pin(link.as_fd(), &pin) {
         // Another container of the namespace was faster.

@@ -46,7 +46,7 @@ pub(super) fn watch(which: Option<&str>) -> Result<()> {
 fn legend(which: Option<&str>) -> String {
     match which {
         Some(_) => String::new(),
-        None => format!("; + is what came in {} s", INTERVAL.as_secs()),
+        None => format!("; + is the increase in the last {} s", INTERVAL.as_secs()),
     }
 }
 

@@ -12,7 +12,7 @@ use oci_bind_hook_ebpf::decide::deliver::{Destination, SLOTS};
 use super::needs;
 use crate::kernel::syscall::map;
 
-const OPERATION: &str = "enter a destination of datagrams into the map";
+const OPERATION: &str = "add a datagram destination to the map";
 
 /// Whether a destination was added.
 pub enum Added {
@@ -43,16 +43,16 @@ pub fn add(map: BorrowedFd<'_>, address: V6, own: V4) -> Result<Added> {
             }
             Err(error) if error.raw_os_error() == Some(libc::E2BIG) => {
                 return Ok(Added::NoRoom(
-                    "the map of destinations is full; oci-bind-hook load removes what is unused, \
-                     then start the container again",
+                    "the map of destinations is full: run oci-bind-hook load to remove \
+                     unused ones, then restart the container",
                 ));
             }
             Err(error) => return Err(error).context(OPERATION),
         }
     }
     Ok(Added::NoRoom(
-        "four other IPv4 addresses go with the same IPv6 or loopback address; oci-bind-hook load \
-         removes those of containers that have ended, then start the container again",
+        "four other IPv4 addresses go with the same IPv6 or loopback address: run oci-bind-hook \
+         load to remove those of containers that have ended, then restart the container",
     ))
 }
 
@@ -62,7 +62,7 @@ pub fn add(map: BorrowedFd<'_>, address: V6, own: V4) -> Result<Added> {
 ///
 /// If the kernel cannot list them.
 pub fn list(map: BorrowedFd<'_>) -> Result<Vec<(Destination, V4)>> {
-    const OPERATION: &str = "list the destinations of datagrams";
+    const OPERATION: &str = "list the datagram destinations";
     let mut all = Vec::new();
     for key in map::destinations(map).context(OPERATION)? {
         if let Some(own) = map::destination(map, &key).context(OPERATION)? {
@@ -80,7 +80,7 @@ pub fn list(map: BorrowedFd<'_>) -> Result<Vec<(Destination, V4)>> {
 ///
 /// If the kernel refuses it.
 pub fn keep(map: BorrowedFd<'_>, live: &[Policy], sockets: &BTreeSet<V4>) -> Result<()> {
-    const OPERATION: &str = "remove a destination of datagrams";
+    const OPERATION: &str = "remove a datagram destination";
     let policies: BTreeSet<_> = live
         .iter()
         .flat_map(|policy| {

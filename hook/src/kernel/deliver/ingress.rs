@@ -13,8 +13,8 @@ use crate::kernel::catalogue::DELIVER;
 use crate::kernel::syscall::{self, device};
 
 /// What a kernel needs for it.
-pub const NEEDS: &str =
-    "they need Linux 6.6 or later, or before that the modules sch_ingress and cls_bpf";
+pub const NEEDS: &str = "full UDP support needs Linux 6.6 or later, or before that the modules \
+    sch_ingress and cls_bpf";
 
 /// The program, to be attached to devices of the calling thread's network namespace.
 pub struct Ingress {
@@ -30,7 +30,7 @@ impl Ingress {
     /// If the kernel cannot be asked.
     pub fn new(program: OwnedFd) -> Result<Self> {
         let id = syscall::program_id(program.as_fd())
-            .with_context(|| format!("ask for the id of program {DELIVER}"))?;
+            .with_context(|| format!("get the id of program {DELIVER}"))?;
         Ok(Self { program, id })
     }
 
@@ -55,7 +55,7 @@ impl Ingress {
                     return Err(error).with_context(|| {
                         format!(
                             "attach program {DELIVER} to the ingress of device {}: {REMEDY}, and \
-                             see that it has fewer than 64 programs there (bpftool net)",
+                             see that it has fewer than 64 programs (bpftool net shows them)",
                             device.name
                         )
                     });
