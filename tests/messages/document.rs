@@ -18,16 +18,16 @@ const HEAD: &str = "\
 Generated from `tests/messages` by `MESSAGES=write cargo test --test messages`.
 
 A failure is one line on standard error, after `oci-bind-hook: `, and the same
-line in syslog; only a bad command line is followed by its usage, and not
-logged. The hook's failure keeps the container from starting, and podman shows
-the line, with runc. Every message here was said by the program in a test; one that
-is not here comes from a kernel that refuses what kernels grant, or from a mistake
-in the program: please report it, with the kernel's version. What differs
-from case to case is in capitals: `ID` is a container's id, `PID` its first
-process, `CGROUP` its cgroup, `OTHER` another one of these, `COMMAND` a process's
-name, `FILE` the configuration, `VERSION` that of the programs, `MAP` one of
-their maps. The words behind the last colon are often the kernel's, and may be
-others on another one; so may be what the verifier says.
+line in syslog; only a bad command line is followed by its usage, and is not
+logged. When the hook fails, the container does not start, and podman with runc shows
+the line. Every message here was printed by the program in a test; one that is not
+here means that the kernel refused something that kernels usually grant, or that the
+program has a bug: please report it, with the kernel's version. What differs from case
+to case is in capitals: `ID` is a container's id, `PID` its first process, `CGROUP` its
+cgroup, `OTHER` another one of these, `COMMAND` a process's name, `FILE` the
+configuration, `VERSION` that of the programs, `MAP` one of their maps. The text after
+the last colon often comes from the kernel, and may differ on another one; so may what
+the verifier says.
 ";
 
 /// Fails unless the file says what the rows say.
