@@ -215,7 +215,7 @@ fn addresses() -> Vec<Trial> {
             "addresses: none may be claimed",
             |_| write(CONFIG, "allow = [\"203.0.113.0/24\"]\n"),
             SUBJECT,
-            &["lets nobody claim"],
+            &["does not allow any"],
         ),
     ]
 }
@@ -303,7 +303,7 @@ fn devices() -> Vec<Trial> {
                 without_devices(&place.check(&[])?)?;
                 ip(&["-batch", "-"], LATER)?;
                 let said = place.check(&[])?;
-                said.has_problem("devices", &["d0", "d1", "UDP socket at ::"])?;
+                said.has_problem("devices", &["d0", "d1", "UDP socket bound to ::"])?;
                 place.hook.load()?;
                 without_devices(&place.check(&[])?)
             },

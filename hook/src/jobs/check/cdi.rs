@@ -32,7 +32,7 @@ pub fn judge(files: &[Contents], binary: impl Fn(&Path) -> Binary) -> (Vec<Findi
             )),
             Read::Broken(why) => findings.push(Finding::problem(
                 SUBJECT,
-                &format!("{path}: {why}: no container with the device starts"),
+                &format!("{path}: {why}: containers that use the device fail to start"),
                 RENEW,
             )),
             Read::Ours(program) => {
@@ -46,8 +46,8 @@ pub fn judge(files: &[Contents], binary: impl Fn(&Path) -> Binary) -> (Vec<Findi
                     findings.push(Finding::problem(
                         SUBJECT,
                         &format!(
-                            "{} and {path} both have the device {KIND}={DEVICE}, \
-                             so that engines know neither",
+                            "{} and {path} both define the device {KIND}={DEVICE}, \
+                             so engines use neither",
                             twin.display()
                         ),
                         "remove one of them",
@@ -178,8 +178,9 @@ fn judge_program(file: &Path, program: &str, binary: impl Fn(&Path) -> Binary) -
         Binary::Other | Binary::Same => return None,
     };
     let file = file.display();
-    let message =
-        format!("{file} names {program}, which {why}: no container with the device starts");
+    let message = format!(
+        "{file} names {program}, which {why}: containers that use the device fail to start"
+    );
     Some(Finding::problem(SUBJECT, &message, RENEW))
 }
 

@@ -174,7 +174,7 @@ impl Entry {
         match binary {
             Binary::Missing => add(
                 format!(
-                    "names {path}, which does not exist: engines ignore it in silence \
+                    "names {path}, which does not exist: engines silently ignore the file \
                      and start containers without a policy"
                 ),
                 "make install puts the program in place, or remove the file",
@@ -194,7 +194,8 @@ impl Entry {
         }
         if !self.args.iter().skip(1).any(|arg| arg == "create-runtime") {
             add(
-                "lacks the argument create-runtime: each annotated container fails to start".into(),
+                "lacks the argument create-runtime: every annotated container fails to start"
+                    .into(),
                 AS_INSTALLED,
             );
         }
@@ -203,13 +204,15 @@ impl Entry {
         }
         for stage in self.stages.iter().filter(|stage| *stage != "createRuntime") {
             add(
-                format!("names the stage {stage} besides: the hook runs at createRuntime, once"),
+                format!(
+                    "also names the stage {stage}: the hook must run only once, at createRuntime"
+                ),
                 AS_INSTALLED,
             );
         }
         if let Some(why) = self.narrows() {
             add(
-                format!("{why}: the hook does not see each annotated container"),
+                format!("{why}: the hook does not see every annotated container"),
                 AS_INSTALLED,
             );
         }
@@ -244,7 +247,7 @@ impl Entry {
     pub fn widens(&self) -> Option<String> {
         let mut keys = self.when.annotations.keys();
         keys.find(|key| *key != KEY).map(|key| {
-            format!("has the condition {key:?} on keys, which is met by keys of others too")
+            format!("has the condition {key:?} on keys, which keys of others also match")
         })
     }
 }

@@ -113,7 +113,7 @@ fn malformed(file: &Contents, why: &str, readers: &[Reader]) -> Finding {
         return Finding::note(SUBJECT, &message, "correct it, or remove it");
     }
     let message = format!(
-        "{path}: {why}: it fails every container start of {}",
+        "{path}: {why}: every container start of {} fails",
         names.join(" and ")
     );
     Finding::problem(SUBJECT, &message, "correct it, or remove it")
@@ -134,8 +134,8 @@ fn judge_entry(path: &Path, entry: &Entry, binary: &Binary) -> Vec<Finding> {
         let program = entry.path.display();
         findings.push(Finding::note(
             SUBJECT,
-            &format!("{path} names {program}, another build than the one that looks"),
-            &format!("{program} check looks with that one"),
+            &format!("{path} names {program}, another build than the one running this check"),
+            &format!("to check with that build, run {program} check"),
         ));
     }
     findings
@@ -283,12 +283,12 @@ mod tests {
             malformed(&file, "not JSON", &readers).message
         };
         assert!(
-            message(DEFAULT).ends_with("podman and buildah"),
+            message(DEFAULT).ends_with("of podman and buildah fails"),
             "{}",
             message(DEFAULT)
         );
         assert!(
-            message(OVERRIDE).ends_with("of buildah"),
+            message(OVERRIDE).ends_with("start of buildah fails"),
             "{}",
             message(OVERRIDE)
         );

@@ -52,7 +52,7 @@ pub fn privileges() -> (Finding, bool) {
         );
     }
     let message = format!(
-        "{} missing here: cannot tell what a hook that runs as root could do",
+        "{} missing: cannot tell what a hook that runs as root could do",
         missing.join(" and ")
     );
     (Finding::problem(SUBJECT, &message, AS_ROOT), false)
@@ -146,7 +146,7 @@ pub fn policies(is_privileged: bool) -> Vec<Finding> {
         Err(error) => vec![Finding::problem(
             SUBJECT,
             &format!("{error:#}"),
-            "see what is in /sys/fs/bpf/oci-bind-hook; oci-bind-hook unload removes what is unused",
+            "see what is in /sys/fs/bpf/oci-bind-hook; oci-bind-hook unload removes unused programs",
         )],
     }
 }
@@ -164,7 +164,9 @@ fn left(entry: &Entry) -> Finding {
     let cgroup = &entry.cgroup;
     Finding::note(
         "policies",
-        &format!("cgroup {cgroup} has a policy, but no processes: the next to start in it get it"),
+        &format!(
+            "cgroup {cgroup} has a policy but no processes: it applies to the next ones that start there"
+        ),
         &format!("if an ended container left it, oci-bind-hook detach --cgroup {cgroup}"),
     )
 }
@@ -180,7 +182,7 @@ pub fn devices(is_privileged: bool) -> Option<Finding> {
         Ok(missing) => Some(Finding::problem(
             SUBJECT,
             &format!(
-                "{}: a UDP socket at :: does not hear what comes over IPv6 there",
+                "{}: a UDP socket bound to :: receives nothing over IPv6 on this device",
                 missing.join(", ")
             ),
             "oci-bind-hook load",
@@ -200,7 +202,7 @@ fn judge_policies(entries: &[Entry], pinned: &[String]) -> Vec<Finding> {
         let cgroup = &entry.cgroup;
         if !entry.missing.is_empty() {
             let message = format!(
-                "cgroup {cgroup} is not protected: {} was taken off",
+                "cgroup {cgroup} is not protected: {} is no longer attached",
                 entry.missing.join(", ")
             );
             let remedy = "restart the container, or attach the policy again";
@@ -214,8 +216,7 @@ fn judge_policies(entries: &[Entry], pinned: &[String]) -> Vec<Finding> {
     for version in pinned.iter().filter(|version| *version != VERSION) {
         let users = users.get(version.as_str()).copied().unwrap_or_default();
         let message = format!("programs of another version, {version}: {users} cgroup(s) use them");
-        let remedy =
-            "restart those containers in time; oci-bind-hook unload removes what is unused";
+        let remedy = "restart those containers when convenient; oci-bind-hook unload removes unused programs";
         findings.push(Finding::note(SUBJECT, &message, remedy));
     }
     if findings.is_empty() {
@@ -234,7 +235,7 @@ pub fn config(config: Result<&Config, &Error>) -> Vec<Finding> {
             return vec![Finding::problem(
                 SUBJECT,
                 &format!("{error:#}"),
-                "correct the file: until then each annotated container fails to start",
+                "correct the file: until then every annotated container fails to start",
             )];
         }
     };
@@ -258,8 +259,8 @@ pub fn config(config: Result<&Config, &Error>) -> Vec<Finding> {
     if config.allow.is_empty() {
         findings.push(Finding::note(
             SUBJECT,
-            "allow is empty: whoever can set annotations may claim any address of the host",
-            "name the networks that containers may use in allow",
+            "allow is empty: anyone who can set annotations can claim any address of the host",
+            "list the networks that containers may use in allow",
         ));
     }
     findings
@@ -283,7 +284,7 @@ pub fn addresses(config: Option<&Config>) -> Vec<Finding> {
             State::Usable => continue,
             State::Tentative => (
                 "is tentative: duplicate address detection has not finished",
-                "wait a second, or add it with nodad",
+                "wait a second, or add the address with nodad",
             ),
             State::Duplicate => (
                 "failed duplicate address detection: another host has it",
@@ -305,13 +306,13 @@ pub fn addresses(config: Option<&Config>) -> Vec<Finding> {
     let summary = match (claimable.len(), usable.len()) {
         (0, 0) => Finding::note(
             SUBJECT,
-            "none but loopback and link-local ones: there is nothing to assign",
+            "only loopback and link-local addresses: there is nothing to assign",
             "ip address add ADDRESS/PREFIX dev DEVICE",
         ),
         (0, usable) => Finding::note(
             SUBJECT,
-            &format!("the configuration lets nobody claim any of the {usable} of this host"),
-            "change allow or deny, or add the addresses that they mean",
+            &format!("the configuration does not allow any of this host's {usable} addresses"),
+            "change allow or deny, or add the addresses that they list",
         ),
         (count, _) => {
             let more = match count.saturating_sub(SHOWN) {

@@ -22,7 +22,7 @@ pub fn findings(is_privileged: bool) -> Vec<Finding> {
     if !is_privileged {
         return vec![Finding::problem(
             SUBJECT,
-            "cannot tell what the programs do: they were not tried, for lack of privileges",
+            "not tried, for lack of privileges: cannot tell what the programs do",
             AS_ROOT,
         )];
     }
@@ -30,7 +30,7 @@ pub fn findings(is_privileged: bool) -> Vec<Finding> {
         vec![Finding::problem(
             SUBJECT,
             &format!("the programs could not be tried: {error:#}"),
-            "run oci-bind-hook check on the host itself, in a cgroup that allows others below",
+            "run oci-bind-hook check on the host itself, in a cgroup that can have child cgroups",
         )]
     })
 }

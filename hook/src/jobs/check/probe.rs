@@ -73,8 +73,8 @@ pub(crate) fn probe(cgroup: &Path) -> Result<Vec<Finding>> {
     } else {
         findings.push(Finding::note(
             SUBJECT,
-            "there is no IPv6, so that it was not tried",
-            "see /proc/sys/net/ipv6/conf/all/disable_ipv6, if it should be there",
+            "not tried: there is no IPv6",
+            "if there should be, see /proc/sys/net/ipv6/conf/all/disable_ipv6",
         ));
     }
     findings.extend(refusals(&cgroup, has_ipv6)?);
@@ -128,7 +128,7 @@ fn tried(attempt: &Try, sides: &[Side]) -> Finding {
         Err(error) => Finding::problem(
             SUBJECT,
             &format!("{name}: {error:#}"),
-            &format!("{OTHERS}; kernels have these hooks from {since} on"),
+            &format!("{OTHERS}; these hooks need {since}"),
         ),
     }
 }
@@ -186,22 +186,24 @@ fn judge_refusal(errno: Option<Errno>) -> Finding {
     match errno {
         Some(Errno::ADDRNOTAVAIL) => Finding::ok(
             SUBJECT,
-            "refusal: an address of a family that is not assigned gets EADDRNOTAVAIL",
+            "refusal: binding to an address of a family that is not assigned fails with EADDRNOTAVAIL",
         ),
         Some(Errno::PERM) => Finding::note(
             SUBJECT,
-            "refusal: an address of a family that is not assigned gets EPERM, not the errno that \
+            "refusal: binding to an address of a family that is not assigned fails with EPERM, not the errno that \
              programs expect",
-            "kernels have bpf_set_retval from Linux 5.18 on; it works without",
+            "bpf_set_retval needs Linux 5.18; policies work without it",
         ),
         Some(other) => Finding::problem(
             SUBJECT,
-            &format!("refusal: an address of a family that is not assigned gets {other}"),
+            &format!(
+                "refusal: binding to an address of a family that is not assigned fails with {other}"
+            ),
             OTHERS,
         ),
         None => Finding::problem(
             SUBJECT,
-            "refusal: a bind to an address of a family that is not assigned is let through",
+            "refusal: binding to an address of a family that is not assigned succeeds",
             OTHERS,
         ),
     }

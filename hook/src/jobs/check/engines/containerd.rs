@@ -143,14 +143,14 @@ pub fn judge(files: &[Contents], has_injector: bool) -> Vec<Finding> {
     if settings.is_cri_off {
         return vec![Finding::ok(
             SUBJECT,
-            "its CRI plugin is off, so that it runs no pods",
+            "its CRI plugin is off: it runs no pods",
         )];
     }
     let mut findings = Vec::new();
     if has_injector && settings.nri_is_off == Some(true) {
         findings.push(Finding::problem(
             SUBJECT,
-            "NRI is disabled, so that its hook injector starts no hook: \
+            "NRI is disabled, so its hook injector starts no hook: \
              annotated pods start without a policy",
             "set disable = false in [plugins.'io.containerd.nri.v1.nri'], and restart containerd",
         ));
@@ -159,7 +159,7 @@ pub fn judge(files: &[Contents], has_injector: bool) -> Vec<Finding> {
     if has_injector && settings.nri_is_off.is_none() && is_old {
         findings.push(Finding::note(
             SUBJECT,
-            "disable is not set for NRI: containerd before 2.0 does without it then",
+            "disable is not set for NRI: containerd before 2.0 then leaves NRI off",
             "set disable = false in [plugins.'io.containerd.nri.v1.nri']",
         ));
     }
@@ -169,8 +169,8 @@ pub fn judge(files: &[Contents], has_injector: bool) -> Vec<Finding> {
     if !has_injector {
         findings.push(Finding::note(
             SUBJECT,
-            "nothing in /opt/nri/plugins reads hooks.d: pods get the hook by a CDI device alone",
-            "NRI's hook-injector plugin starts it by annotations, as podman does",
+            "no plugin in /opt/nri/plugins reads hooks.d: pods get the hook only through a CDI device",
+            "NRI's hook-injector plugin starts the hook by annotations, as podman does",
         ));
     }
     findings
@@ -183,12 +183,12 @@ fn judge_runtime(name: &str, patterns: &[String], has_injector: bool) -> Finding
         keys.find(|key| !patterns.iter().any(|pattern| matches(pattern, key)))
     };
     let Some(key) = lost("").or_else(|| lost(FOR_ONE)) else {
-        let message = format!("runtime {name} hands on the annotations of pods");
+        let message = format!("runtime {name} passes the annotations of pods to the hook");
         return Finding::ok(SUBJECT, &message);
     };
     let message = format!(
-        "runtime {name} does not hand on {key}, which the hook has to see: \
-         pods start without what it says"
+        "runtime {name} does not pass {key} to the hook: \
+         pods start without that setting"
     );
     let remedy = format!(
         "pod_annotations = [\"{PREFIX}*\", \"{PREFIX}*/*\"] \

@@ -64,7 +64,7 @@ pub fn judge(settings: &Result<Settings, String>, has_device: bool) -> Finding {
         ),
         Ok(_) if !has_device => Finding::note(
             SUBJECT,
-            "no CDI specification of ours: no container can have the hook",
+            "no CDI specification of oci-bind-hook: no container can have the hook",
             "mkdir -p /etc/cdi && oci-bind-hook cdi >/etc/cdi/oci-bind-hook.json",
         ),
         Ok(None) => Finding::note(

@@ -99,8 +99,8 @@ impl Installed {
         if self.programs.is_empty() {
             return Finding::note(
                 "engines",
-                "none found: run, attach and units of systemd need none",
-                "put the engine's directory into PATH, if there is one",
+                "none found: run, attach and systemd units need none",
+                "if an engine is installed, put its directory into PATH",
             );
         }
         let paths = self
