@@ -10,8 +10,8 @@ use super::print;
 use crate::host::cgroup;
 use crate::jobs::run;
 use crate::kernel::bpffs::{self, DIRECTORY};
-use crate::kernel::pinned::Programs;
 use crate::kernel::pins;
+use crate::kernel::programs::Programs;
 use crate::kernel::{deliver, loader};
 
 /// Loads the programs, and has them at the network devices that a policy needs; with a

@@ -4,7 +4,7 @@ mod attach;
 mod cdi;
 mod check;
 mod create_runtime;
-mod pins;
+mod load;
 mod status;
 
 use anyhow::{Context as _, Result};
@@ -58,8 +58,8 @@ pub(crate) fn execute(cli: Cli) -> Result<u8, Failure> {
         }
         Command::Attach { target, policy } => attach::attach(&target, &policy.into(), &config?)?,
         Command::Detach { target } => attach::detach(&target)?,
-        Command::Load { device } => pins::load(device.as_deref())?,
-        Command::Unload => pins::unload()?,
+        Command::Load { device } => load::load(device.as_deref())?,
+        Command::Unload => load::unload()?,
         Command::Status {
             container,
             json,

@@ -19,7 +19,7 @@ pub(crate) mod tests;
 pub use ports::{
     ExemptPorts, ExemptRange, MulticastPorts, PortMapping, PortMappings, PortRange, Protocol,
 };
-pub use setting::{NAMES, Setting};
+pub use setting::{NAMES, SETTINGS, Setting};
 
 /// What a user asked for, for one container or one command.
 ///

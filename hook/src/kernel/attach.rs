@@ -10,8 +10,8 @@ use crate::host::cgroup::Cgroup;
 use crate::host::memlock::LockedMemory;
 use crate::host::netns::{self, Namespace};
 use crate::kernel::catalogue::{PROGRAMS, Program};
-use crate::kernel::pinned::{Opened, Programs};
 use crate::kernel::pins;
+use crate::kernel::programs::{Opened, Programs};
 use crate::kernel::{bpffs, deliver, steer, syscall};
 
 /// Puts `policy` on `cgroup`, whose processes are in `namespace`.

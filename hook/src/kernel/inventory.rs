@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::host::cgroup;
 use crate::kernel::catalogue::{PROGRAMS, VERSION};
-use crate::kernel::pinned::{Opened, Programs};
+use crate::kernel::programs::{Opened, Programs};
 use crate::kernel::{bpffs, syscall};
 use crate::plan::view::PolicyView;
 

@@ -27,25 +27,37 @@ pub enum Setting {
     Guard,
 }
 
-/// All of them, with their names.
-const ALL: [(Setting, &str); 7] = [
-    (Setting::Ipv4, "ipv4"),
-    (Setting::Ipv6, "ipv6"),
-    (Setting::Loopback, "loopback"),
-    (Setting::Ports, "ports"),
-    (Setting::Exempt, "exempt"),
-    (Setting::Multicast, "multicast"),
-    (Setting::Guard, "guard"),
+/// All of them.
+pub const SETTINGS: [Setting; 7] = [
+    Setting::Ipv4,
+    Setting::Ipv6,
+    Setting::Loopback,
+    Setting::Ports,
+    Setting::Exempt,
+    Setting::Multicast,
+    Setting::Guard,
 ];
 
 /// How a message lists them.
 pub const NAMES: &str = "ipv4, ipv6, loopback, ports, exempt, multicast or guard";
 
 impl Setting {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ipv4 => "ipv4",
+            Self::Ipv6 => "ipv6",
+            Self::Loopback => "loopback",
+            Self::Ports => "ports",
+            Self::Exempt => "exempt",
+            Self::Multicast => "multicast",
+            Self::Guard => "guard",
+        }
+    }
+
     /// The setting of that name.
     pub fn named(name: &str) -> Option<Self> {
-        let (setting, _) = ALL.into_iter().find(|(_, known)| *known == name)?;
-        Some(setting)
+        SETTINGS.into_iter().find(|setting| setting.name() == name)
     }
 
     /// Those that a request has, in their order.
@@ -68,8 +80,8 @@ impl Setting {
             multicast.is_some(),
             guard.is_some(),
         ];
-        let settings = ALL.into_iter().map(|(setting, _)| setting);
-        settings
+        SETTINGS
+            .into_iter()
             .zip(given)
             .filter_map(|(setting, is_given)| is_given.then_some(setting))
     }
@@ -88,8 +100,7 @@ impl FromStr for Setting {
 
 impl Display for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (_, name) = ALL[*self as usize];
-        f.write_str(name)
+        f.write_str(self.name())
     }
 }
 

@@ -19,7 +19,7 @@ use crate::input::config;
 use crate::input::request::{Guard, Loopback, Request};
 use crate::jobs::run;
 use crate::kernel::bpffs::MOUNT_POINT;
-use crate::kernel::pinned::Programs;
+use crate::kernel::programs::Programs;
 use crate::kernel::{attach, deliver, loader, steer};
 use crate::plan;
 

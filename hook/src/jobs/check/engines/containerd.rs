@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::Finding;
 use super::files::{self, Contents};
 use crate::input::annotations::PREFIX;
+use crate::input::request::SETTINGS;
 
 const SUBJECT: &str = "containerd";
 /// The CRI plugin by the version of the configuration: 3 and later, 2, 1.
@@ -27,16 +28,6 @@ const NRI_IS_ON: i64 = 3;
 const IMPORTS: usize = 100;
 /// What a runtime that configuration does not name has.
 const USUAL_RUNTIME: &str = "runc";
-/// The names below the prefix.
-const NAMES: [&str; 7] = [
-    "ipv4",
-    "ipv6",
-    "loopback",
-    "ports",
-    "exempt",
-    "multicast",
-    "guard",
-];
 /// A container's name, as Kubernetes allows it.
 const FOR_ONE: &str = "/container.web-1";
 
@@ -179,7 +170,9 @@ pub fn judge(files: &[Contents], has_injector: bool) -> Vec<Finding> {
 /// Whether the annotations of a pod reach its containers' hooks.
 fn judge_runtime(name: &str, patterns: &[String], has_injector: bool) -> Finding {
     let lost = |suffix: &str| {
-        let mut keys = NAMES.iter().map(|name| format!("{PREFIX}{name}{suffix}"));
+        let mut keys = SETTINGS
+            .iter()
+            .map(|name| format!("{PREFIX}{name}{suffix}"));
         keys.find(|key| !patterns.iter().any(|pattern| matches(pattern, key)))
     };
     let Some(key) = lost("").or_else(|| lost(FOR_ONE)) else {
