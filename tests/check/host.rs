@@ -303,7 +303,7 @@ fn devices() -> Vec<Trial> {
                 without_devices(&place.check(&[])?)?;
                 ip(&["-batch", "-"], LATER)?;
                 let said = place.check(&[])?;
-                said.has_problem("devices", &["d0", "d1", "UDP socket bound to ::"])?;
+                said.has_problem("devices", &["d0", "d1", "UDP sockets bound to ::"])?;
                 place.hook.load()?;
                 without_devices(&place.check(&[])?)
             },

@@ -4,6 +4,7 @@
 //! What engines read is judged by pure functions on texts; whether the kernel
 //! does what is asked of it is tried, with real programs in a scratch cgroup.
 
+mod addresses;
 mod binary;
 mod calls;
 mod cdi;
@@ -14,6 +15,7 @@ mod hooks_d;
 mod host;
 mod kernel;
 mod network;
+mod policies;
 mod probe;
 mod protocols;
 
@@ -80,10 +82,10 @@ pub fn findings(config: &Result<Config>) -> Vec<Finding> {
     let engines = engines::Installed::find();
     let mut all = vec![privileges, host::cgroup2(), host::bpffs()];
     all.extend(kernel::findings(is_privileged));
-    all.extend(host::policies(is_privileged));
-    all.extend(host::devices(is_privileged));
+    all.extend(policies::findings(is_privileged));
+    all.extend(policies::devices(is_privileged));
     all.extend(host::config(config.as_ref()));
-    all.extend(host::addresses(config.as_ref().ok()));
+    all.extend(addresses::findings(config.as_ref().ok()));
     all.extend(protocols::findings());
     all.push(host::syslog(engines.has("crun")));
     all.extend(engines.findings());

@@ -1,6 +1,5 @@
 //! What every container start needs of the host, engines aside.
 
-use std::collections::BTreeMap;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
@@ -11,19 +10,13 @@ use rustix::process::geteuid;
 use rustix::thread::{CapabilitySet, capabilities};
 
 use super::Finding;
-use crate::host::addresses::{self, State};
 use crate::host::{cgroup, privileges};
 use crate::input::config::{Config, PATH};
 use crate::kernel::bpffs::{self, DIRECTORY, MOUNT, MOUNT_POINT};
-use crate::kernel::catalogue::VERSION;
-use crate::kernel::inventory::{self, Entry};
-use crate::kernel::{deliver, pins};
-use crate::plan::may_claim;
+use crate::kernel::pins;
 use crate::report;
 
 pub(super) const AS_ROOT: &str = "run oci-bind-hook check as root, in the host's own namespaces";
-/// How many addresses are named.
-const SHOWN: usize = 8;
 
 /// Whether this process can try what a hook does, which root can.
 pub fn privileges() -> (Finding, bool) {
@@ -119,113 +112,6 @@ pub fn bpffs() -> Finding {
     }
 }
 
-/// What is in force now.
-pub fn policies(is_privileged: bool) -> Vec<Finding> {
-    const SUBJECT: &str = "policies";
-    if !is_privileged {
-        return vec![Finding::problem(
-            SUBJECT,
-            "cannot tell which cgroups are under a policy without privileges",
-            AS_ROOT,
-        )];
-    }
-    let found = inventory::collect().and_then(|entries| {
-        let names = pins::directories()?;
-        let names = names.iter().filter_map(|path| path.file_name());
-        let pinned: Vec<_> = names
-            .map(|name| name.to_string_lossy().into_owned())
-            .collect();
-        Ok((entries, pinned))
-    });
-    match found {
-        Ok((entries, pinned)) => {
-            let mut findings = judge_policies(&entries, &pinned);
-            findings.extend(entries.iter().filter(|entry| is_empty(entry)).map(left));
-            findings
-        }
-        Err(error) => vec![Finding::problem(
-            SUBJECT,
-            &format!("{error:#}"),
-            "see what is in /sys/fs/bpf/oci-bind-hook; oci-bind-hook unload removes unused programs",
-        )],
-    }
-}
-
-/// Whether nothing runs under the policy; not of a cgroup that was removed meanwhile.
-fn is_empty(entry: &Entry) -> bool {
-    let cgroup = cgroup::of_path(Path::new(&entry.cgroup));
-    cgroup
-        .and_then(|cgroup| cgroup.is_populated())
-        .is_ok_and(|is_populated| !is_populated)
-}
-
-/// A policy that waits for whoever comes.
-fn left(entry: &Entry) -> Finding {
-    let cgroup = &entry.cgroup;
-    Finding::note(
-        "policies",
-        &format!(
-            "cgroup {cgroup} has a policy but no processes: it applies to the next ones that start there"
-        ),
-        &format!("if an ended container left it, oci-bind-hook detach --cgroup {cgroup}"),
-    )
-}
-
-/// Network devices that came after the policies that need them.
-pub fn devices(is_privileged: bool) -> Option<Finding> {
-    const SUBJECT: &str = "devices";
-    if !is_privileged {
-        return None;
-    }
-    match deliver::missing() {
-        Ok(missing) if missing.is_empty() => None,
-        Ok(missing) => Some(Finding::problem(
-            SUBJECT,
-            &format!(
-                "{}: a UDP socket bound to :: receives nothing over IPv6 on this device",
-                missing.join(", ")
-            ),
-            "oci-bind-hook load",
-        )),
-        // What is wrong with the pins has been said.
-        Err(_) => None,
-    }
-}
-
-/// Cgroups that lost a program, and versions that are left from upgrades.
-fn judge_policies(entries: &[Entry], pinned: &[String]) -> Vec<Finding> {
-    const SUBJECT: &str = "policies";
-    let mut findings = Vec::new();
-    let mut users: BTreeMap<&str, usize> = BTreeMap::new();
-    for entry in entries {
-        *users.entry(&entry.version).or_default() += 1;
-        let cgroup = &entry.cgroup;
-        if !entry.missing.is_empty() {
-            let message = format!(
-                "cgroup {cgroup} is not protected: {} is no longer attached",
-                entry.missing.join(", ")
-            );
-            let remedy = "restart the container, or attach the policy again";
-            findings.push(Finding::problem(SUBJECT, &message, remedy));
-        } else if entry.policy.is_none() && entry.is_current {
-            let message = format!("cgroup {cgroup} has programs but no policy, which refuses all");
-            let remedy = format!("oci-bind-hook detach --cgroup {cgroup}, or attach a policy");
-            findings.push(Finding::problem(SUBJECT, &message, &remedy));
-        }
-    }
-    for version in pinned.iter().filter(|version| *version != VERSION) {
-        let users = users.get(version.as_str()).copied().unwrap_or_default();
-        let message = format!("programs of another version, {version}: {users} cgroup(s) use them");
-        let remedy = "restart those containers when convenient; oci-bind-hook unload removes unused programs";
-        findings.push(Finding::note(SUBJECT, &message, remedy));
-    }
-    if findings.is_empty() {
-        let message = format!("{} cgroup(s) under a policy", entries.len());
-        findings.push(Finding::ok(SUBJECT, &message));
-    }
-    findings
-}
-
 /// What the administrator decided.
 pub fn config(config: Result<&Config, &Error>) -> Vec<Finding> {
     const SUBJECT: &str = "configuration";
@@ -263,70 +149,6 @@ pub fn config(config: Result<&Config, &Error>) -> Vec<Finding> {
             "list the networks that containers may use in allow",
         ));
     }
-    findings
-}
-
-/// Which addresses a container could be given.
-pub fn addresses(config: Option<&Config>) -> Vec<Finding> {
-    const SUBJECT: &str = "addresses";
-    let (found, config) = match (addresses::list(), config) {
-        (Err(error), _) => {
-            let remedy = "see whether ip address shows them";
-            return vec![Finding::problem(SUBJECT, &format!("{error:#}"), remedy)];
-        }
-        // What is wrong with the configuration has been said.
-        (Ok(_), None) => return Vec::new(),
-        (Ok(found), Some(config)) => (found, config),
-    };
-    let mut findings = Vec::new();
-    for (address, state) in &found {
-        let (what, remedy) = match state {
-            State::Usable => continue,
-            State::Tentative => (
-                "is tentative: duplicate address detection has not finished",
-                "wait a second, or add the address with nodad",
-            ),
-            State::Duplicate => (
-                "failed duplicate address detection: another host has it",
-                "free the address there, or remove it here",
-            ),
-        };
-        findings.push(Finding::note(SUBJECT, &format!("{address} {what}"), remedy));
-    }
-    let usable: Vec<_> = found
-        .iter()
-        .filter(|(_, state)| *state == State::Usable)
-        .map(|(address, _)| *address)
-        .collect();
-    let claimable: Vec<_> = usable
-        .iter()
-        .filter(|address| may_claim(**address, config).is_ok())
-        .map(ToString::to_string)
-        .collect();
-    let summary = match (claimable.len(), usable.len()) {
-        (0, 0) => Finding::note(
-            SUBJECT,
-            "only loopback and link-local addresses: there is nothing to assign",
-            "ip address add ADDRESS/PREFIX dev DEVICE",
-        ),
-        (0, usable) => Finding::note(
-            SUBJECT,
-            &format!("the configuration does not allow any of this host's {usable} addresses"),
-            "change allow or deny, or add the addresses that they list",
-        ),
-        (count, _) => {
-            let more = match count.saturating_sub(SHOWN) {
-                0 => String::new(),
-                more => format!(" and {more} more"),
-            };
-            let shown = &claimable[..count.min(SHOWN)];
-            Finding::ok(
-                SUBJECT,
-                &format!("{}{more} can be assigned", shown.join(", ")),
-            )
-        }
-    };
-    findings.insert(0, summary);
     findings
 }
 

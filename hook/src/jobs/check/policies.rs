@@ -1,0 +1,119 @@
+//! Policies in force: cgroups that lost a program, that nobody is in, and versions that are
+//! left from upgrades.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::Finding;
+use super::host::AS_ROOT;
+use crate::host::cgroup;
+use crate::kernel::catalogue::VERSION;
+use crate::kernel::inventory::{self, Entry};
+use crate::kernel::{deliver, pins};
+
+const SUBJECT: &str = "policies";
+
+/// What is in force now.
+pub fn findings(is_privileged: bool) -> Vec<Finding> {
+    if !is_privileged {
+        return vec![Finding::problem(
+            SUBJECT,
+            "cannot tell which cgroups are under a policy without privileges",
+            AS_ROOT,
+        )];
+    }
+    let found = inventory::collect().and_then(|entries| {
+        let names = pins::directories()?;
+        let names = names.iter().filter_map(|path| path.file_name());
+        let pinned: Vec<_> = names
+            .map(|name| name.to_string_lossy().into_owned())
+            .collect();
+        Ok((entries, pinned))
+    });
+    match found {
+        Ok((entries, pinned)) => {
+            let mut findings = judge(&entries, &pinned);
+            findings.extend(entries.iter().filter(|entry| is_empty(entry)).map(left));
+            findings
+        }
+        Err(error) => vec![Finding::problem(
+            SUBJECT,
+            &format!("{error:#}"),
+            "see what is in /sys/fs/bpf/oci-bind-hook; oci-bind-hook unload removes unused programs",
+        )],
+    }
+}
+
+/// Whether nothing runs under the policy; not of a cgroup that was removed meanwhile.
+fn is_empty(entry: &Entry) -> bool {
+    let cgroup = cgroup::of_path(Path::new(&entry.cgroup));
+    cgroup
+        .and_then(|cgroup| cgroup.is_populated())
+        .is_ok_and(|is_populated| !is_populated)
+}
+
+/// A policy that waits for whoever comes.
+fn left(entry: &Entry) -> Finding {
+    let cgroup = &entry.cgroup;
+    Finding::note(
+        SUBJECT,
+        &format!(
+            "cgroup {cgroup} has a policy but no processes: it applies to the next ones that start there"
+        ),
+        &format!("if an ended container left it, oci-bind-hook detach --cgroup {cgroup}"),
+    )
+}
+
+/// Network devices that came after the policies that need them.
+pub fn devices(is_privileged: bool) -> Option<Finding> {
+    const SUBJECT: &str = "devices";
+    if !is_privileged {
+        return None;
+    }
+    match deliver::missing() {
+        Ok(missing) if missing.is_empty() => None,
+        Ok(missing) => Some(Finding::problem(
+            SUBJECT,
+            &format!(
+                "{}: UDP sockets bound to :: receive nothing over IPv6 there",
+                missing.join(", ")
+            ),
+            "oci-bind-hook load",
+        )),
+        // What is wrong with the pins has been said.
+        Err(_) => None,
+    }
+}
+
+/// Cgroups that lost a program, and versions that are left from upgrades.
+fn judge(entries: &[Entry], pinned: &[String]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut users: BTreeMap<&str, usize> = BTreeMap::new();
+    for entry in entries {
+        *users.entry(&entry.version).or_default() += 1;
+        let cgroup = &entry.cgroup;
+        if !entry.missing.is_empty() {
+            let message = format!(
+                "cgroup {cgroup} is not protected: {} is no longer attached",
+                entry.missing.join(", ")
+            );
+            let remedy = "restart the container, or attach the policy again";
+            findings.push(Finding::problem(SUBJECT, &message, remedy));
+        } else if entry.policy.is_none() && entry.is_current {
+            let message = format!("cgroup {cgroup} has programs but no policy, which refuses all");
+            let remedy = format!("oci-bind-hook detach --cgroup {cgroup}, or attach a policy");
+            findings.push(Finding::problem(SUBJECT, &message, &remedy));
+        }
+    }
+    for version in pinned.iter().filter(|version| *version != VERSION) {
+        let users = users.get(version.as_str()).copied().unwrap_or_default();
+        let message = format!("programs of another version, {version}: {users} cgroup(s) use them");
+        let remedy = "restart those containers when convenient; oci-bind-hook unload removes unused programs";
+        findings.push(Finding::note(SUBJECT, &message, remedy));
+    }
+    if findings.is_empty() {
+        let message = format!("{} cgroup(s) under a policy", entries.len());
+        findings.push(Finding::ok(SUBJECT, &message));
+    }
+    findings
+}
