@@ -1,18 +1,18 @@
-//! The device of the Container Device Interface that brings the hook along: pure.
+//! The Container Device Interface (CDI) device that brings the hook along: pure.
 
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-/// Its class.
+/// The device's vendor and class.
 pub const KIND: &str = "oci-bind-hook.io/policy";
-/// Its name.
+/// The device's name.
 pub const DEVICE: &str = "annotations";
 
-/// A specification of the Container Device Interface, in the oldest version
-/// that has hooks: every engine with CDI reads it. The device has no edits of
-/// its own, which the schema takes for an error, so the hook belongs to it.
+/// Returns a CDI specification, in the oldest version that has hooks, which every engine
+/// with CDI reads. The hook belongs to the device, because the schema refuses one without
+/// edits.
 ///
 /// # Errors
 ///

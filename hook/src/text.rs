@@ -1,18 +1,18 @@
-//! Text of others: numbers in it, and how messages repeat it.
+//! Foreign text: how numbers in it are parsed, and how messages repeat it.
 
 use std::net::IpAddr;
 use std::str::FromStr;
 
-/// Parses a number in plain decimal: no sign, no needless zero in front.
+/// Parses a number in plain decimal: no sign, no leading zeros.
 pub fn parse_decimal<T: FromStr>(text: &str) -> Option<T> {
     let plain = text == "0" || text.starts_with(|first: char| matches!(first, '1'..='9'));
     plain.then(|| text.parse().ok()).flatten()
 }
 
-/// Longest piece of foreign text that a message repeats, in characters.
+/// The longest piece of foreign text that a message repeats, in characters.
 const LONGEST: usize = 200;
 
-/// Foreign text in double quotes, on one line, cut when it is very long.
+/// Puts foreign text in double quotes, on one line, cut if it is very long.
 pub fn quote(text: &str) -> String {
     match text.char_indices().nth(LONGEST) {
         None => format!("{text:?}"),
@@ -20,14 +20,14 @@ pub fn quote(text: &str) -> String {
     }
 }
 
-/// A message of another library on one line, cut when it is very long.
+/// Puts a message of another library on one line, cut if it is very long.
 pub fn one_line(message: &str) -> String {
     let cut = message.trim_ascii_end().chars().take(2 * LONGEST);
     printable(&cut.collect::<String>())
 }
 
-/// Foreign text as a terminal may have it: control characters, and others that
-/// are not printed but do something, as escapes.
+/// Makes foreign text safe for a terminal: control characters, and others that are not
+/// printed but have an effect, become escapes.
 pub fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
@@ -40,12 +40,12 @@ pub fn printable(text: &str) -> String {
     shown
 }
 
-/// Whether a character is one to see, and nothing else.
+/// Whether a character is printed and has no other effect.
 pub fn is_printable(character: char) -> bool {
     matches!(character, ' '..='~') || character.escape_debug().len() == 1
 }
 
-/// The name of the setting that holds an address: what a message about it says.
+/// Returns the name of the setting that holds an address, for messages about it.
 pub const fn setting_of(address: IpAddr) -> &'static str {
     match address {
         IpAddr::V4(_) => "ipv4",

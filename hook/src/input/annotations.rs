@@ -1,4 +1,4 @@
-//! From the annotations of a container to its request: strict and pure.
+//! Turns the annotations of a container into its request: strict and pure.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -13,29 +13,29 @@ use crate::text::quote;
 #[cfg(test)]
 mod tests;
 
-/// What every key of ours starts with.
+/// The prefix of the hook's annotations.
 pub const PREFIX: &str = "io.oci-bind-hook.";
 
-/// Names the container within its pod: CRI-O, then containerd.
+/// The keys of a container's name within its pod: CRI-O's, then containerd's.
 const CONTAINER_NAME: [&str; 2] = [
     "io.kubernetes.container.name",
     "io.kubernetes.cri.container-name",
 ];
 
-/// Has the value `sandbox` on the pause container of a pod: CRI-O, then containerd.
+/// The keys that are `sandbox` on a pod's pause container: CRI-O's, then containerd's.
 const CONTAINER_TYPE: [&str; 2] = [
     "io.kubernetes.cri-o.ContainerType",
     "io.kubernetes.cri.container-type",
 ];
 
-/// Finds what the annotations of one container ask for.
+/// Parses the annotations of one container into its request.
 ///
-/// The pairs are those of the container's state, in any order, repeated keys
-/// included. `KEY/container.NAME` wins over `KEY` in the container NAME and is
-/// nothing to the others, whose values are checked all the same.
+/// The pairs are those of the container's state, in any order, repeated keys included. In
+/// the container NAME, `KEY/container.NAME` takes precedence over `KEY`. The other
+/// containers ignore it, but its value is checked all the same.
 ///
-/// The result is `None` when the hook has nothing to do here: no key of ours,
-/// or addresses for other containers of the pod only.
+/// Returns `None` when the hook has nothing to do: none of its keys are there, or only
+/// addresses for other containers of the pod.
 ///
 /// # Errors
 ///
@@ -65,7 +65,7 @@ pub fn parse(annotations: &[(String, String)]) -> Result<Option<Request>> {
 ///
 /// # Errors
 ///
-/// If it does not, with the first of them.
+/// If it does not. The error names the first one that is not permitted.
 pub fn permit(request: &Request, config: &Config) -> Result<()> {
     if let Some(setting) = Setting::of(request).find(|setting| !config.permit.contains(setting)) {
         bail!(
@@ -76,7 +76,7 @@ pub fn permit(request: &Request, config: &Config) -> Result<()> {
     Ok(())
 }
 
-/// Every key of ours, by the containers it is meant for.
+/// The hook's annotations, by the containers that they are meant for.
 #[derive(Default)]
 struct Keys<'a> {
     /// Keys for any container.
@@ -157,7 +157,7 @@ fn set(request: &mut Request, setting: &str, value: &str) -> Result<()> {
     }
 }
 
-/// Fills a field. The same key may come twice when it says the same.
+/// Sets a field. A key may be repeated if its value is the same.
 fn put<T: PartialEq + Display>(
     field: &mut Option<T>,
     value: &str,
@@ -193,8 +193,8 @@ fn merge(own: &Request, bare: &Request) -> Request {
     }
 }
 
-/// The value of either key: one that the engine writes, and one that it knows
-/// nothing of and takes over from whoever made the pod, so both must agree.
+/// Returns the value of either key. The engine writes one of them. The other is unknown
+/// to it, and comes from whoever made the pod, so both must agree.
 fn agreed<'a>(
     annotations: &'a [(String, String)],
     keys: [&'static str; 2],

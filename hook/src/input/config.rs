@@ -19,35 +19,35 @@ mod file;
 #[cfg(test)]
 mod tests;
 
-/// Where the configuration of a host is.
+/// The path of the host's configuration.
 pub const PATH: &str = "/etc/oci-bind-hook/config.toml";
 
-/// The commented default, which is also what a missing file means.
+/// The commented default, used when there is no file.
 const BUILT_IN: &str = include_str!("../../../config/config.toml");
 const BUILT_IN_ORIGIN: &str = "built-in configuration";
 
-/// What the administrator of the host decided.
+/// The host's configuration, as its administrator decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Where it is from, as messages name it: a file, or the built-in one.
+    /// Its origin, for messages: the path of a file, or the built-in configuration.
     pub origin: String,
-    /// Networks a container may claim an address of; empty for any.
+    /// Networks from which a container may claim an address; empty for any.
     pub allow: Vec<IpNet>,
-    /// Networks it may never claim an address of; stronger than `allow`.
+    /// Networks from which it may never claim one; takes precedence over `allow`.
     pub deny: Vec<IpNet>,
     /// Which annotations a container may carry.
     pub permit: Vec<Setting>,
     /// Whether an address must be configured in the container's network
     /// namespace.
     pub require_local_address: bool,
-    /// Whether the steps to a decision are logged.
+    /// Whether the steps that lead to a decision are logged.
     pub debug: bool,
-    /// What a request gets for the keys it lacks.
+    /// Values for the keys that a request lacks.
     pub defaults: Defaults,
 }
 
 impl Config {
-    /// Whether there is no file.
+    /// Whether it is the built-in one, because there is no file.
     pub fn is_built_in(&self) -> bool {
         self.origin == BUILT_IN_ORIGIN
     }
@@ -64,13 +64,12 @@ pub struct Defaults {
 
 /// Reads the configuration file.
 ///
-/// A file that does not exist means the built-in default, unless `required`.
+/// If the file does not exist, the built-in default is used, unless `required`.
 ///
 /// # Errors
 ///
-/// When the file exists but cannot be read, is no regular file, or could be
-/// changed or replaced by others than root and the caller (`host::ownership`),
-/// and as [`parse`] does.
+/// When the file cannot be read, is not a regular file, or could be changed or replaced
+/// by anyone but root and the caller (`host::ownership`), and as [`parse`] does.
 pub fn load(path: &Path, required: bool) -> Result<Config> {
     let Some(bytes) = file::read(path, required)? else {
         return parse(BUILT_IN, BUILT_IN_ORIGIN);
@@ -85,13 +84,13 @@ pub fn load(path: &Path, required: bool) -> Result<Config> {
     }
 }
 
-/// Parses the text of a configuration; keys that it lacks keep their default.
+/// Parses the text of a configuration; missing keys keep their defaults.
 ///
 /// # Errors
 ///
-/// On text that is not TOML, unknown keys and bad values, in one line that
-/// starts with `origin` and the line number and names the key. A key of more
-/// than 80 parts has no line: toml does not tell it.
+/// On text that is not TOML, unknown keys and bad values, in one line that starts with
+/// `origin` and the line number and names the key. For a key of more than 80 parts there
+/// is no line number, since toml does not report it.
 pub fn parse(text: &str, origin: &str) -> Result<Config> {
     let file = Raw::parse(text, origin)?;
     let built_in = Raw::parse(BUILT_IN, BUILT_IN_ORIGIN)?;
@@ -121,7 +120,7 @@ pub fn parse(text: &str, origin: &str) -> Result<Config> {
     })
 }
 
-/// The value of the file, or else the built-in one, which names every key.
+/// Returns the file's value, or else the built-in one: the built-in file has every key.
 fn either<T>(file: Option<T>, built_in: Option<T>, key: &str) -> Result<T> {
     file.or(built_in)
         .with_context(|| format!("{BUILT_IN_ORIGIN} lacks {key}: report this as a bug"))
@@ -134,7 +133,7 @@ fn networks(written: Vec<Written<Network>>) -> Vec<IpNet> {
         .collect()
 }
 
-/// The file as it is written.
+/// The file as written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Raw {
@@ -147,7 +146,7 @@ struct Raw {
     defaults: RawDefaults,
 }
 
-/// The table `defaults` as it is written.
+/// The table `defaults` as written.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawDefaults {
@@ -171,8 +170,7 @@ impl Raw {
     }
 }
 
-/// The key whose name or value is at this byte of the text, if the text is
-/// TOML at all.
+/// Returns the key whose name or value is at this byte offset, if the text is valid TOML.
 fn key_at(text: &str, offset: usize) -> Option<String> {
     fn find(table: &DeTable<'_>, offset: usize) -> Option<String> {
         table.iter().find_map(|(key, value)| {
@@ -188,7 +186,7 @@ fn key_at(text: &str, offset: usize) -> Option<String> {
     find(DeTable::parse(text).ok()?.get_ref(), offset)
 }
 
-/// The number of the line, from 1, that holds this byte of the text.
+/// Returns the number, from 1, of the line that contains the byte at this offset.
 fn line_number(text: &[u8], offset: usize) -> usize {
     let before = &text[..offset.min(text.len())];
     1 + before.iter().filter(|byte| **byte == b'\n').count()
@@ -199,7 +197,7 @@ struct Written<T>(T);
 
 impl<'de, T: FromStr<Err = Error>> Deserialize<'de> for Written<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        /// Parses inside the deserializer, which then knows the place of an error.
+        /// Parses within the deserializer, so that its errors have a position.
         struct Parse<T>(PhantomData<T>);
 
         impl<T: FromStr<Err = Error>> Visitor<'_> for Parse<T> {
@@ -218,7 +216,7 @@ impl<'de, T: FromStr<Err = Error>> Deserialize<'de> for Written<T> {
     }
 }
 
-/// A network, or a single address as the network of its own.
+/// A network. A single address is one with the full prefix length.
 struct Network(IpNet);
 
 impl FromStr for Network {

@@ -1,5 +1,4 @@
-//! What outsiders say, as values: the engine's state, annotations, the command line's
-//! options, the configuration.
+//! Parsed input: the engine's state, annotations, command-line options, configuration.
 
 pub mod annotations;
 pub mod config;

@@ -1,7 +1,7 @@
-//! The values a user may write and their strict parsers, shared by annotations and command line.
+//! Strict parsers of what users write in annotations and on the command line.
 //!
-//! Blanks around a whole value are trimmed (ASCII white space, so that the line
-//! end of a YAML block does no harm). Nothing else is repaired.
+//! ASCII white space around a whole value is trimmed, so that the newline at the end of a
+//! YAML block does no harm. Nothing else is repaired.
 
 use std::fmt::{self, Display};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -21,20 +21,20 @@ pub use ports::{
 };
 pub use setting::{NAMES, SETTINGS, Setting};
 
-/// What a user asked for, for one container or one command.
+/// The settings that a user gave for one container or one command.
 ///
 /// `None` means that the key was not given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
-    /// The IPv4 address to own.
+    /// The IPv4 address to assign.
     pub ipv4: Option<Ipv4Addr>,
-    /// The IPv6 address to own.
+    /// The IPv6 address to assign.
     pub ipv6: Option<Ipv6Addr>,
     /// What loopback addresses mean.
     pub loopback: Option<Loopback>,
-    /// Ports that are bound at another number.
+    /// Ports that are moved to other numbers.
     pub ports: Option<PortMappings>,
-    /// Ports that are left alone.
+    /// Ports whose binds are left alone.
     pub exempt: Option<ExemptPorts>,
     /// UDP ports for multicast and broadcast.
     pub multicast: Option<MulticastPorts>,
@@ -42,7 +42,7 @@ pub struct Request {
     pub guard: Option<Guard>,
 }
 
-/// Whether a parser accepts a loopback address as the one to own.
+/// Whether a parser accepts a loopback address as the one to assign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AllowLoopback {
     /// For containers: the host's loopback is not theirs.
@@ -55,7 +55,7 @@ pub enum AllowLoopback {
 ///
 /// # Errors
 ///
-/// When the text is no address, or one that no socket can own: unspecified,
+/// When the text is not an address, or is one that cannot be assigned: unspecified,
 /// multicast, broadcast, or loopback without the opt-in.
 pub fn parse_ipv4(value: &str, loopback: AllowLoopback) -> Result<Ipv4Addr> {
     const REMEDY: &str = "write one unicast address such as 192.0.2.10";
@@ -81,9 +81,9 @@ pub fn parse_ipv4(value: &str, loopback: AllowLoopback) -> Result<Ipv4Addr> {
 ///
 /// # Errors
 ///
-/// When the text is no address, or one that no socket can own: unspecified,
-/// multicast, IPv4-mapped, loopback without the opt-in, or link-local, which
-/// needs a zone (RFC 4007, section 11) that a policy cannot hold.
+/// When the text is not an address, or is one that cannot be assigned: unspecified,
+/// multicast, IPv4-mapped, loopback without the opt-in, or link-local, which needs a zone
+/// (RFC 4007, section 11) that a policy cannot hold.
 pub fn parse_ipv6(value: &str, loopback: AllowLoopback) -> Result<Ipv6Addr> {
     const REMEDY: &str = "write one unicast address such as 2001:db8::10";
     let quoted = quote(value);
@@ -113,12 +113,13 @@ pub fn parse_ipv6(value: &str, loopback: AllowLoopback) -> Result<Ipv6Addr> {
 /// What loopback addresses mean to a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loopback {
-    /// Connects find the container's own listeners first, then the host's.
+    /// Calls go to the listener at exactly that address, or else to the container's own
+    /// server at the wildcard address, or else to the host's.
     Auto,
     /// Loopback is the host's and is never touched.
     Host,
-    /// Loopback is the container's own: at the given address, or at one that
-    /// is derived from its IPv4 address.
+    /// Loopback is the container's own: at the given address, or at one that is derived
+    /// from its IPv4 address, or else from its IPv6 address.
     Private(Option<Ipv4Addr>),
 }
 
@@ -168,7 +169,7 @@ impl Display for Loopback {
 pub enum Guard {
     /// They are dropped.
     On,
-    /// They pass, and no packet hook is attached.
+    /// They pass, and no packet program is attached.
     Off,
 }
 

@@ -1,4 +1,4 @@
-//! From standard input to the state of a container (runtime-spec, "State").
+//! Reads the state of a container from standard input (runtime-spec, "State").
 
 use std::fmt;
 use std::io::{self, Read};
@@ -21,18 +21,18 @@ pub use timed::Timed;
 /// The longest state that is accepted, in bytes.
 pub const LIMIT: usize = 1024 * 1024;
 
-/// How much more of a longer state is read and thrown away, in bytes, so that
-/// the runtime can finish writing and gets to see why the hook failed.
+/// How much more of a longer state is read and discarded, in bytes, so that the runtime
+/// can finish writing and see why the hook failed.
 const DRAIN_LIMIT: u64 = 64 * LIMIT as u64;
 
-/// The longest container id that is accepted, in bytes. Runtimes make a
-/// directory of that name, so it cannot be longer than `NAME_MAX`.
+/// The longest container id that is accepted, in bytes. Runtimes create a directory of
+/// that name, so it cannot be longer than `NAME_MAX`.
 const ID_LIMIT: usize = 255;
 
 /// The container that a hook is called for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Container {
-    /// Its id: never empty, no longer than a file name, of characters that runc
+    /// Its id: not empty, no longer than a file name, made of characters that runc
     /// permits, and neither `.` nor `..`.
     pub id: String,
     /// Its init process, in the pid namespace of the runtime.
@@ -114,7 +114,7 @@ fn from_json<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T> {
     })
 }
 
-/// Accepts what runc does, `[\w+.-]+` in ASCII.
+/// Accepts what runc accepts, `[\w+.-]+` in ASCII.
 fn check_id(id: &str) -> Result<()> {
     if id.is_empty() {
         bail!("container state has no id: the runtime must give one");
@@ -138,8 +138,8 @@ fn check_pid(pid: Option<i32>) -> Result<Pid> {
         .with_context(|| format!("container state has pid {raw}: {REMEDY}"))
 }
 
-/// What the type of oci-spec loses: whether there is a status, and keys that
-/// are repeated among the annotations.
+/// What the type of oci-spec loses: whether there is a status, and repeated keys among
+/// the annotations.
 #[derive(Deserialize)]
 struct Raw {
     status: Option<IgnoredAny>,

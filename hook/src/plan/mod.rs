@@ -1,4 +1,4 @@
-//! From a request and the host's configuration to the plan that is carried out: pure.
+//! Turns a request and the host's configuration into the plan that is carried out: pure.
 
 use std::fmt::{self, Display};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -16,14 +16,14 @@ mod rules;
 mod tests;
 pub mod view;
 
-/// What is done to one cgroup, every default filled in.
+/// What is done to one cgroup, with all defaults filled in.
 ///
 /// Its JSON, shown by `--dry-run`, has the fields in this order. Values are
 /// written as in annotations, lists as arrays of such values, and an address
 /// that is not assigned as `null`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Plan {
-    /// The assigned IPv4 address. One of the two addresses is present.
+    /// The assigned IPv4 address. At least one of the two addresses is present.
     pub ipv4: Option<Ipv4Addr>,
     /// The assigned IPv6 address.
     pub ipv6: Option<Ipv6Addr>,
@@ -33,10 +33,10 @@ pub struct Plan {
     /// Whether packets with foreign addresses are dropped.
     #[serde(serialize_with = "written")]
     pub guard: Guard,
-    /// Ports that are bound at another number.
+    /// Ports that are moved to other numbers.
     #[serde(serialize_with = "written_ports")]
     pub ports: PortMappings,
-    /// Ports that are left alone.
+    /// Ports whose binds are left alone.
     #[serde(serialize_with = "written_exempt")]
     pub exempt: ExemptPorts,
     /// UDP ports at which wildcard sockets hear multicast and broadcast.
@@ -50,8 +50,9 @@ pub struct Plan {
 ///
 /// # Errors
 ///
-/// When the request has no address, or one that the configuration denies or
-/// does not allow, and when it needs what this version cannot do.
+/// When the request has no address, or one that the configuration denies or does not
+/// allow; when a port has two uses, or there are too many port ranges; and when it has
+/// multicast ports but the guard is off.
 pub fn decide(request: &Request, config: &Config) -> Result<Plan> {
     if request.ipv4.is_none() && request.ipv6.is_none() {
         bail!("no address to assign: give ipv4, ipv6 or both");
@@ -102,7 +103,7 @@ pub(crate) fn may_claim(address: IpAddr, config: &Config) -> Result<()> {
 }
 
 impl Display for Plan {
-    /// The addresses, as a sentence has them, and what goes with them.
+    /// Writes the addresses as in a sentence, with the other settings in parentheses.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.ipv4, self.ipv6) {
             (Some(ipv4), Some(ipv6)) => write!(f, "{ipv4} and {ipv6}"),
@@ -161,11 +162,10 @@ impl From<&Plan> for abi::Policy {
     }
 }
 
-/// The loopback address of a container's own: the low 23 bits of its IPv4
-/// address in 127.128.0.0/9, which programs leave alone. So it is the same at
-/// every start, easy to recognise, and another one for any two addresses of a
-/// host that differ in those bits. Without an IPv4 address the words of the
-/// IPv6 address are folded into one.
+/// Derives a container's own loopback address: the low 23 bits of its IPv4 address in
+/// 127.128.0.0/9, which programs do not use. So it is the same at every start, easy to
+/// recognise, and different for any two addresses of a host that differ in those bits.
+/// Without an IPv4 address, the words of the IPv6 address are folded into one.
 fn derived_loopback(plan: &Plan) -> Ipv4Addr {
     const NETWORK: u32 = 0x7f80_0000;
     const HOST_BITS: u32 = 0x007f_ffff;

@@ -1,4 +1,4 @@
-//! Ports of the annotations as the rules that the programs read: pure.
+//! Turns the ports of a plan into the rules that the programs read: pure.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use oci_bind_hook_ebpf::abi::{PORT_RULES, PortRule};
 use super::Plan;
 use crate::input::request::{PortMapping, PortRange, Protocol};
 
-/// Refuses ports that have two uses.
+/// Refuses ports that have two uses, and more port ranges than a policy can hold.
 pub(super) fn check(plan: &Plan) -> Result<()> {
     let (moved, exempt) = (plan.ports.as_slice(), plan.exempt.as_slice());
     for one in exempt {
@@ -37,7 +37,7 @@ pub(super) fn check(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// What moves one of these ports.
+/// Returns the mapping that moves one of these ports.
 fn mapping(moved: &[PortMapping], ports: PortRange, protocol: Protocol) -> Option<&PortMapping> {
     moved
         .iter()
@@ -51,15 +51,15 @@ struct Entry {
     becomes: Becomes,
 }
 
-/// What becomes of its ports.
+/// What the ports of an entry become.
 enum Becomes {
-    /// The first one becomes this, and so on; 0: they are exempt.
+    /// The first one becomes this port, the next one the next, and so on; 0: exempt.
     Port(u16),
     Multicast,
 }
 
-/// The rules of a plan, in ascending order. No port is in two of them: ranges that overlap
-/// are cut where one begins or ends.
+/// Returns the rules of a plan, in ascending order. No port is in two of them:
+/// overlapping ranges are split where one begins or ends.
 pub(super) fn rules(plan: &Plan) -> Vec<PortRule> {
     let moved = plan.ports.as_slice().iter().map(|mapping| Entry {
         ports: mapping.asked,
@@ -77,7 +77,7 @@ pub(super) fn rules(plan: &Plan) -> Vec<PortRule> {
         becomes: Becomes::Multicast,
     });
     let entries: Vec<_> = moved.chain(exempt).chain(multicast).collect();
-    // Where a rule may begin. What begins after the last port is none.
+    // Where a rule may begin. A range that is in no entry yields no rule.
     let firsts: BTreeSet<u16> = entries
         .iter()
         .flat_map(|entry| [Some(entry.ports.first), entry.ports.last.checked_add(1)])
@@ -91,7 +91,7 @@ pub(super) fn rules(plan: &Plan) -> Vec<PortRule> {
         .collect()
 }
 
-/// The rule for ports of which each entry has all or none; none if no entry has them.
+/// Returns the rule for ports of which each entry has all or none, if any entry has them.
 fn rule(entries: &[Entry], ports: PortRange) -> Option<PortRule> {
     let mut rule = None;
     for entry in entries {

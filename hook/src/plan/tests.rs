@@ -96,7 +96,7 @@ fn deny_wins_over_allow() {
     assert!(error(&both(), "deny = [\"2001:db8::/32\"]").contains("denied by 2001:db8::/32"));
 }
 
-/// A request with these values of ports, exempt and multicast; none where one is empty.
+/// A request with these values of ports, exempt and multicast; empty ones are left out.
 fn ports(ports: &str, exempt: &str, multicast: &str) -> Request {
     let given = |list: &str| !list.is_empty();
     Request {
@@ -193,7 +193,7 @@ fn the_policy_has_room_for_all_ports() {
     assert_eq!(abi::Policy::from(&plan).rules, 1);
 }
 
-/// Ranges are cut where others begin and end.
+/// Ranges are split where others begin and end.
 #[test]
 fn no_port_is_in_two_rules() {
     let request = ports("80-89:180-189/udp", "85-95/tcp,65535", "90,300-301");

@@ -1,4 +1,4 @@
-//! What the programs read, in the words of annotations: pure.
+//! The policy that the programs read, in the words of annotations: pure.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -19,9 +19,9 @@ pub struct PolicyView {
     pub loopback: String,
     /// `on` or `off`.
     pub guard: &'static str,
-    /// Ports that are bound at another number.
+    /// Ports that are moved to other numbers.
     pub ports: Vec<String>,
-    /// Ports that are left alone.
+    /// Ports whose binds are left alone.
     pub exempt: Vec<String>,
     /// UDP ports at which wildcard sockets hear multicast and broadcast.
     pub multicast: Vec<String>,
@@ -62,7 +62,7 @@ impl From<&abi::Policy> for PolicyView {
     }
 }
 
-/// As many ports as a rule has, from this one on.
+/// Returns the range that starts at this port and is as long as the rule's.
 const fn range(first: u16, rule: &PortRule) -> PortRange {
     PortRange {
         first,
@@ -70,8 +70,8 @@ const fn range(first: u16, rule: &PortRule) -> PortRange {
     }
 }
 
-/// What the first port of a rule becomes, each time with the suffix that says for which
-/// protocol; without what stays.
+/// Returns what the first port of a rule becomes, each time with the suffix of the
+/// protocol; unchanged ports are left out.
 fn changes(rule: &PortRule) -> Vec<(&'static str, u16)> {
     let all = if rule.tcp == rule.udp {
         vec![("", rule.tcp)]
@@ -83,7 +83,7 @@ fn changes(rule: &PortRule) -> Vec<(&'static str, u16)> {
         .collect()
 }
 
-/// From network byte order.
+/// Converts from network byte order.
 fn ipv4(word: u32) -> Ipv4Addr {
     Ipv4Addr::from(word.to_ne_bytes())
 }
@@ -105,7 +105,7 @@ mod tests {
     use crate::input::request::{PortMapping, Request, tests as requests};
     use crate::plan::decide;
 
-    /// The request that says what is shown.
+    /// Returns the request that asks for what is shown.
     fn request(shown: &PolicyView) -> Request {
         let list = |items: &[String]| (!items.is_empty()).then(|| items.join(","));
         Request {
@@ -120,7 +120,7 @@ mod tests {
     }
 
     proptest! {
-        /// But for a port that is moved to itself, which is not shown.
+        /// Except for a port that is moved to itself, which is not shown.
         #[test]
         fn what_is_shown_can_be_written(written in requests::request()) {
             let config = config::parse("", "test.toml").unwrap();

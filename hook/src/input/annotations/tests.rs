@@ -195,7 +195,7 @@ fn a_key_for_one_container_needs_a_name_to_compare() {
     assert!(error(&[own, WEB, kind, other_type]).contains("two types"));
 }
 
-/// A request as annotations; `scope` comes after each key.
+/// Writes a request as annotations; `scope` comes after each key.
 fn printed(request: &Request, scope: &str) -> Vec<(String, String)> {
     [
         ("ipv4", request.ipv4.map(|value| value.to_string())),

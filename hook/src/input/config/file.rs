@@ -1,5 +1,5 @@
-//! The configuration file as it is read: a regular file of bounded size that
-//! nobody but root and the caller can change or replace.
+//! Reads the configuration file: a regular file of bounded size that only root and the
+//! caller can change or replace.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -20,17 +20,16 @@ mod tests;
 /// The longest file that is accepted, in bytes.
 const LIMIT: u64 = 1024 * 1024;
 
-/// Reads the file; `None` if there is none, unless it is `required`.
+/// Reads the file, or returns `None` if there is none, unless it is `required`.
 ///
-/// What is judged is the very file that is read. Where there is none, somebody
-/// who can write to its directory may have removed it: so the way to it is
-/// judged all the same.
+/// The check is made on the open file itself. If there is none, someone who can write to
+/// its directory may have removed it, so the path to it is checked all the same.
 ///
 /// # Errors
 ///
-/// If the file or something on the way to it can be changed by others, if it is
-/// no regular file or too long, and if it cannot be read. A symbolic link to
-/// nowhere is no missing file.
+/// If anyone else can change the file or something on the path to it, if it is not a
+/// regular file or is too long, and if it cannot be read. A dangling symbolic link does
+/// not count as a missing file.
 pub(super) fn read(path: &Path, required: bool) -> Result<Option<Vec<u8>>> {
     let reading = || format!("read configuration {}", shown(path));
     // Neither a FIFO nor a terminal may keep a container waiting.
@@ -62,7 +61,7 @@ pub(super) fn read(path: &Path, required: bool) -> Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
-/// Judges each directory and symbolic link that leads to the file.
+/// Checks each directory and symbolic link on the path to the file.
 fn judge_way(path: &Path) -> Result<()> {
     let absolute = std::path::absolute(path)
         .with_context(|| format!("find the directory of configuration {}", shown(path)))?;
@@ -92,7 +91,7 @@ fn follow(config: &Path, path: &Path, seen: &mut BTreeSet<PathBuf>) -> Result<()
     Ok(())
 }
 
-/// Judges the file, or something on the way to it.
+/// Checks the file, or something on the path to it.
 fn judge_one(config: &Path, path: &Path, found: &Stat) -> Result<()> {
     let Err(distrust) = judge(found, geteuid().as_raw()) else {
         return Ok(());
@@ -110,7 +109,7 @@ fn judge_one(config: &Path, path: &Path, found: &Stat) -> Result<()> {
     }
 }
 
-/// The path as messages have it.
+/// Returns the path as shown in messages.
 pub(super) fn shown(path: &Path) -> String {
     one_line(&path.to_string_lossy())
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::input::request::tests as requests;
 
-/// As an array of TOML.
+/// Formats the items as a TOML array.
 fn list(items: &[impl fmt::Display]) -> String {
     let items = items.iter().map(|item| format!("\"{item}\""));
     items.collect::<Vec<_>>().join(", ")
@@ -198,7 +198,7 @@ fn the_hooks_d_entry_matches_every_key_of_ours() {
     );
 }
 
-/// A network that can be written: IPv4 as IPv4.
+/// A network that is accepted, so not an IPv4-mapped one.
 fn network() -> impl Strategy<Value = IpNet> {
     prop_oneof![
         (any::<u32>(), 0_u8..=32).prop_map(|(bits, length)| {

@@ -7,19 +7,19 @@ use anyhow::{Error, Result, bail};
 
 use crate::text::{parse_decimal, quote};
 
-/// The transport protocols that a port entry is about.
+/// The transport protocols that a port entry applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Protocol {
     /// TCP, written `/tcp`.
     Tcp,
     /// UDP, written `/udp`.
     Udp,
-    /// Both, written as nothing.
+    /// Both, written without a suffix.
     Both,
 }
 
 impl Protocol {
-    /// Whether some packet belongs to both.
+    /// Whether the two have a protocol in common.
     pub fn overlaps(self, other: Self) -> bool {
         self == other || self == Self::Both || other == Self::Both
     }
@@ -46,12 +46,12 @@ impl Display for Protocol {
     }
 }
 
-/// Ports that follow each other, host byte order, none of them 0.
+/// Consecutive ports in host byte order, none of them 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PortRange {
-    /// The first one.
+    /// The first port.
     pub first: u16,
-    /// The last one; the same for a single port.
+    /// The last port, which is also the first if there is only one.
     pub last: u16,
 }
 
@@ -63,12 +63,12 @@ impl PortRange {
         (first <= last).then_some(Self { first, last })
     }
 
-    /// Whether a port is in both.
+    /// Whether the two have a port in common.
     pub fn overlaps(self, other: Self) -> bool {
         self.first <= other.last && other.first <= self.last
     }
 
-    /// From the first to the last.
+    /// Returns the distance from the first port to the last.
     fn distance(self) -> u16 {
         self.last - self.first
     }
@@ -84,14 +84,14 @@ impl Display for PortRange {
     }
 }
 
-/// Ports that are bound at other numbers, as many of them.
+/// A range of ports that is moved to another range of the same length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PortMapping {
     /// The ports that programs ask for.
     pub asked: PortRange,
     /// The ports that they get.
     pub actual: PortRange,
-    /// The protocols this is about.
+    /// The protocols that this applies to.
     pub protocol: Protocol,
 }
 
@@ -108,7 +108,7 @@ impl PortMapping {
         })
     }
 
-    /// Whether the two have a port of one protocol get different ones.
+    /// Whether the two move a port of one protocol to different ports.
     fn contradicts(&self, other: &Self) -> bool {
         let distance =
             |mapping: &Self| i32::from(mapping.actual.first) - i32::from(mapping.asked.first);
@@ -129,7 +129,7 @@ impl Display for PortMapping {
 pub struct PortMappings(Vec<PortMapping>);
 
 impl PortMappings {
-    /// The mappings; empty by default, never empty when parsed.
+    /// Returns the mappings: none by default, at least one when parsed.
     pub fn as_slice(&self) -> &[PortMapping] {
         &self.0
     }
@@ -138,11 +138,11 @@ impl PortMappings {
 impl FromStr for PortMappings {
     type Err = Error;
 
-    /// Parses a comma list of `ASKED:ACTUAL[/tcp|/udp]`, where each is a port, or both are
-    /// ranges of one length.
+    /// Parses a comma-separated list of `ASKED:ACTUAL[/tcp|/udp]`, where both are ports,
+    /// or both are ranges of the same length.
     ///
-    /// An item given twice counts once. Two items that send one asked port and
-    /// protocol to different ports are refused.
+    /// A repeated item counts once. Two items that move the same port and protocol to
+    /// different ports are refused.
     fn from_str(value: &str) -> Result<Self> {
         let mappings = parse_list(
             value,
@@ -170,12 +170,12 @@ impl Display for PortMappings {
     }
 }
 
-/// Ports that are left alone.
+/// A range of ports whose binds are left alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ExemptRange {
     /// The ports.
     pub ports: PortRange,
-    /// The protocols this is about.
+    /// The protocols that this applies to.
     pub protocol: Protocol,
 }
 
@@ -185,12 +185,12 @@ impl Display for ExemptRange {
     }
 }
 
-/// Ports that are left alone, sorted, without repeats.
+/// Ports whose binds are left alone, sorted, without repeats.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExemptPorts(Vec<ExemptRange>);
 
 impl ExemptPorts {
-    /// The ports; empty by default, never empty when parsed.
+    /// Returns the ports: none by default, at least one when parsed.
     pub fn as_slice(&self) -> &[ExemptRange] {
         &self.0
     }
@@ -199,7 +199,7 @@ impl ExemptPorts {
 impl FromStr for ExemptPorts {
     type Err = Error;
 
-    /// Parses a comma list of `PORT[-PORT][/tcp|/udp]`. An item given twice counts once.
+    /// Parses a comma-separated list of `PORT[-PORT][/tcp|/udp]`; repeats count once.
     fn from_str(value: &str) -> Result<Self> {
         parse_list(
             value,
@@ -225,7 +225,7 @@ impl Display for ExemptPorts {
 pub struct MulticastPorts(Vec<PortRange>);
 
 impl MulticastPorts {
-    /// The ports; empty by default, never empty when parsed.
+    /// Returns the ports: none by default, at least one when parsed.
     pub fn as_slice(&self) -> &[PortRange] {
         &self.0
     }
@@ -234,7 +234,7 @@ impl MulticastPorts {
 impl FromStr for MulticastPorts {
     type Err = Error;
 
-    /// Parses a comma list of `PORT[-PORT]`. An item given twice counts once.
+    /// Parses a comma-separated list of `PORT[-PORT]`; repeats count once.
     fn from_str(value: &str) -> Result<Self> {
         let what = "UDP port: write PORT or FIRST-LAST";
         parse_list(value, PortRange::parse, what).map(Self)
@@ -247,7 +247,7 @@ impl Display for MulticastPorts {
     }
 }
 
-/// Parses a comma list without empty items into sorted items without repeats.
+/// Parses a comma-separated list without empty items, then sorts it and removes repeats.
 fn parse_list<T: Ord>(
     value: &str,
     parse: impl Fn(&str) -> Option<T>,

@@ -1,4 +1,4 @@
-//! What can be set, by the names that annotations, options and the configuration have.
+//! The settings, by their names in annotations, options and the configuration.
 
 use std::fmt::{self, Display};
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use anyhow::{Error, Result, bail};
 use super::Request;
 use crate::text::quote;
 
-/// One thing that can be set.
+/// One of the settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Setting {
     /// `ipv4`
@@ -38,7 +38,7 @@ pub const SETTINGS: [Setting; 7] = [
     Setting::Guard,
 ];
 
-/// How a message lists them.
+/// The names as messages list them.
 pub const NAMES: &str = "ipv4, ipv6, loopback, ports, exempt, multicast or guard";
 
 impl Setting {
@@ -60,7 +60,7 @@ impl Setting {
         SETTINGS.into_iter().find(|setting| setting.name() == name)
     }
 
-    /// Those that a request has, in their order.
+    /// Returns the settings that a request has, in the order of the enum.
     pub fn of(request: &Request) -> impl Iterator<Item = Self> {
         let Request {
             ipv4,

@@ -129,7 +129,7 @@ fn ranges_map_to_ranges_of_one_length() {
             protocol: Protocol::Udp
         }
     );
-    // As far as they overlap they say the same.
+    // Where they overlap, they say the same.
     for list in [
         "1-9:11-19,5:15",
         "1-9:11-19,5-20:15-30",
@@ -266,7 +266,7 @@ fn protocol() -> impl Strategy<Value = Protocol> {
     ]
 }
 
-/// Text that is close to a value, so that it often gets past the first check.
+/// Text that is close to a value, so that it often passes the first check.
 fn near_value() -> impl Strategy<Value = String> {
     prop_oneof![
         any::<String>(),
@@ -278,8 +278,8 @@ fn near_value() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Any request that a container can make, the ports it moves below 2000, those that it
-/// exempts from 2000 on, and those for multicast from 40000 on.
+/// Any request that a container can make, with moved ports below 2000, exempt ports from
+/// 2000 on, and multicast ports from 40000 on.
 pub(crate) fn request() -> impl Strategy<Value = Request> {
     let ipv4 = (prop_oneof![1_u8..=126, 128_u8..=223], any::<[u8; 3]>())
         .prop_map(|(first, [a, b, c])| Ipv4Addr::new(first, a, b, c));
@@ -318,7 +318,7 @@ fn loopback() -> impl Strategy<Value = Loopback> {
     ]
 }
 
-/// Mappings, none of which overlap: each is in a hundred of its own.
+/// Mappings that do not overlap: each is in its own hundred.
 fn ports() -> impl Strategy<Value = PortMappings> {
     let target = prop_oneof![
         (1_u16..).prop_map(|both| vec![(both, "")]),
@@ -349,7 +349,7 @@ fn exempt() -> impl Strategy<Value = ExemptPorts> {
     })
 }
 
-/// Ports for multicast need the guard, which is on unless a request says otherwise.
+/// Multicast ports need the guard, which is on unless a request says otherwise.
 fn multicast_and_guard() -> impl Strategy<Value = (Option<MulticastPorts>, Option<Guard>)> {
     let more = prop_oneof![Just(0_u16), 0_u16..9000];
     let ports = proptest::collection::vec((40000_u16..50000, more), 1..4).prop_map(|ports| {

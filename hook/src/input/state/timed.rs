@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-/// How long an engine may take to write a state and close the pipe: half of what
-/// the hook as a whole has before the engine kills it, so that it can say why.
+/// How long an engine may take to write a state and close the pipe: half of the time that
+/// the hook has before the engine kills it, so that it can still say why.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// A file that fails to be read once five seconds have passed.
+/// A file whose reads fail once five seconds have passed.
 #[derive(Debug)]
 pub struct Timed<F> {
     file: F,
@@ -19,7 +19,7 @@ pub struct Timed<F> {
 }
 
 impl<F: AsFd> Timed<F> {
-    /// Begins to count.
+    /// Starts the five seconds.
     pub fn new(file: F) -> Self {
         let deadline = Instant::now() + LIMIT;
         Self { file, deadline }

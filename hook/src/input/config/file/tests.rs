@@ -10,10 +10,10 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// Anybody but root.
+/// Any user but root.
 const ALICE: u32 = 1000;
 
-/// A directory with a file in it that is trusted.
+/// A directory with a trusted file in it.
 struct Scratch {
     directory: TempDir,
     file: PathBuf,
@@ -40,7 +40,7 @@ fn refusal(path: &Path) -> String {
     format!("{:#}", read(path, false).unwrap_err())
 }
 
-/// The refusal of `config`, which `what` is the reason of.
+/// Asserts that `config` is not trusted because of `what`.
 fn assert_distrusts(config: &Path, what: &str) {
     let message = refusal(config);
     let start = format!("configuration {}", shown(config));
@@ -80,7 +80,7 @@ fn a_missing_file_is_none_unless_required() {
     symlink("missing", scratch.at("link")).unwrap();
     let error = refusal(&scratch.at("link"));
     assert!(error.contains("No such file"), "{error}");
-    // What prevents a look at the file does not mean that there is none.
+    // A file that cannot be looked at is not a missing one.
     let error = refusal(&scratch.at("config.toml/below"));
     assert!(error.contains("Not a directory"), "{error}");
 }
@@ -103,7 +103,7 @@ fn what_is_no_regular_file_is_refused_at_once() {
     let (sender, receiver) = mpsc::channel();
     let path = fifo.clone();
     thread::spawn(move || sender.send(refusal(&path)));
-    // Nobody writes to it, so an open that waits does so for ever.
+    // Nobody writes to it, so an open that waits would wait forever.
     let message = receiver.recv_timeout(Duration::from_secs(60)).unwrap();
     let fifo = shown(&fifo);
     assert_eq!(
@@ -153,7 +153,7 @@ fn links_on_the_way_are_followed_and_judged() {
     let file = scratch.at("link/config.toml");
     assert!(read(&file, false).unwrap().is_some());
 
-    // Where a link leads.
+    // The directory that a link leads to.
     allow(&elsewhere, 0o777);
     assert_distrusts(&file, &format!("directory {} ", shown(&elsewhere)));
     allow(&elsewhere, 0o755);
