@@ -1,8 +1,7 @@
-//! Whether an address is configured in a network namespace, and usable.
+//! Checks that an address is configured in a network namespace, and usable.
 //!
-//! The kernel refuses a bind to an address that it does not have
-//! (EADDRNOTAVAIL), in the middle of somebody else's program. It is better said
-//! before the container starts.
+//! The kernel refuses a bind to an address that it does not have (EADDRNOTAVAIL), in the
+//! middle of somebody else's program. It is better to say so before the container starts.
 
 pub mod dump;
 #[cfg(test)]
@@ -24,16 +23,15 @@ pub struct Found {
     address: IpAddr,
     /// Length of the prefix in bits.
     prefix: u8,
-    /// The broadcast address that it was given, of IPv4.
+    /// The broadcast address that it was given; IPv4 only.
     broadcast: Option<Ipv4Addr>,
     /// `IFA_F_*`.
     flags: AddressFlags,
 }
 
 impl Found {
-    /// Whether having this address means having the wanted one. An address in
-    /// 127.0.0.0/8 brings its whole prefix along, which the loopback device
-    /// routes to itself.
+    /// Whether having this address means having the wanted one. An address in 127.0.0.0/8
+    /// stands for its whole prefix, all of which the loopback device routes to itself.
     fn covers(&self, wanted: IpAddr) -> bool {
         if self.address == wanted {
             return true;
@@ -48,8 +46,8 @@ impl Found {
         }
     }
 
-    /// The broadcast address of its network: the one that it was given, or else the last
-    /// address of a prefix that has more than two (`fib_add_ifaddr`).
+    /// Returns the broadcast address of its network: the one that it was given, or else
+    /// the last address of a prefix that has more than two (`fib_add_ifaddr`).
     fn broadcast(&self) -> Option<Ipv4Addr> {
         self.broadcast.or_else(|| match self.address {
             IpAddr::V4(address) if self.prefix < 31 => {
@@ -69,8 +67,8 @@ impl Found {
     }
 }
 
-/// Checks that the addresses are configured in the namespace, on any device,
-/// and that a socket could bind to them. No address: nothing to check.
+/// Checks that the addresses are configured in the namespace, on any device, and that a
+/// socket could bind to them. Without addresses there is nothing to check.
 ///
 /// # Errors
 ///
@@ -87,12 +85,12 @@ pub fn check(namespace: Namespace, ipv4: Option<Ipv4Addr>, ipv6: Option<Ipv6Addr
     namespace.enter(|| look(&wanted))
 }
 
-/// The broadcast address of the network that an address is of in our network namespace;
-/// none if the address is not there, or has no network.
+/// Returns the broadcast address of the network that an address of our network namespace
+/// is in; `None` if the address is not there, or its network has no broadcast address.
 ///
 /// # Errors
 ///
-/// If the kernel does not list its addresses.
+/// If the kernel does not list the addresses.
 pub fn broadcast(address: Ipv4Addr) -> Result<Option<Ipv4Addr>> {
     let found = dump::addresses(&[address.into()])?;
     Ok(found.iter().find_map(Found::broadcast))
@@ -109,8 +107,8 @@ pub enum State {
     Duplicate,
 }
 
-/// The addresses of our network namespace that a container can have: loopback
-/// and link-local IPv6 ones aside, in their order.
+/// Lists the addresses of our network namespace that a container can have, sorted: all
+/// but loopback and link-local IPv6 addresses.
 ///
 /// # Errors
 ///
@@ -138,7 +136,7 @@ pub fn list() -> Result<Vec<(IpAddr, State)>> {
     Ok(all)
 }
 
-/// Looks in the calling thread's namespace.
+/// Checks the calling thread's namespace.
 fn look(wanted: &[IpAddr]) -> Result<()> {
     let found = dump::addresses(wanted)?;
     wanted
@@ -146,8 +144,8 @@ fn look(wanted: &[IpAddr]) -> Result<()> {
         .try_for_each(|wanted| verdict(*wanted, &found))
 }
 
-/// Whether a list of addresses has the wanted one, usable. One that is usable
-/// on some device is, whatever it is on others.
+/// Checks that a list of addresses has the wanted one, and that it is usable on at least
+/// one device.
 fn verdict(wanted: IpAddr, found: &[Found]) -> Result<()> {
     let setting = setting_of(wanted);
     let mut having = found.iter().filter(|found| found.covers(wanted)).peekable();

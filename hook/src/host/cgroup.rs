@@ -1,4 +1,4 @@
-//! The cgroup2 directory of a process that is safe to attach programs to.
+//! Finds the cgroup2 directory of a process that is safe to attach programs to.
 //!
 //! Programs on a cgroup decide for every socket that is made in it or below, so
 //! a wrong choice would capture other people's processes. Some engines leave a
@@ -40,26 +40,26 @@ pub struct Cgroup {
 }
 
 impl Cgroup {
-    /// The directory, opened for reading and closed on exec: what bpf(2) takes
-    /// as `target_fd`.
+    /// Returns the directory, opened for reading and closed on exec, as bpf(2) takes it
+    /// for `target_fd`.
     #[must_use]
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
 
-    /// Absolute path in the file system.
+    /// Returns the absolute path in the file system.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Absolute path within the hierarchy, as /proc/PID/cgroup has it.
+    /// Returns the absolute path within the hierarchy, as in /proc/PID/cgroup.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whether it is the cgroup that an engine made for the container `id`.
+    /// Whether it is the cgroup that an engine created for the container `id`.
     #[must_use]
     pub fn is_named_after(&self, id: &str) -> bool {
         choose::names(&self.name, id)
@@ -69,22 +69,22 @@ impl Cgroup {
     ///
     /// # Errors
     ///
-    /// If the kernel does not say, as when it was removed.
+    /// If the kernel does not say, for example because the cgroup was removed.
     pub fn is_populated(&self) -> Result<bool> {
         let events = read(self, "cgroup.events")
             .with_context(|| format!("read cgroup.events of cgroup {}", self.name))?;
         Ok(says_populated(&String::from_utf8_lossy(&events)))
     }
 
-    /// One of its own processes, if it has any, and can be asked.
+    /// Returns one of its own processes, if it has any and they can be read.
     pub fn first_process(&self) -> Option<Pid> {
         let members = read(self, "cgroup.procs").ok()?;
         let first = members.split(|&byte| byte == b'\n').next()?;
         Pid::from_raw(str::from_utf8(first).ok()?.parse().ok()?)
     }
 
-    /// The kernel's id of the cgroup (`cgroup_id`), host byte order: the key of
-    /// BPF cgroup storage, and the inode number of the directory.
+    /// Returns the kernel's id of the cgroup (`cgroup_id`), in host byte order: the key
+    /// of BPF cgroup storage, and the inode number of the directory.
     #[must_use]
     pub fn id(&self) -> u64 {
         self.id
@@ -127,8 +127,8 @@ impl AsFd for Cgroup {
     }
 }
 
-/// The cgroup of the container `id` whose init is `pid`, not yet running: all
-/// of it and nothing else. See [`choose`] for which one that is.
+/// Opens the cgroup of the container `id`, whose init `pid` is not yet running: the one
+/// that holds the whole container and nothing else. See [`choose`] for how it is found.
 ///
 /// # Errors
 ///
@@ -148,27 +148,27 @@ pub fn of_container(id: &str, pid: Pid) -> Result<Cgroup> {
     checked(&name, pid, Kin::Descendants)
 }
 
-/// The cgroup of the container that a live process is in, or of the process alone
-/// where no name on its path is that of a container.
+/// Opens the cgroup of the container that a live process is in, or the process's own
+/// cgroup if no name on its path is that of a container.
 ///
 /// # Errors
 ///
-/// As for [`of_container`], but a process that shares the PID namespace of
-/// `pid` is welcome too (unless that namespace is our own): what an engine
-/// execs into a container descends from the engine.
+/// As for [`of_container`], except that processes that share the PID namespace of `pid`
+/// are accepted too, unless that namespace is our own: what an engine execs into a
+/// container descends from the engine.
 pub fn of_process(pid: Pid) -> Result<Cgroup> {
     let path = path_of(pid, "it has ended")?;
     let name = choose::innermost_container(&path).unwrap_or(&path);
     checked(name, pid, Kin::Namespace)
 }
 
-/// The cgroup at an absolute path: in the file system, below a cgroup2 mount,
-/// or else within the hierarchy, such as `/system.slice/web.service`.
+/// Opens the cgroup at an absolute path: one in the file system, below a cgroup2 mount,
+/// or else one within the hierarchy, such as `/system.slice/web.service`.
 ///
 /// # Errors
 ///
-/// There is no such cgroup, or it is the root. Whom it holds is the caller's
-/// business.
+/// The path is not absolute or contains `..`, there is no such cgroup, or it is the root.
+/// Which processes it holds is not checked.
 pub fn of_path(path: &Path) -> Result<Cgroup> {
     let shown = path.display();
     let plain = |part| matches!(part, Component::RootDir | Component::Normal(_));
@@ -188,8 +188,8 @@ pub fn of_path(path: &Path) -> Result<Cgroup> {
     Cgroup::open(&Hierarchy::find()?, name)
 }
 
-/// A cgroup2 mount and the name of the cgroup in it, for a path in the file
-/// system; none when the path does not lead into such a mount.
+/// Returns the cgroup2 mount and the name of the cgroup in it for a path in the file
+/// system; `None` if the path does not lead into such a mount.
 fn in_file_system(path: &Path) -> Result<Option<(Hierarchy, String)>> {
     let Ok(real) = path.canonicalize() else {
         return Ok(None);
@@ -208,7 +208,7 @@ fn in_file_system(path: &Path) -> Result<Option<(Hierarchy, String)>> {
     Ok(Some((hierarchy, name)))
 }
 
-/// Where the cgroup2 hierarchy is mounted.
+/// Returns where the cgroup2 hierarchy is mounted.
 ///
 /// # Errors
 ///
@@ -226,7 +226,7 @@ pub fn has_v1() -> Result<bool> {
     Ok(mount::has_v1(&hierarchy::mountinfo()?))
 }
 
-/// The path within the hierarchy of the cgroup that this process is in.
+/// Returns the path within the hierarchy of the cgroup that this process is in.
 ///
 /// # Errors
 ///
@@ -236,20 +236,19 @@ pub fn own() -> Result<String> {
     parse_proc(&String::from_utf8_lossy(&text)).context("this process")
 }
 
-/// The directory of the cgroup that this process is in, the root included.
+/// Returns the directory of the cgroup that this process is in, which may be the root.
 ///
 /// # Errors
 ///
-/// As for [`own`], or the mount does not show it.
+/// As for [`own`], and if the mount does not show it.
 pub fn own_directory() -> Result<PathBuf> {
     let hierarchy = Hierarchy::find()?;
     let name = own()?;
     Ok(hierarchy.mount.point.join(hierarchy.relative(&name)?))
 }
 
-/// Calls `visit` for every cgroup but the root, parents first, with its path in
-/// the file system and its descriptor. Cgroups that are removed meanwhile are
-/// skipped.
+/// Calls `visit` for every cgroup but the root, parents first, with its path in the file
+/// system and its descriptor. Cgroups that are removed in the meantime are skipped.
 ///
 /// # Errors
 ///
@@ -259,7 +258,7 @@ pub fn walk(visit: impl FnMut(&Path, BorrowedFd<'_>) -> Result<()>) -> Result<()
     tree::walk(hierarchy.as_fd(), &hierarchy.mount.point, visit)
 }
 
-/// As [`walk`], with paths within the hierarchy, as /proc/PID/cgroup has them.
+/// Does the same as [`walk`], with paths within the hierarchy, as in /proc/PID/cgroup.
 ///
 /// # Errors
 ///
@@ -269,7 +268,7 @@ pub fn walk_names(visit: impl FnMut(&Path, BorrowedFd<'_>) -> Result<()>) -> Res
     tree::walk(hierarchy.as_fd(), Path::new(&hierarchy.mount.root), visit)
 }
 
-/// Opens a cgroup, if it holds `pid` and its kin only.
+/// Opens a cgroup if it holds only `pid` and its kin.
 fn checked(name: &str, pid: Pid, kin: Kin) -> Result<Cgroup> {
     choose::refuse_root(name).with_context(|| format!("pid {pid}"))?;
     if choose::contains(name, &own()?) {
@@ -283,7 +282,7 @@ fn checked(name: &str, pid: Pid, kin: Kin) -> Result<Cgroup> {
     Ok(cgroup)
 }
 
-/// The path within the hierarchy of the cgroup that a process is in.
+/// Returns the path within the hierarchy of the cgroup that a process is in.
 fn path_of(pid: Pid, ended: &str) -> Result<String> {
     let path = format!("/proc/{pid}/cgroup");
     let text = match read(CWD, &path) {
@@ -293,12 +292,12 @@ fn path_of(pid: Pid, ended: &str) -> Result<String> {
     parse_proc(&String::from_utf8_lossy(&text)).with_context(|| format!("pid {pid}"))
 }
 
-/// What the text of cgroup.events says, cgroup-v2.rst.
+/// Whether the text of cgroup.events says that there are processes (cgroup-v2.rst).
 pub(crate) fn says_populated(events: &str) -> bool {
     events.lines().any(|line| line == "populated 1")
 }
 
-/// The whole of a file of procfs or cgroupfs, which have no size to ask for.
+/// Reads a whole file of procfs or cgroupfs, which report no size.
 fn read(at: impl AsFd, path: &str) -> rustix::io::Result<Vec<u8>> {
     let file = rustix::fs::openat(at, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     let mut text = Vec::with_capacity(4096);

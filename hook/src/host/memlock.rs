@@ -1,17 +1,17 @@
-//! The limit on locked memory. Before Linux 5.11 it counts maps, programs, and
-//! the storage that an attachment makes; from then on, nothing of ours.
+//! The limit on locked memory. Before Linux 5.11 it covers maps, programs, and the
+//! storage that an attachment creates; from then on, nothing that the hook makes.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// While it lives, nothing limits locked memory. Then the limit is what it was:
-/// `run` starts a command, which inherits it.
+/// Lifts the limit on locked memory for as long as it lives. Then it restores the old
+/// limit, since `run` starts a command, which inherits it.
 pub struct LockedMemory {
     before: Rlimit,
 }
 
 impl LockedMemory {
-    /// Lifts the limit. Where that is not allowed, the kernel's own error says
-    /// what is missing.
+    /// Lifts the limit. If that is not permitted, the kernel's own error later says what
+    /// is missing.
     #[must_use]
     pub fn unlimited() -> Self {
         let before = getrlimit(Resource::Memlock);

@@ -1,4 +1,4 @@
-//! What is asked of the host, eBPF aside.
+//! What the hook needs from the host, apart from eBPF.
 
 pub mod addresses;
 pub mod cgroup;

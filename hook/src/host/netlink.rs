@@ -10,13 +10,13 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 
-/// How often to ask again when a list changed while the kernel went through it.
+/// How many times to request a list that changes while the kernel goes through it.
 pub const TRIES: u32 = 5;
 /// The kernel fills at most this much at a time (`netlink_dump`).
 const BUFFER: usize = 32 * 1024;
 
-/// A request, and its socket. A dump that was not read to its end makes the next one of
-/// the same socket EBUSY, so each has its own.
+/// A request with its own socket: a dump that was not read to its end makes the next one
+/// on the same socket fail with EBUSY.
 pub struct Request {
     socket: Socket,
     buffer: Vec<u8>,
@@ -27,7 +27,7 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// If there can be no such socket.
+    /// If the socket cannot be opened.
     pub fn open() -> io::Result<Self> {
         Ok(Self {
             socket: Socket::new(NETLINK_ROUTE)?,
@@ -39,7 +39,7 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// If the kernel does not take it.
+    /// If the kernel does not accept it.
     pub fn send(&self, message: RouteNetlinkMessage, flags: u16, sequence: u32) -> io::Result<()> {
         let mut header = NetlinkHeader::default();
         header.flags = NLM_F_REQUEST | flags;
@@ -52,15 +52,16 @@ impl Request {
         self.socket.send_to(&bytes, &kernel, 0).map(drop)
     }
 
-    /// The next datagram of the kernel's.
+    /// Receives the next datagram from the kernel.
     ///
     /// # Errors
     ///
-    /// ENOBUFS if there was no room for it.
+    /// ENOBUFS if there was no room for it; another error if it is longer than the
+    /// buffer.
     pub fn receive(&mut self) -> io::Result<&[u8]> {
         loop {
             self.buffer.clear();
-            // MSG_TRUNC: the length is that of the datagram, however much fitted.
+            // MSG_TRUNC: returns the length of the datagram, however much of it fitted.
             let (length, sender) = match self.socket.recv_from(&mut self.buffer, libc::MSG_TRUNC) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 received => received?,
@@ -79,9 +80,9 @@ impl Request {
 
 /// One message of a reply.
 pub enum Reply<'a> {
-    /// One of what was asked for: its type, and what follows the header.
+    /// One of the items asked for: its type, and what follows the header.
     One(u16, &'a [u8]),
-    /// Some are missing, or there twice.
+    /// Some items are missing, or appear twice.
     Interrupted,
     /// There are no more.
     Done,
@@ -91,12 +92,12 @@ pub enum Reply<'a> {
 pub struct Replies<'a> {
     datagram: &'a [u8],
     sequence: u32,
-    /// The list has changed while the kernel went through it.
+    /// Whether the list has changed while the kernel went through it.
     pub is_interrupted: bool,
 }
 
 impl<'a> Replies<'a> {
-    /// Those in this datagram.
+    /// Returns those in this datagram.
     pub fn of(datagram: &'a [u8], sequence: u32) -> Self {
         Self {
             datagram,
@@ -107,7 +108,7 @@ impl<'a> Replies<'a> {
 }
 
 impl<'a> Iterator for Replies<'a> {
-    /// The errno that the kernel answers; [`ErrorKind::InvalidData`] of a malformed
+    /// The errno that the kernel returns, or [`ErrorKind::InvalidData`] for a malformed
     /// message.
     type Item = io::Result<Reply<'a>>;
 
@@ -153,17 +154,17 @@ fn malformed(error: impl ToString) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, error.to_string())
 }
 
-/// Has the kernel change something.
+/// Requests a change from the kernel.
 ///
 /// # Errors
 ///
-/// The errno that it answers.
+/// The errno that it returns.
 pub fn change(message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
     exchange(message, NLM_F_ACK | flags).map(drop)
 }
 
-/// Has the kernel list something: what follows the headers of its messages. Where it
-/// changes all the time, one may be missing or be there twice.
+/// Requests a list from the kernel, and returns what follows the headers of its messages.
+/// If the list keeps changing, an item may be missing or appear twice.
 ///
 /// # Errors
 ///
@@ -180,7 +181,7 @@ pub fn list(message: &RouteNetlinkMessage) -> io::Result<Vec<Vec<u8>>> {
     Ok(found)
 }
 
-/// All that is answered, and whether it goes together.
+/// Returns all replies, and whether they are a consistent list.
 fn exchange(message: RouteNetlinkMessage, flags: u16) -> io::Result<(Vec<Vec<u8>>, bool)> {
     const SEQUENCE: u32 = 1;
     let mut request = Request::open()?;

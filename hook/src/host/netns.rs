@@ -1,4 +1,4 @@
-//! Network namespaces: those of others are entered on a thread that ends there.
+//! Network namespaces. Any but our own is entered on a thread that ends there.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -22,12 +22,11 @@ pub enum Namespace {
 }
 
 impl Namespace {
-    /// Does something in the namespace.
+    /// Calls `act` in the namespace.
     ///
     /// # Errors
     ///
-    /// If the process has ended, or its namespace may not be entered; and those
-    /// of `act`.
+    /// If the process has ended, or its namespace may not be entered; and those of `act`.
     pub fn enter<T: Send>(self, act: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         match self {
             Self::OfProcess(pid) => match foreign(pid)? {
@@ -56,7 +55,7 @@ impl Namespace {
             .with_context(|| format!("open {own}: is proc mounted at /proc?"))
     }
 
-    /// The inode number of the namespace, which no other has as long as it is there.
+    /// Returns the inode number of the namespace, which is unique as long as it exists.
     ///
     /// # Errors
     ///
@@ -66,19 +65,19 @@ impl Namespace {
     }
 }
 
-/// The cookie of the calling thread's namespace, which no other gets until the
-/// host boots (`SO_NETNS_COOKIE`); none before Linux 5.14.
+/// Returns the cookie of the calling thread's namespace (`SO_NETNS_COOKIE`), which no
+/// other gets until the host reboots; `None` before Linux 5.14.
 ///
 /// # Errors
 ///
-/// If there can be no socket to ask.
+/// If the kernel cannot be asked through a socket.
 #[expect(unsafe_code, reason = "an option that rustix does not know")]
 pub fn cookie() -> Result<Option<u64>> {
     let socket = socket(AddressFamily::UNIX, SocketType::DGRAM, None)
         .context("open a socket to read the network namespace's cookie")?;
     let mut cookie = 0_u64;
     let mut length = libc::socklen_t::try_from(size_of::<u64>())?;
-    // SAFETY: the kernel writes to as many bytes as it is told of.
+    // SAFETY: the kernel writes no more bytes than `length` says.
     let result = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
@@ -97,7 +96,7 @@ pub fn cookie() -> Result<Option<u64>> {
     }
 }
 
-/// The namespaces of all processes that can be looked at, each by one of them.
+/// Lists the namespaces of all processes that can be looked at, each by one process.
 ///
 /// # Errors
 ///
@@ -121,7 +120,7 @@ pub fn all() -> Result<Vec<Namespace>> {
     Ok(all)
 }
 
-/// Does something in an open namespace; without a thread if it is our own.
+/// Calls `act` in an open namespace, on a new thread unless it is our own.
 ///
 /// # Errors
 ///
@@ -134,7 +133,7 @@ pub fn visit<T: Send>(namespace: &OwnedFd, act: impl FnOnce() -> Result<T> + Sen
     }
 }
 
-/// The inode number of an open namespace.
+/// Returns the inode number of an open namespace.
 ///
 /// # Errors
 ///
@@ -144,7 +143,7 @@ pub fn inode(namespace: &OwnedFd) -> Result<u64> {
     Ok(found.st_ino)
 }
 
-/// The network namespace of a process; none when it is our own.
+/// Opens the network namespace of a process; `None` if it is our own.
 pub(crate) fn foreign(pid: Pid) -> Result<Option<OwnedFd>> {
     let path = format!("/proc/{pid}/ns/net");
     let fd = match open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
@@ -160,8 +159,8 @@ pub(crate) fn foreign(pid: Pid) -> Result<Option<OwnedFd>> {
     Ok((!same).then_some(fd))
 }
 
-/// The calling thread's network namespace. /proc/self stands for the first
-/// thread, whose namespace may be another; for that thread it is cheaper.
+/// Returns the path of the calling thread's network namespace. /proc/self stands for the
+/// first thread, whose namespace may be another; for that thread it is cheaper.
 fn own() -> &'static str {
     if gettid() == getpid() {
         "/proc/self/ns/net"
@@ -170,7 +169,7 @@ fn own() -> &'static str {
     }
 }
 
-/// Does something in a network namespace.
+/// Calls `act` in a network namespace, on a new thread.
 pub(crate) fn within<T: Send>(
     namespace: &OwnedFd,
     act: impl FnOnce() -> Result<T> + Send,
@@ -189,7 +188,7 @@ pub(crate) fn within<T: Send>(
     })
 }
 
-/// Does something in a new network namespace, which ends with it.
+/// Runs a test in a new network namespace, which ends with it.
 #[cfg(test)]
 #[allow(
     deprecated,

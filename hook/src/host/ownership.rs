@@ -1,15 +1,15 @@
-//! Whether a file or directory that the hook relies on can be changed by others.
+//! Whether others can change a file or directory that the hook relies on.
 //!
-//! The rule is that of sshd's StrictModes (`safe_path`, OpenSSH misc.c): it
-//! belongs to root or to the caller, and neither its group nor others may write
-//! to it. A sticky directory such as /tmp is the one exception, since nobody can
-//! take away there what belongs to root.
+//! The rule is that of sshd's StrictModes (`safe_path`, OpenSSH misc.c): it must belong
+//! to root or to the caller, and neither its group nor others may write to it. A sticky
+//! directory such as /tmp is the one exception, since nobody can remove there what
+//! belongs to root.
 
 use std::fmt;
 
 use rustix::fs::{FileType, Mode, Stat};
 
-/// Why something is not trusted: who owns it, and its mode.
+/// Why something is not trusted: its owner and its mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Distrust {
     owner: u32,
@@ -26,7 +26,7 @@ impl fmt::Display for Distrust {
     }
 }
 
-/// Judges what stat(2) said for the process whose effective user is `caller`.
+/// Judges the result of stat(2) for a process whose effective user is `caller`.
 ///
 /// # Errors
 ///
@@ -35,7 +35,7 @@ pub fn judge(found: &Stat, caller: u32) -> Result<(), Distrust> {
     judge_parts(found.st_uid, found.st_mode, caller)
 }
 
-/// The same for the owner and the mode, type included. A symbolic link has no
+/// Judges by the owner and the mode, which includes the file type. A symbolic link has no
 /// mode of its own, only an owner.
 fn judge_parts(owner: u32, mode: u32, caller: u32) -> Result<(), Distrust> {
     let bits = Mode::from_raw_mode(mode);

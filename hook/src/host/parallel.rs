@@ -1,10 +1,10 @@
-//! Two things at a time.
+//! Runs two functions at the same time.
 
 use std::panic::resume_unwind;
 use std::thread;
 
-/// What `one` and `other` come to, `one` on a thread of its own. Where none can be
-/// started, in a cgroup of few processes, it comes after.
+/// Returns the results of both, with `one` run on another thread. If no thread can be
+/// started, such as in a cgroup with a low limit on processes, `one` runs afterwards.
 pub fn side_by_side<A: Send, B>(
     one: impl FnOnce() -> A + Copy + Send,
     other: impl FnOnce() -> B,

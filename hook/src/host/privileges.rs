@@ -1,4 +1,4 @@
-//! What attaching programs needs, and whether this process can have it.
+//! The privileges needed to attach programs, and whether this process can have them.
 
 use std::fs;
 use std::os::linux::fs::MetadataExt as _;
@@ -12,9 +12,9 @@ pub const REMEDY: &str = "needs CAP_BPF and CAP_NET_ADMIN in the initial user na
 /// Inode number of the initial user namespace: `PROC_USER_INIT_INO`.
 const INITIAL: u64 = 0xEFFF_FFFD;
 
-/// Refuses other user namespaces, in which no capability suffices (`bpf_capable`
-/// asks for those of the initial one). Said first: what else a rootless engine
-/// does differently would give errors that miss the point.
+/// Refuses other user namespaces, in which no capability suffices (`bpf_capable` asks for
+/// those of the initial one). This check comes first, because whatever else a rootless
+/// engine does differently would cause misleading errors.
 ///
 /// # Errors
 ///

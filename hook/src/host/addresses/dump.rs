@@ -1,4 +1,4 @@
-//! Asking the kernel for its addresses: an RTM_GETADDR dump, rtnetlink(7).
+//! Asks the kernel for its addresses: an RTM_GETADDR dump, rtnetlink(7).
 
 use std::io::ErrorKind;
 use std::net::IpAddr;
@@ -16,9 +16,9 @@ const HEADER: usize = 8;
 
 const MALFORMED: &str = "list addresses: malformed reply from the kernel";
 
-/// The addresses of the calling thread's network namespace that bear on the
-/// wanted ones; all, if none is wanted in particular. It stops early once all
-/// that are wanted are seen usable.
+/// Returns the addresses of the calling thread's network namespace that cover the wanted
+/// ones; all, if `wanted` is empty. Stops early once all wanted ones have been found
+/// usable.
 pub(super) fn addresses(wanted: &[IpAddr]) -> Result<Vec<Found>> {
     for sequence in 1..=TRIES {
         let mut dump = Request::open().context("open a netlink socket")?;
@@ -42,12 +42,12 @@ fn request(wanted: &[IpAddr]) -> RouteNetlinkMessage {
     RouteNetlinkMessage::GetAddress(message)
 }
 
-/// Reads the replies to a request; none when the list is not consistent.
+/// Reads the replies to a request; `None` if the list is not consistent.
 fn replies(request: &mut Request, sequence: u32, wanted: &[IpAddr]) -> Result<Option<Vec<Found>>> {
     let mut dump = Dump::new(sequence, wanted);
     while !dump.done {
         match request.receive() {
-            // Its queue overflowed.
+            // The socket's queue overflowed.
             Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => return Ok(None),
             datagram => dump.read(datagram.context("read addresses over netlink")?)?,
         }
@@ -61,12 +61,12 @@ pub struct Dump<'a> {
     wanted: &'a [IpAddr],
     found: Vec<Found>,
     interrupted: bool,
-    /// Nothing more is to be read.
+    /// Whether there is nothing more to read.
     pub done: bool,
 }
 
 impl<'a> Dump<'a> {
-    /// For the replies to the request with this number, about these addresses.
+    /// Expects the replies to the request with this number, about these addresses.
     pub fn new(sequence: u32, wanted: &'a [IpAddr]) -> Self {
         Self {
             sequence,
@@ -77,8 +77,8 @@ impl<'a> Dump<'a> {
         }
     }
 
-    /// What was found; none when the dump was interrupted and something is
-    /// amiss, which may be for that reason alone.
+    /// Returns what was found; `None` if the dump was interrupted, which may have lost
+    /// some, unless all wanted addresses have been found usable.
     pub fn result(self) -> Option<Vec<Found>> {
         (!self.interrupted || self.complete()).then_some(self.found)
     }
@@ -91,7 +91,7 @@ impl<'a> Dump<'a> {
         !self.wanted.is_empty() && self.wanted.iter().all(is_found)
     }
 
-    /// Takes in one datagram: a sequence of messages.
+    /// Reads one datagram: a sequence of messages.
     ///
     /// # Errors
     ///
@@ -128,12 +128,12 @@ fn explain(error: std::io::Error) -> anyhow::Error {
     anyhow!(error).context(context)
 }
 
-/// The address of one RTM_NEWADDR message; none when it has none of IPv4 or
-/// IPv6. Only the attributes of interest are decoded, as a host may have
-/// thousands of addresses.
+/// Returns the address in one RTM_NEWADDR message; `None` if it has none of IPv4 or IPv6.
+/// Only the attributes of interest are decoded, as a host may have thousands of
+/// addresses.
 pub(super) fn address(payload: &[u8]) -> Result<Option<Found>> {
     let header = AddressHeader::parse(payload).context(MALFORMED)?;
-    // The low eight flags, for readers that know no others.
+    // The low eight flags, for readers that know no others; IFA_FLAGS has all.
     let mut flags = AddressFlags::from_bits_retain(header.flags.bits().into());
     let (mut local, mut address, mut broadcast) = (None, None, None);
     for attribute in NlasIterator::new(&payload[HEADER..]) {
@@ -162,7 +162,7 @@ pub(super) fn address(payload: &[u8]) -> Result<Option<Found>> {
     }))
 }
 
-/// An address of a family; none for families other than IPv4 and IPv6.
+/// Parses an address of a family; `None` for families other than IPv4 and IPv6.
 fn ip(family: AddressFamily, value: &[u8]) -> Result<Option<IpAddr>> {
     Ok(match family {
         AddressFamily::Inet => {

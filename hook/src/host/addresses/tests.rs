@@ -184,7 +184,7 @@ fn the_local_end_counts_and_the_wide_flags_win() {
     address(&[0; 7]).unwrap_err();
 }
 
-/// The kernel makes one where none is given.
+/// The kernel derives one if none is given.
 #[test]
 fn the_broadcast_address_of_a_network() {
     use AddressAttribute::{Broadcast, Local};

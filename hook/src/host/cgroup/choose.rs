@@ -1,5 +1,4 @@
-//! Which cgroup on a process's path is the container's: decisions on text,
-//! without input or output.
+//! Finds the container's cgroup on a process's path, by its text alone: pure.
 
 use std::iter::successors;
 
@@ -19,31 +18,31 @@ const PREFIXES: [&str; 10] = [
     "buildah-",
 ];
 
-/// What systemd calls a cgroup that somebody else has put processes into.
+/// The suffix of systemd's units for processes that it did not start (systemd.scope(5)).
 const SCOPE: &str = ".scope";
 
-/// In the place of the container's id's beginning: the engine's monitor.
+/// What precedes the container's id in the name of the engine's monitor.
 const MONITOR: &str = "conmon-";
 
-/// From this length on, an id of hexadecimal digits appears nowhere by chance.
+/// From this length on, an id of hexadecimal digits does not occur by chance.
 const LONG_ID: usize = 32;
 
-/// Length of the ids that engines draw at random.
+/// Length of the ids that engines generate at random.
 const FULL_ID: usize = 64;
 
-/// What the kernel puts after the path of a cgroup that is deleted.
+/// What the kernel appends to the path of a deleted cgroup.
 pub(super) const DELETED: &str = " (deleted)";
 
-/// The cgroup2 path in the text of /proc/PID/cgroup (cgroups(7)): the line that
-/// starts with `0::`. Of a cgroup that is deleted it ends in ` (deleted)`, as the
-/// name of one that is there may too: only opening it tells.
+/// Returns the cgroup2 path in the text of /proc/PID/cgroup (cgroups(7)): the line that
+/// starts with `0::`. The path of a deleted cgroup ends in ` (deleted)`, but so may the
+/// name of one that exists: only opening it tells.
 ///
 /// # Errors
 ///
 /// There is no such line (pure cgroup v1), the cgroup lies outside our cgroup
 /// namespace, or the path is not one that the kernel writes.
 pub fn parse_proc(text: &str) -> Result<String> {
-    // Not by `lines`: the name of a cgroup may end in a carriage return.
+    // Not `lines`: the name of a cgroup may end in a carriage return.
     let mut lines = text.split('\n');
     let Some(path) = lines.find_map(|line| line.strip_prefix("0::")) else {
         bail!(
@@ -57,7 +56,7 @@ pub fn parse_proc(text: &str) -> Result<String> {
              run in the host's cgroup namespace"
         );
     }
-    // Two names of one cgroup would not compare.
+    // Two spellings of one cgroup would not compare equal.
     let is_plain = |below: &str| {
         let mut components = below.split('/');
         below.is_empty() || components.all(|component| !matches!(component, "" | "."))
@@ -68,11 +67,11 @@ pub fn parse_proc(text: &str) -> Result<String> {
     Ok(path.to_owned())
 }
 
-/// The cgroup to attach to, of a container's init at `path`: the innermost one
-/// that carries the id, otherwise the leaf. The engine's sub-cgroups (crun's
-/// `container`) and the container's own are thereby covered, whatever the
-/// process that comes later is put into; others that have the id in a name
-/// above (`/default/default` of `ctr run IMAGE default`) are not.
+/// Chooses the cgroup to attach to, for a container whose init is at `path`: the
+/// innermost one that carries the id, otherwise the leaf. This covers the engine's
+/// sub-cgroups (crun's `container`) and the container's own, whichever a later process is
+/// put into, but not others that have the id in a name above (`/default/default` of
+/// `ctr run IMAGE default`).
 ///
 /// # Errors
 ///
@@ -80,14 +79,14 @@ pub fn parse_proc(text: &str) -> Result<String> {
 pub fn choose(path: &str, id: &str) -> Result<String> {
     let mut levels = upwards(path).skip_while(|level| !names(level, id));
     if let Some(innermost) = levels.next() {
-        // A sub-cgroup of the runtime's scope may be called as the container is.
+        // A sub-cgroup of the runtime's scope may have the container's name.
         let scope = levels.next().filter(|above| {
             !innermost.ends_with(SCOPE) && above.ends_with(SCOPE) && names(above, id)
         });
         return Ok(scope.unwrap_or(innermost).to_owned());
     }
     refuse_root(path)?;
-    // The innermost id that is named decides: nested engines name theirs too.
+    // The innermost id decides, since nested engines put theirs in names too.
     if let Some(other) = path.rsplit('/').find_map(full_id)
         && other != id
     {
@@ -99,23 +98,23 @@ pub fn choose(path: &str, id: &str) -> Result<String> {
     Ok(path.to_owned())
 }
 
-/// A path and those of the cgroups above, the innermost first, without the root.
+/// Yields a path and those of the cgroups above it, innermost first, without the root.
 fn upwards(path: &str) -> impl Iterator<Item = &str> {
     successors(Some(path), |path| Some(path.rsplit_once('/')?.0)).filter(|path| !is_root(path))
 }
 
-/// The name of the cgroup itself.
+/// Returns the name of the cgroup itself.
 fn last(path: &str) -> &str {
     path.rsplit_once('/').map_or(path, |(_, name)| name)
 }
 
-/// Whether a cgroup is the one that an engine made for the container.
+/// Whether a cgroup is the one that an engine created for the container.
 pub(super) fn names(path: &str, id: &str) -> bool {
     carries(last(path), id)
 }
 
-/// The cgroup of the innermost container on a path, as far as names tell: one
-/// that an engine made, and not its monitor's beside it.
+/// Returns the cgroup of the innermost container on a path, judging by names: one that an
+/// engine created, but not its monitor's beside it.
 pub(super) fn innermost_container(path: &str) -> Option<&str> {
     upwards(path).find(|level| is_container(last(level)))
 }
@@ -135,8 +134,8 @@ fn is_container(name: &str) -> bool {
         || (is_scope && has_prefix())
 }
 
-/// The engine and the id of the container that a cgroup is of, as far as its
-/// path tells.
+/// Returns the engine and the id of the container that a cgroup belongs to, judging by
+/// its path.
 pub fn container(path: &str) -> Option<(Option<&'static str>, &str)> {
     const ENGINES: [(&str, &str); 5] = [
         ("libpod-", "podman"),
@@ -176,7 +175,7 @@ pub(super) fn contains(target: &str, own: &str) -> bool {
         .is_some_and(|below| below.is_empty() || below.starts_with('/'))
 }
 
-/// Whether a component is the cgroup that an engine made for a container.
+/// Whether a component is the cgroup that an engine created for a container.
 fn carries(component: &str, id: &str) -> bool {
     if id.is_empty() {
         return false;
@@ -198,7 +197,7 @@ fn carries(component: &str, id: &str) -> bool {
         })
 }
 
-/// The full container id that a component carries.
+/// Returns the full container id that a component carries.
 fn full_id(component: &str) -> Option<&str> {
     component
         .split(|c: char| !c.is_alphanumeric())

@@ -12,11 +12,11 @@ use super::mount::{Mount, USUAL_POINTS, parse};
 /// `f_type` of a cgroup2 file system: `CGROUP2_SUPER_MAGIC`, statfs(2).
 const CGROUP2_MAGIC: u64 = 0x6367_7270;
 
-/// Inode number of the root directory of a hierarchy: `kernfs_create_root`
-/// hands out numbers from 1 on, and the root is the first to get one.
+/// Inode number of the root directory of a hierarchy: `kernfs_create_root` hands out
+/// numbers from 1 on, and the root gets the first.
 pub(super) const ROOT_INODE: u64 = 1;
 
-/// Inode number of the first cgroup namespace: `PROC_CGROUP_INIT_INO`.
+/// Inode number of the initial cgroup namespace: `PROC_CGROUP_INIT_INO`.
 const FIRST_CGROUP_NAMESPACE: u64 = 0xEFFF_FFFB;
 
 const NO_MOUNT: &str = "no cgroup2 mount: programs cannot be attached to cgroup v1: \
@@ -29,8 +29,8 @@ pub(super) struct Hierarchy {
 }
 
 impl Hierarchy {
-    /// Finds and opens the mount to use. Most hosts need no look at mountinfo,
-    /// which grows with every container and costs about 1 µs per line.
+    /// Finds and opens the mount to use. Most hosts do not need mountinfo, which grows
+    /// with every container and costs about 1 µs per line.
     pub fn find() -> Result<Self> {
         if let Some(usual) = Self::usual() {
             return Ok(usual);
@@ -38,9 +38,9 @@ impl Hierarchy {
         Self::open(parse(&mountinfo()?).context(NO_MOUNT)?)
     }
 
-    /// A usual mount point that shows the true root of the hierarchy, seen
-    /// from the first cgroup namespace, so that the paths of /proc/PID/cgroup
-    /// hold below it.
+    /// Opens a usual mount point that shows the true root of the hierarchy, seen from the
+    /// initial cgroup namespace, so that the paths in /proc/PID/cgroup are valid below
+    /// it.
     fn usual() -> Option<Self> {
         let namespace = rustix::fs::stat("/proc/self/ns/cgroup").ok()?;
         if namespace.st_ino != FIRST_CGROUP_NAMESPACE {
@@ -59,8 +59,7 @@ impl Hierarchy {
         })
     }
 
-    /// Opens a mount that mountinfo lists. Something mounted above it may hide
-    /// it: refused.
+    /// Opens a mount from mountinfo, unless something that is mounted above it hides it.
     pub fn open(mount: Mount) -> Result<Self> {
         let point = mount.point.display();
         let fd = rustix::fs::open(&mount.point, DIRECTORY, Mode::empty())
@@ -71,8 +70,8 @@ impl Hierarchy {
         Ok(Self { fd, mount })
     }
 
-    /// Path below the mount point, without a leading slash, of the cgroup with
-    /// an absolute name.
+    /// Returns the path below the mount point, without a leading slash, of the cgroup
+    /// with an absolute name.
     pub fn relative<'a>(&self, name: &'a str) -> Result<&'a str> {
         let root = self.mount.root.trim_end_matches('/');
         match name.strip_prefix(root) {
@@ -87,8 +86,8 @@ impl Hierarchy {
         }
     }
 
-    /// Opens the directory at a path below the mount point, without symbolic
-    /// links and without leaving the mount.
+    /// Opens the directory at a path below the mount point, without following symbolic
+    /// links or leaving the mount.
     pub fn open_below(&self, path: &str) -> rustix::io::Result<OwnedFd> {
         let path = if path.is_empty() { "." } else { path };
         let within = ResolveFlags::BENEATH
@@ -102,7 +101,7 @@ impl Hierarchy {
         }
     }
 
-    /// What `openat2` does with [`Self::open_below`]'s flags, step by step.
+    /// Does what `openat2` does with [`Self::open_below`]'s flags, step by step.
     fn open_stepwise(&self, path: &str) -> rustix::io::Result<OwnedFd> {
         let flags = DIRECTORY | OFlags::NOFOLLOW;
         let mut at = rustix::fs::openat(&self.fd, ".", flags, Mode::empty())?;
@@ -122,18 +121,18 @@ impl AsFd for Hierarchy {
     }
 }
 
-/// How every cgroup directory is opened.
+/// The flags with which every cgroup directory is opened.
 pub(super) const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::CLOEXEC);
 
-/// Whether a descriptor is of a cgroup2 file system.
+/// Whether a descriptor belongs to a cgroup2 file system.
 pub(super) fn is_cgroup2(fd: BorrowedFd<'_>) -> bool {
     rustix::fs::fstatfs(fd).is_ok_and(|fs| u64::try_from(fs.f_type) == Ok(CGROUP2_MAGIC))
 }
 
-/// The text of /proc/self/mountinfo. Bytes that are not UTF-8, in the names of
-/// other mounts, do no harm.
+/// Reads /proc/self/mountinfo. Bytes that are not UTF-8, in the names of other mounts, do
+/// no harm.
 pub(super) fn mountinfo() -> Result<String> {
     let bytes = super::read(CWD, "/proc/self/mountinfo").context("read /proc/self/mountinfo")?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())

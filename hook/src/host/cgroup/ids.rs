@@ -1,4 +1,4 @@
-//! Cgroups by their ids.
+//! Looks up cgroups by their ids.
 #![expect(unsafe_code, reason = "a system call that rustix does not know")]
 
 use std::io;
@@ -21,7 +21,7 @@ struct Handle {
     id: u64,
 }
 
-/// The hierarchy, to ask which cgroups are there.
+/// The hierarchy, opened to ask which cgroups exist.
 pub struct Ids(Hierarchy);
 
 impl Ids {
@@ -34,20 +34,19 @@ impl Ids {
         Hierarchy::find().map(Self)
     }
 
-    /// Whether a cgroup is there, by its id. One that was removed is not, though its BPF
-    /// storage stays for a moment, or as long as a socket of it is open.
+    /// Whether a cgroup with this id exists. A removed one does not, though its BPF
+    /// storage stays for a moment, or for as long as a socket of it is open.
     ///
     /// # Errors
     ///
-    /// If the kernel cannot be asked, open_by_handle_at(2): that takes
-    /// CAP_DAC_READ_SEARCH.
+    /// If the kernel cannot be asked: open_by_handle_at(2) needs CAP_DAC_READ_SEARCH.
     pub fn contain(&self, id: u64) -> io::Result<bool> {
         let mut handle = Handle {
             length: 8,
             handle_type: BY_ID,
             id,
         };
-        // SAFETY: the kernel reads a handle of the length that it says.
+        // SAFETY: the kernel reads a handle of the length that `handle` states.
         let fd = unsafe {
             libc::open_by_handle_at(
                 self.0.as_fd().as_raw_fd(),

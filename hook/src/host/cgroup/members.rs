@@ -1,4 +1,4 @@
-//! Whether a cgroup holds the container's processes only.
+//! Checks that a cgroup holds only the container's processes.
 
 use std::collections::BTreeSet;
 use std::os::fd::BorrowedFd;
@@ -11,10 +11,10 @@ use rustix::process::Pid;
 
 use super::{Cgroup, read, tree};
 
-/// How often to follow a process's parents again when one of them has ended.
+/// How many times to follow a process's parents, since one of them may end meanwhile.
 const TRIES: usize = 4;
 
-/// A chain of parents longer than this is not followed.
+/// The longest chain of parents that is followed.
 const GENERATIONS: usize = 1 << 12;
 
 /// Which processes may be in the cgroup of a process.
@@ -22,8 +22,8 @@ const GENERATIONS: usize = 1 << 12;
 pub(super) enum Kin {
     /// Its descendants.
     Descendants,
-    /// Its descendants, and whoever shares its PID namespace, unless that is
-    /// ours: a process exec'd into a container descends from the engine.
+    /// Its descendants, and processes that share its PID namespace, unless that is ours:
+    /// a process exec'd into a container descends from the engine.
     Namespace,
 }
 
@@ -39,8 +39,8 @@ impl Kin {
     }
 }
 
-/// Refuses a cgroup that holds, child cgroups included, a process that is not
-/// kin of `init`, or that does not hold `init` itself.
+/// Refuses a cgroup that holds, child cgroups included, a process that is not kin of
+/// `init`, or that does not hold `init` itself.
 pub(super) fn check(cgroup: &Cgroup, init: Pid, kin: Kin) -> Result<()> {
     let mut scan = Scan {
         kin,
@@ -66,7 +66,7 @@ struct Scan {
     init: i32,
     /// Processes known to descend from `init`.
     known: BTreeSet<i32>,
-    /// `init` was found.
+    /// Whether `init` was found.
     present: bool,
     /// The PID namespace whose processes are kin, once looked up.
     namespace: Option<Option<(u64, u64)>>,
@@ -145,7 +145,7 @@ impl Scan {
                         at = stat.parent;
                     }
                     None if at == pid => return Ok(Descent::Gone),
-                    // Its children have got a new parent: look again.
+                    // Its children have a new parent now: look again.
                     None => break,
                 }
             }
@@ -167,23 +167,23 @@ impl Scan {
     }
 }
 
-/// Device and inode number of a process's PID namespace; none when it has
+/// Returns the device and inode number of a process's PID namespace; `None` if it has
 /// ended, which makes the process foreign.
 fn pid_namespace(pid: &str) -> Option<(u64, u64)> {
     let stat = rustix::fs::stat(format!("/proc/{pid}/ns/pid")).ok()?;
     Some((stat.st_dev, stat.st_ino))
 }
 
-/// What we want of /proc/PID/stat, proc_pid_stat(5).
+/// The fields used of /proc/PID/stat, proc_pid_stat(5).
 #[derive(Debug, PartialEq, Eq)]
 struct Stat {
     /// Name, up to 15 bytes of anything.
     command: String,
-    /// Parent's pid; 0 when it has none that we see.
+    /// Parent's pid; 0 if it has none that we see.
     parent: i32,
 }
 
-/// /proc/PID/stat of a process; none when it has ended.
+/// Reads /proc/PID/stat of a process; `None` if it has ended.
 fn stat(pid: i32) -> Result<Option<Stat>> {
     let path = format!("/proc/{pid}/stat");
     match read(CWD, &path) {
@@ -195,8 +195,8 @@ fn stat(pid: i32) -> Result<Option<Stat>> {
     }
 }
 
-/// `PID (COMMAND) STATE PARENT …`. The command may hold blanks and
-/// parentheses; nothing after it does.
+/// Parses `PID (COMMAND) STATE PARENT …`. The command may contain blanks and parentheses;
+/// nothing after it does.
 fn parse(text: &[u8]) -> Option<Stat> {
     let open = text.iter().position(|byte| *byte == b'(')?;
     let close = text.iter().rposition(|byte| *byte == b')')?;

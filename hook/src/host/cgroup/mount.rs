@@ -1,10 +1,10 @@
-//! Where the cgroup2 hierarchy is mounted: decisions on the text of mountinfo.
+//! Finds where the cgroup2 hierarchy is mounted, from the text of mountinfo: pure.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Component, Path, PathBuf};
 
-/// Where nearly every host mounts cgroup2, the unified place first.
+/// Where nearly every host mounts cgroup2; the second is for hosts that use v1 too.
 pub(super) const USUAL_POINTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 
 /// A mount of the cgroup2 hierarchy, as /proc/PID/mountinfo lists it.
@@ -12,8 +12,8 @@ pub(super) const USUAL_POINTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/un
 pub struct Mount {
     /// The mount point in the file system.
     pub point: PathBuf,
-    /// The cgroup that shows at the mount point; `/` for the whole hierarchy
-    /// (of our cgroup namespace).
+    /// The cgroup that the mount point shows; `/` for the whole hierarchy (of our cgroup
+    /// namespace).
     pub root: String,
 }
 
@@ -40,12 +40,12 @@ fn line(text: &str) -> Option<Line<'_>> {
     })
 }
 
-/// Whether a path leads to another mount than this one: something is mounted on
-/// top of it, or of what it is mounted in, or on a directory above it.
+/// Whether the path of this mount leads to another one: one on top of it, or of a mount
+/// that it is in, or on a directory above it.
 fn hidden(lines: &[Line<'_>], mount: &Line<'_>) -> bool {
     let mut from = "";
     let mut at = mount;
-    // No further than there are mounts, whatever the text says of parents.
+    // At most one step per mount, whatever the text says of parents.
     for _ in lines {
         // The root can be the last of several at one point: what is below shows.
         if at.point == "/" {
@@ -72,8 +72,8 @@ fn hidden(lines: &[Line<'_>], mount: &Line<'_>) -> bool {
     false
 }
 
-/// Undoes the kernel's `mangle`: a space, tab, newline, backslash or hash in a
-/// path shows as a backslash and three octal digits.
+/// Undoes the kernel's `mangle`, which writes a space, tab, newline, backslash or hash in
+/// a path as a backslash and three octal digits.
 fn unescape(text: &str) -> OsString {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -96,9 +96,9 @@ fn unescape(text: &str) -> OsString {
     OsString::from_vec(bytes)
 }
 
-/// Every cgroup2 mount that its path leads to, in the order of the text. One
-/// whose root lies outside our cgroup namespace (`/..`) is left out: its paths
-/// do not match those in /proc/PID/cgroup.
+/// Returns all cgroup2 mounts that their paths lead to, in the order of the text. Those
+/// whose root lies outside our cgroup namespace (`/..`) are left out: their paths do not
+/// match those in /proc/PID/cgroup.
 fn all(mountinfo: &str) -> Vec<Mount> {
     let lines: Vec<Line<'_>> = mountinfo.lines().filter_map(line).collect();
     lines
@@ -116,9 +116,9 @@ fn is_plain(path: &Path) -> bool {
     path.is_absolute() && !path.components().any(|part| part == Component::ParentDir)
 }
 
-/// The cgroup2 mount to use, out of the text of /proc/self/mountinfo: one that
-/// shows the whole hierarchy before one that shows a part, /sys/fs/cgroup
-/// before other places, and otherwise the last one listed.
+/// Chooses the cgroup2 mount to use, from the text of /proc/self/mountinfo: one that
+/// shows the whole hierarchy before one that shows a part, /sys/fs/cgroup before other
+/// places, and otherwise the last one listed.
 #[must_use]
 pub fn parse(mountinfo: &str) -> Option<Mount> {
     all(mountinfo)
@@ -132,7 +132,7 @@ pub(super) fn has_v1(mountinfo: &str) -> bool {
     lines.any(|line| line.kind == "cgroup")
 }
 
-/// The cgroup2 mount that an absolute path without symbolic links lies in.
+/// Returns the cgroup2 mount that contains an absolute path without symbolic links.
 pub(super) fn holding(mountinfo: &str, path: &Path) -> Option<Mount> {
     all(mountinfo)
         .into_iter()

@@ -55,7 +55,7 @@ fn descendants_are_welcome_also_in_child_cgroups() {
     shell.args(["-c", "read line; sleep 30 & echo $!; wait"]);
     shell.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut init = Process::start(&scratch.path, &mut shell);
-    // The shell has been moved: from here on its children are born there.
+    // The shell has been moved, so its children now start there.
     drop(init.0.stdin.take());
     let mut line = String::new();
     BufReader::new(init.0.stdout.take().unwrap())
@@ -107,11 +107,11 @@ fn sharing_the_pid_namespace_makes_kin_for_attach_only() {
         init = fs::read_to_string(&children).unwrap_or_default();
         !init.is_empty()
     });
-    // Its end is that of the namespace.
+    // When it ends, so does the namespace.
     let first = Grandchild::new(&init);
     let init = first.0;
     enter(&scratch.path, init);
-    // Who enters a PID namespace without a fork only puts his children there.
+    // A process that enters a PID namespace without forking puts only its children there.
     let mut nsenter = Command::new("nsenter");
     nsenter.args([&format!("--pid=/proc/{init}/ns/pid"), "--no-fork", "--"]);
     nsenter.args(["sh", "-c", "sleep 30 & echo; wait"]);
@@ -187,7 +187,7 @@ fn a_name_may_end_as_that_of_a_deleted_cgroup() {
     let message = refusal(of_process(pid));
     let wanted = format!("cgroup {}/web (deleted) is deleted:", scratch.name);
     assert!(message.starts_with(&wanted), "{message}");
-    // Now that name is another cgroup's.
+    // Now another cgroup has that name.
     let scratch = Scratch::new();
     let gone = scratch.child("web");
     let mut zombie = Process::sleeping(&gone);

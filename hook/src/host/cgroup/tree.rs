@@ -1,4 +1,4 @@
-//! A walk over the cgroup directories below one, however deep.
+//! Walks the cgroup directories below one, however deep.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -11,13 +11,12 @@ use rustix::io::Errno;
 
 use super::hierarchy::DIRECTORY;
 
-/// Calls `visit` for every cgroup below `top`, parents first, with its path
-/// (below `path`) and its descriptor. A cgroup that vanishes meanwhile is
-/// skipped.
+/// Calls `visit` for every cgroup below `top`, parents first, with its path (below
+/// `path`) and its descriptor. Cgroups that vanish in the meantime are skipped.
 ///
-/// It holds one descriptor at a time and goes up by `..`, so that depth costs
-/// neither stack nor descriptors, and no path is longer than one name. A cgroup
-/// cannot be renamed, so `..` is where we came from.
+/// The walk holds one descriptor at a time and goes up by `..`, so that depth costs
+/// neither stack nor descriptors, and no path is longer than one name. A cgroup cannot be
+/// renamed, so `..` is where we came from.
 ///
 /// # Errors
 ///
@@ -66,7 +65,7 @@ fn open(at: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<OwnedFd> {
     rustix::fs::openat(at, name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty())
 }
 
-/// Names of the cgroups in one; none when it has vanished.
+/// Returns the names of the child cgroups; none if the cgroup has vanished.
 fn children(at: BorrowedFd<'_>) -> rustix::io::Result<Vec<CString>> {
     match list(at) {
         Err(error) if vanished(error) => Ok(Vec::new()),
@@ -75,8 +74,8 @@ fn children(at: BorrowedFd<'_>) -> rustix::io::Result<Vec<CString>> {
 }
 
 fn list(at: BorrowedFd<'_>) -> rustix::io::Result<Vec<CString>> {
-    // Listing a cgroup's sixty files is the dearest part. A directory without
-    // directories in it has two links (kernfs_refresh_inode): skip it.
+    // Listing a cgroup's sixty files costs the most. A directory without subdirectories
+    // has two links (kernfs_refresh_inode): skip it.
     if rustix::fs::fstat(at)?.st_nlink == 2 {
         return Ok(Vec::new());
     }
@@ -91,7 +90,7 @@ fn list(at: BorrowedFd<'_>) -> rustix::io::Result<Vec<CString>> {
     Ok(names)
 }
 
-/// Whether an error says that a cgroup was removed meanwhile.
+/// Whether an error means that a cgroup was removed in the meantime.
 pub fn vanished(error: Errno) -> bool {
     matches!(error, Errno::NOENT | Errno::NODEV)
 }

@@ -132,7 +132,7 @@ fn addresses_are_looked_for_in_the_namespace_of_the_process() {
         let theirs = Process::new();
         look_for(theirs.namespace(), "192.0.2.10").unwrap();
         refused(ours.namespace(), "192.0.2.10");
-        // From outside, by a thread that then is where it was.
+        // From outside, on a thread that is back where it was afterwards.
         let outside = File::open(format!("/proc/{}/ns/net", ours.pid())).unwrap();
         move_into_link_name_space(outside.as_fd(), None).unwrap();
         look_for(theirs.namespace(), "192.0.2.10").unwrap();

@@ -92,7 +92,7 @@ fn cgroups_of_real_engines() {
                 "/system.slice/docker-{OTHER}.scope/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-besteffort.slice/kubelet-kubepods-besteffort-pod2f6d8a1c_3b5e_47f9_90c2_e4a6b8d0f135.slice/cri-containerd-"
             )),
         ),
-        // These three are found out by what else the cgroup holds, or by opening it.
+        // These three are detected by what else the cgroup holds, or when it is opened.
         (
             fixture!("deleted"),
             ID,
@@ -147,7 +147,7 @@ fn the_innermost_cgroup_with_the_id_is_chosen() {
         ("/default/default/below", "default", "/default/default"),
         ("/web/docker-web.scope", "web", "/web/docker-web.scope"),
         ("/runc-web.scope/a/web", "web", "/runc-web.scope/a/web"),
-        // crun's sub-cgroup of a container that is called so.
+        // crun's sub-cgroup of a container with that name.
         (
             "/system.slice/crun-container.scope/container",
             "container",
@@ -255,7 +255,7 @@ fn an_id_is_long_from_32_digits_on() {
     let (short, long) = (&ID[..31], &ID[..32]);
     assert!(carries(&component(long), long));
     assert!(!carries(&component(short), short));
-    // As long, but not hexadecimal.
+    // Just as long, but not hexadecimal.
     let name = "z".repeat(32);
     assert!(!carries(&component(&name), &name));
     assert!(carries(&name, &name));
@@ -327,7 +327,7 @@ fn containment_goes_by_components() {
 
 #[test]
 fn paths_that_the_kernel_does_not_write_are_refused() {
-    // Two names of one cgroup would not compare.
+    // Two spellings of one cgroup would not compare equal.
     for path in ["", "a", "//", "/a/", "/a//b", "/.", "/./a", "/a/."] {
         let error = parse_proc(&format!("0::{path}\n")).unwrap_err();
         assert!(

@@ -1,4 +1,4 @@
-//! Texts of real hosts, and of hosts that are made up.
+//! Mountinfo of real and of made-up hosts.
 
 use proptest::prelude::*;
 
@@ -101,7 +101,7 @@ fn a_hidden_mount_does_not_hold_a_path() {
         held(fixture!("hybrid")).point,
         Path::new("/sys/fs/cgroup/unified")
     );
-    // There, `unified` is a cgroup of that name.
+    // There, `unified` is an ordinary cgroup.
     assert_eq!(
         held(fixture!("hybrid-private")).point,
         Path::new("/sys/fs/cgroup")
@@ -117,7 +117,7 @@ fn what_is_mounted_through_an_automount_shows() {
     assert_eq!(parse(text).unwrap().point, Path::new("/mnt/cg"));
 }
 
-/// Mounts of cgroup2 that hide nothing of each other: their roots and points.
+/// Mounts of cgroup2, by their roots and points, that do not hide each other.
 fn mounts(list: &[(&str, &str)]) -> String {
     let mut id = 30;
     let mut text = String::from("20 1 8:1 / / rw - ext4 /dev/vda1 rw\n");
@@ -146,14 +146,14 @@ fn the_whole_hierarchy_is_used_at_its_usual_place() {
     }
 }
 
-/// Whether /mnt/a/b shows when a file system is mounted at a point of a parent.
+/// Whether /mnt/a/b is visible when a file system is mounted at a point of a parent.
 #[test]
 fn a_mount_is_hidden_by_what_covers_it_or_what_it_is_in() {
     let text = "20 1 8:1 / / rw - ext4 /dev/vda1 rw\n\
                 30 20 8:2 / /mnt/a rw - ext4 /dev/vda2 rw\n\
                 40 30 0:26 / /mnt/a/b rw - cgroup2 cgroup2 rw\n";
     for (parent, point, shows) in [
-        // On it, and on what it is in.
+        // On top of it, and on top of what it is in.
         (40, "/mnt/a/b", false),
         (30, "/mnt/a", false),
         // On a directory above it, in the same file system.
@@ -163,7 +163,7 @@ fn a_mount_is_hidden_by_what_covers_it_or_what_it_is_in() {
         (30, "/mnt/a/b2/c", true),
         (20, "/mnt/aa", true),
         (20, "/srv", true),
-        // Below what is mounted on it later, so not on its path.
+        // Itself below a later mount (/mnt/a), so not on its path.
         (20, "/mnt/a/b/c", true),
     ] {
         let hider = format!("50 {parent} 0:50 / {point} rw - tmpfs tmpfs rw\n");
@@ -190,7 +190,7 @@ fn paths_that_the_kernel_does_not_write_are_left_out() {
     }
 }
 
-/// As the kernel does.
+/// Escapes a path as the kernel does.
 fn mangle(path: &str) -> String {
     let mut mangled = String::new();
     for c in path.chars() {

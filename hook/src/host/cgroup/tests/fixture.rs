@@ -101,7 +101,7 @@ impl Drop for Process {
 pub struct Grandchild(pub Pid);
 
 impl Grandchild {
-    /// Of a pid in decimal.
+    /// Parses a pid in decimal.
     pub fn new(pid: &str) -> Self {
         Self(Pid::from_raw(pid.trim().parse().unwrap()).unwrap())
     }
