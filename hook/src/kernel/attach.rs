@@ -16,25 +16,24 @@ use crate::kernel::{bpffs, deliver, steer, syscall};
 
 /// Puts `policy` on `cgroup`, whose processes are in `namespace`.
 ///
-/// A policy that is there is replaced in one step: every call is decided by
-/// the old one or the new one. Between the first attachment and the first
-/// policy the programs refuse everything. On failure the cgroup is left as it
-/// was.
+/// A policy that is there already is replaced in one step: either the old one or the new
+/// one decides a call. Between the first attachment and the first policy the programs
+/// refuse everything. On failure the cgroup is left as it was.
 ///
 /// # Errors
 ///
 /// If the kernel refuses an attachment.
 pub fn attach(cgroup: &Cgroup, policy: Policy, namespace: Namespace) -> Result<()> {
     let put = put(cgroup, policy, namespace);
-    // What went before, or came to nothing, may have needed more of the devices.
+    // The previous policy, or one that failed, may have needed more of the devices.
     if !matches!(put, Ok(Before::Nothing)) {
         refresh(&[namespace]);
     }
     put.map(drop)
 }
 
-/// Takes programs off network devices that no policy needs any more. What is left for
-/// an error does no harm, and goes the next time.
+/// Takes programs off network devices where no policy needs them any more. Any that an
+/// error leaves there do no harm, and are removed the next time.
 fn refresh(namespaces: &[Namespace]) {
     if let Err(error) = deliver::refresh(namespaces, None) {
         log::warn!("programs that no policy needs may be left on network devices: {error:#}");
@@ -47,7 +46,7 @@ enum Before {
     Policy,
 }
 
-/// The caller does not hold the lock.
+/// Puts the policy on the cgroup. The caller must not hold the lock.
 fn put(cgroup: &Cgroup, policy: Policy, namespace: Namespace) -> Result<Before> {
     let programs = Programs::open_or_load()?;
     let _limit = LockedMemory::unlimited();
@@ -67,8 +66,8 @@ fn put(cgroup: &Cgroup, policy: Policy, namespace: Namespace) -> Result<Before> 
     })
 }
 
-/// The policy with what depends on the network namespace, where all that it needs besides
-/// programs at the cgroup is put in place.
+/// Adds to the policy what depends on the network namespace, and sets up everything that
+/// it needs other than programs at the cgroup.
 fn complete(mut policy: Policy, namespace: &OwnedFd) -> Result<Policy> {
     let pins = pins::directory();
     policy.namespace = netns::inode(namespace)?;
@@ -83,8 +82,8 @@ fn complete(mut policy: Policy, namespace: &OwnedFd) -> Result<Policy> {
     Ok(policy)
 }
 
-/// The broadcast address of the assigned address's network, network byte order; 0 if there
-/// is none.
+/// Returns the broadcast address of the assigned address's network, in network byte
+/// order; 0 if there is none.
 fn broadcast(policy: &Policy, namespace: &OwnedFd) -> Result<u32> {
     if policy.flags & flag::IPV4 == 0 {
         return Ok(0);
@@ -114,12 +113,12 @@ pub fn detach(cgroup: &Cgroup) -> Result<bool> {
     Ok(found)
 }
 
-/// Takes the policy, if any, off the cgroup of a container that is to have none.
-/// Returns whether there was one.
+/// Takes the policy, if any, off the cgroup of a container that should have none. Returns
+/// whether there was one.
 ///
 /// # Errors
 ///
-/// As for [`detach`]. It is no error if the kernel cannot be asked: an engine that
+/// As for [`detach`]. It is not an error if the kernel cannot be asked: an engine that
 /// lacks the privileges cannot have put a policy there either.
 pub fn clear(cgroup: &Cgroup) -> Result<bool> {
     // Nearly all cgroups have none. The first program is part of every policy.
@@ -130,7 +129,7 @@ pub fn clear(cgroup: &Cgroup) -> Result<bool> {
     }
 }
 
-/// A change under way; dropped before it is kept, it is undone.
+/// A change in progress, which is undone if it is dropped before it is kept.
 struct Change<'a> {
     cgroup: &'a Cgroup,
     programs: &'a Programs,
@@ -151,10 +150,10 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// Attaches the programs that a policy needs, and has them follow it.
+    /// Attaches the programs that a policy needs, and puts the policy in force.
     fn enforce(&mut self, policy: &Policy) -> Result<()> {
-        // A dual-stack server is bound by one program and found by the work of
-        // another: none is bound before both are there.
+        // A dual-stack server is bound by one program and found through the work of
+        // another: none is bound before both are attached.
         let mut first = *policy;
         first.flags &= !flag::DUAL | self.previous.unwrap_or_default().flags;
         if self.previous.is_some() {
@@ -165,7 +164,7 @@ impl<'a> Change<'a> {
                 continue;
             }
             self.attach(program)?;
-            // The first attachment makes the storage that the policy goes into.
+            // The first attachment creates the storage for the policy.
             if self.previous.is_none() && self.attached.len() == 1 {
                 self.write(&first)?;
             }
@@ -192,7 +191,7 @@ impl<'a> Change<'a> {
         Ok(())
     }
 
-    /// Takes programs off that the policy before has needed.
+    /// Detaches the programs that only the previous policy needed.
     fn detach_needless(&self, policy: &Policy) -> Result<()> {
         if self.previous.is_none() {
             return Ok(());
@@ -212,8 +211,7 @@ impl<'a> Change<'a> {
 }
 
 impl Drop for Change<'_> {
-    /// Errors are dropped: the cause of the failure is what the user needs to
-    /// hear of.
+    /// Ignores errors: the user needs to hear of the cause of the failure.
     fn drop(&mut self) {
         if self.is_kept {
             return;
@@ -225,7 +223,7 @@ impl Drop for Change<'_> {
     }
 }
 
-/// The policy in force by these programs, if any of them is attached.
+/// Returns the policy in force through these programs, if any of them is attached.
 fn current_policy(cgroup: &Cgroup, programs: &Programs) -> Result<Option<Policy>> {
     if !programs.are_attached(cgroup.fd())? {
         return Ok(None);
@@ -237,13 +235,13 @@ fn current_policy(cgroup: &Cgroup, programs: &Programs) -> Result<Option<Policy>
 
 fn detach_version(cgroup: &Cgroup, programs: &Programs) -> Result<bool> {
     let mut found = false;
-    // In this order, or a server could be bound that nobody sees listen.
+    // In this order: otherwise a server could be bound that no program sees listen.
     for program in programs.iter() {
         found |= detach_one(cgroup, program)?;
     }
     if found {
-        // The storage stays until the cgroup goes. Left as it is, it would be
-        // in force at once when somebody attaches another policy.
+        // The storage stays until the cgroup is removed. Left as it is, it would be in
+        // force as soon as somebody attaches another policy.
         syscall::clear_policy(programs.policy(), cgroup.id())
             .with_context(|| format!("clear the policy of cgroup {}", cgroup.name()))?;
     }

@@ -1,10 +1,9 @@
 //! The file system in which the programs are pinned.
 //!
-//! Whoever can put something in place of a pin chooses the programs of the
-//! containers to come, and whoever can open the directory can keep its lock.
-//! bpffs is mode 1777 unless it is mounted with another one, so any user may
-//! have made a directory in it: hence pins are taken from, and locks on, what
-//! belongs to root alone.
+//! Whoever can replace a pin chooses the programs of future containers, and whoever can
+//! open the directory can hold its lock. bpffs has mode 1777 unless it is mounted with
+//! another one, so any user may have created a directory in it. Hence pins are opened,
+//! and locks taken, only in what belongs to root alone.
 
 use anyhow::{Context as _, Result, bail};
 use rustix::fs::{
@@ -27,7 +26,7 @@ pub const MOUNT_POINT: &str = "/sys/fs/bpf";
 /// object.
 pub const DIRECTORY: &str = "/sys/fs/bpf/oci-bind-hook";
 
-/// How it is mounted, for root alone.
+/// The command that mounts bpffs for root alone.
 pub(crate) const MOUNT: &str = "mount -t bpf -o mode=0700 bpf /sys/fs/bpf";
 
 /// `BPF_FS_MAGIC`, include/uapi/linux/magic.h
@@ -36,15 +35,15 @@ const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
 /// How long another process may take to mount the file system.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The directory of pins, locked against others of this program. The lock ends
-/// with the value.
+/// A lock on the directory of pins against other processes of this program, held until
+/// the value is dropped.
 #[derive(Debug)]
 pub struct Lock {
     _directory: OwnedFd,
 }
 
-/// Locks the directory of pins for reading: nobody changes what is pinned
-/// meanwhile. `None` if there is no such directory.
+/// Locks the directory of pins for reading: nobody changes what is pinned in the
+/// meantime. Returns `None` if there is no such directory.
 ///
 /// # Errors
 ///
@@ -53,7 +52,7 @@ pub fn lock_shared() -> Result<Option<Lock>> {
     lock(FlockOperation::LockShared)
 }
 
-/// Locks the directory of pins for changes, if there is one.
+/// Locks the directory of pins for changes. Returns `None` if there is no such directory.
 ///
 /// # Errors
 ///
@@ -62,13 +61,13 @@ pub fn lock_exclusive() -> Result<Option<Lock>> {
     lock(FlockOperation::LockExclusive)
 }
 
-/// Locks the directory of pins for changes, after making it, and mounting the
-/// file system, where they are missing.
+/// Locks the directory of pins for changes. Creates it, and mounts the file system, if
+/// they are missing.
 ///
 /// # Errors
 ///
-/// If bpffs is not mounted and cannot be, or the directory cannot be made, and
-/// as for [`lock_shared`].
+/// If bpffs is not mounted and cannot be, or the directory cannot be created, and as for
+/// [`lock_shared`].
 pub fn lock_or_make() -> Result<Lock> {
     mount_if_missing()?;
     loop {
@@ -86,8 +85,8 @@ pub fn lock_or_make() -> Result<Lock> {
 ///
 /// # Errors
 ///
-/// If it does not belong to root or the caller, if its group or others may
-/// write to it, or if it cannot be looked at; that there is none is no error.
+/// If it does not belong to root or the caller, if its group or others may write to it,
+/// or if it cannot be looked at. It is not an error if there is none.
 pub fn check(directory: &Path) -> Result<()> {
     match lstat(directory) {
         Err(Errno::NOENT) => Ok(()),
@@ -113,8 +112,8 @@ fn check_found(directory: &Path, found: &Stat) -> Result<()> {
     }
 }
 
-/// Waits for the lock. A directory that was removed while we waited is not the
-/// one that the next process will lock, so that is the same as none.
+/// Waits for the lock. If the directory was removed in the meantime, the next process
+/// will lock another one, so this starts over; `None` if there is none.
 fn lock(operation: FlockOperation) -> Result<Option<Lock>> {
     check(Path::new(MOUNT_POINT))?;
     loop {
@@ -123,7 +122,7 @@ fn lock(operation: FlockOperation) -> Result<Option<Lock>> {
             Err(error @ (Errno::ACCESS | Errno::PERM)) => {
                 return Err(error).with_context(|| format!("open {DIRECTORY}: {REMEDY}"));
             }
-            // A symbolic link, which O_DIRECTORY takes for no directory.
+            // With O_DIRECTORY, a symbolic link gives ENOTDIR too.
             Err(Errno::NOTDIR) => bail!("{DIRECTORY} is not a directory: remove it"),
             opened => opened.with_context(|| format!("open {DIRECTORY}"))?,
         };
@@ -143,9 +142,9 @@ fn lock(operation: FlockOperation) -> Result<Option<Lock>> {
     }
 }
 
-/// Mounts bpffs at [`MOUNT_POINT`] if nothing has. Two that find it missing at
-/// once must not both mount it, since the second would hide the first: hence
-/// the lock on the directory below.
+/// Mounts bpffs at [`MOUNT_POINT`] if it is not mounted. Two processes that find it
+/// missing at once must not both mount it, since the second mount would hide the first:
+/// hence the lock on the directory below.
 fn mount_if_missing() -> Result<()> {
     if is_mounted()? {
         return Ok(());
@@ -165,7 +164,7 @@ fn mount_if_missing() -> Result<()> {
     })
 }
 
-/// Any user can have the lock of a directory of sysfs, and keep it.
+/// Waits for a limited time: any user can lock a directory of sysfs, and keep it locked.
 fn lock_mount_point(below: &OwnedFd) -> Result<()> {
     const PAUSE: Duration = Duration::from_millis(20);
     let start = Instant::now();

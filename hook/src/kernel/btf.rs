@@ -1,9 +1,8 @@
-//! Where a member of a kernel struct is, from the kernel's own type
-//! information (BTF).
+//! Finds a member of a kernel struct in the kernel's own type information (BTF).
 //!
-//! aya reads BTF but keeps its members to itself, and rustc emits no CO-RE
-//! relocations, so the one offset that the programs need is looked up here,
-//! once a boot. Format: Documentation/bpf/btf.rst.
+//! aya reads BTF but does not expose the members, and rustc emits no CO-RE relocations,
+//! so the few offsets that the programs need are looked up here, once per boot. Format:
+//! Documentation/bpf/btf.rst.
 
 use anyhow::{Context as _, Result, bail};
 
@@ -38,7 +37,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The offset of `member`, a direct member of the struct named `name`, in bits
+/// Returns the offset of `member`, a direct member of the struct named `name`, in bits
 /// from the start of the struct. Host byte order throughout.
 ///
 /// # Errors
@@ -65,7 +64,7 @@ pub fn member_bit(btf: &[u8], name: &str, member: &str) -> Result<u32> {
             let _type = details.word()?;
             let offset = details.word()?;
             if string(strings, member_name) == member.as_bytes() {
-                // With bit fields the upper byte is the width.
+                // With bit fields, the upper byte is the width.
                 return Ok(if has_bitfields {
                     offset & 0x00ff_ffff
                 } else {
@@ -77,7 +76,7 @@ pub fn member_bit(btf: &[u8], name: &str, member: &str) -> Result<u32> {
     bail!("no struct {name} with a member {member}")
 }
 
-/// The type and string sections, by the header (`struct btf_header`).
+/// Returns the type and string sections, by the header (`struct btf_header`).
 fn sections(btf: &[u8]) -> Result<(&[u8], &[u8])> {
     let cut = "the header is cut short";
     if btf.first_chunk::<2>().context(cut)? != &MAGIC.to_ne_bytes() {
@@ -101,7 +100,7 @@ fn sections(btf: &[u8]) -> Result<(&[u8], &[u8])> {
     ))
 }
 
-/// How many bytes follow the three common words of a type.
+/// Returns how many bytes follow the three common words of a type.
 fn details_size(kind: u32, count: usize) -> Result<usize> {
     Ok(match kind {
         // INT, VAR, DECL_TAG

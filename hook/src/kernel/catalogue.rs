@@ -1,4 +1,4 @@
-//! Which programs there are, where each is attached, and the names of the pins: pure.
+//! The programs, where each is attached, and the names of the pins: pure.
 
 use aya_obj::generated::bpf_attach_type;
 use oci_bind_hook_ebpf::abi::{Policy, flag};
@@ -13,7 +13,7 @@ pub struct Program {
     pub name: &'static str,
     /// The hook in the kernel.
     pub attach_type: bpf_attach_type,
-    /// It is needed by a policy that has one of these bits of
+    /// It is needed by policies that have one of these bits of
     /// [`oci_bind_hook_ebpf::abi::flag`].
     needed_by: u32,
 }
@@ -24,23 +24,23 @@ impl Program {
         policy.flags & self.needed_by != 0
     }
 
-    /// Whether it sees packets, and not calls.
+    /// Whether it sees packets rather than calls.
     pub fn sees_packets(&self) -> bool {
         self.needed_by == PACKETS
     }
 }
 
-/// Programs that decide calls, or tell where a socket is bound.
+/// Programs that decide calls, or report where a socket is bound.
 const CALLS: u32 = flag::ACTIVE;
-/// Programs that tell a redirected program the peers that it used.
+/// Programs that translate the peers of redirected calls back to what the caller used.
 const NAMES: u32 = flag::LOOPBACK_AUTO | flag::LOOPBACK_PRIVATE;
 /// Programs that see every packet.
 const PACKETS: u32 = flag::GUARD;
-/// Programs that enter dual-stack servers into the map.
+/// Programs that put dual-stack servers into the map.
 const SERVERS: u32 = flag::DUAL;
 
-/// All programs, in the order of attachment; first those that count, in the
-/// order of [`oci_bind_hook_ebpf::abi::Hook`].
+/// All programs, in the order of attachment. Those that count come first, in the order of
+/// [`oci_bind_hook_ebpf::abi::Hook`].
 pub const PROGRAMS: [Program; 17] = [
     program("bind4", bpf_attach_type::BPF_CGROUP_INET4_BIND, CALLS),
     program("bind6", bpf_attach_type::BPF_CGROUP_INET6_BIND, CALLS),
@@ -85,7 +85,7 @@ pub const PROGRAMS: [Program; 17] = [
     ),
 ];
 
-/// Programs of earlier versions, which are taken off with theirs.
+/// Programs of earlier versions, which are detached with the rest of their version.
 pub const FORMER: [Program; 2] = [
     program("bound6", bpf_attach_type::BPF_CGROUP_INET6_POST_BIND, 0),
     program("options", bpf_attach_type::BPF_CGROUP_SETSOCKOPT, 0),
@@ -95,11 +95,11 @@ pub const FORMER: [Program; 2] = [
 pub const POLICY_PIN: &str = "policy";
 /// Name of the pinned map of counters.
 pub const COUNTERS_PIN: &str = "counters";
-/// Name of the pinned map of servers of both families.
+/// Name of the pinned map of dual-stack servers.
 pub const DUAL_PIN: &str = "dual";
 /// Name of the program that delivers datagrams at network devices, and of its pin.
 pub const DELIVER: &str = "deliver";
-/// Name of the pinned map of destinations of datagrams.
+/// Name of the pinned map of datagram destinations.
 pub const DESTINATIONS_PIN: &str = "destinations";
 
 const fn program(name: &'static str, attach_type: bpf_attach_type, needed_by: u32) -> Program {

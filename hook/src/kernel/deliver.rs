@@ -1,6 +1,7 @@
-//! Datagrams that a program at the network devices delivers to sockets that the
-//! kernel's own lookup would not find ([`oci_bind_hook_ebpf::decide::deliver`]): which
-//! addresses go together, in a map, and at which devices the program is.
+//! Delivers datagrams to sockets that the kernel's own lookup would not find, with a
+//! program at the network devices ([`oci_bind_hook_ebpf::decide::deliver`]). This module
+//! decides which addresses belong together, in a map, and at which devices the program
+//! is.
 
 mod clsact;
 mod destinations;
@@ -27,10 +28,10 @@ use ingress::Ingress;
 pub use ingress::NEEDS;
 use needs::{Needs, needs};
 
-/// How often to list the policies again when one has gone meanwhile.
+/// How many times to list the policies, since one may be removed meanwhile.
 const TRIES: u32 = 100;
 
-/// What is pinned of one version.
+/// The pins of one version that delivery needs, opened.
 struct Delivery {
     ingress: Ingress,
     destinations: OwnedFd,
@@ -38,7 +39,7 @@ struct Delivery {
 }
 
 impl Delivery {
-    /// None if this version has no such program.
+    /// Opens the pins; `None` if this version has no such program.
     fn open(pins: &Path) -> Result<Option<Self>> {
         let [program, destinations, policies] =
             [DELIVER, DESTINATIONS_PIN, POLICY_PIN].map(|name| pins::open(&pins.join(name)));
@@ -54,9 +55,9 @@ impl Delivery {
         }))
     }
 
-    /// All policies of this version that are in force; none of a version with another
-    /// layout, and while cgroups go all the time. `ended` is the id of a cgroup that has
-    /// gone: before Linux 5.11 the kernel finds it for a moment still.
+    /// Returns all policies of this version that are in force; `None` if its layout is
+    /// another one, or if cgroups keep being removed. `ended` is the id of a removed
+    /// cgroup, which the kernel still finds for a moment before Linux 5.11.
     fn live(&self, ended: Option<u64>) -> Result<Option<Vec<Policy>>> {
         let map = self.policies.as_fd();
         if syscall::value_size(map).context("get the value size of the policy map")?
@@ -69,16 +70,16 @@ impl Delivery {
         let Some(mut policies) = listed.transpose().context("list the policies")? else {
             return Ok(None);
         };
-        // Whoever may not ask takes all to be there.
+        // Without the privilege to ask, all count as existing.
         policies
             .retain(|&cgroup, _| Some(cgroup) != ended && there.contain(cgroup).unwrap_or(true));
         Ok(Some(policies.into_values().collect()))
     }
 }
 
-/// Has datagrams delivered as far as a policy wants it and this kernel can, in the
-/// network namespace that it is for, and notes in the policy what is delivered. The
-/// caller holds the lock.
+/// Sets up the delivery of datagrams in the policy's network namespace, as far as the
+/// policy wants it and this kernel can do it, and records in the policy what is
+/// delivered. The caller holds the lock.
 ///
 /// # Errors
 ///
@@ -118,12 +119,13 @@ pub fn prepare(policy: &mut Policy, pins: &Path, namespace: &OwnedFd) -> Result<
 }
 
 /// Takes the programs of all versions off the devices of these network namespaces where
-/// no policy needs them. Sockets that were bound under a policy that has gone since count
-/// as long as they are open, and the policy of the cgroup `ended`, by its id, does not.
+/// no policy needs them. A socket that was bound under a policy that has since gone
+/// counts as long as it is open. The policy of the cgroup with the id `ended` does not
+/// count.
 ///
 /// # Errors
 ///
-/// If a pin cannot be opened or the kernel cannot be asked, or refuses it.
+/// If a pin cannot be opened, or if the kernel cannot be asked or refuses.
 pub fn refresh(namespaces: &[Namespace], ended: Option<u64>) -> Result<()> {
     let Some(_lock) = bpffs::lock_exclusive()? else {
         return Ok(());
@@ -134,8 +136,8 @@ pub fn refresh(namespaces: &[Namespace], ended: Option<u64>) -> Result<()> {
     Ok(())
 }
 
-/// The same in all network namespaces; and removes destinations that nobody needs any
-/// more.
+/// Does the same as [`refresh`] in all network namespaces, and removes destinations that
+/// nobody needs any more.
 ///
 /// # Errors
 ///
@@ -149,7 +151,7 @@ pub fn sweep(_: &bpffs::Lock) -> Result<()> {
     Ok(())
 }
 
-/// What is pinned of all versions whose policies can be listed, with those.
+/// Opens the pins of all versions whose policies can be listed, and lists those.
 fn in_force(ended: Option<u64>) -> Result<Vec<(Delivery, Vec<Policy>)>> {
     let mut all = Vec::new();
     for pins in pins::directories()? {
@@ -163,14 +165,14 @@ fn in_force(ended: Option<u64>) -> Result<Vec<(Delivery, Vec<Policy>)>> {
 }
 
 impl Delivery {
-    /// Whether the program is anywhere where it is needed, and at which IPv4 addresses
-    /// sockets are.
+    /// Returns whether the program is still anywhere where it is needed, and the IPv4
+    /// addresses that sockets are bound to.
     fn refresh(&self, namespaces: &[Namespace], live: &[Policy]) -> Result<(bool, BTreeSet<V4>)> {
         let known = destinations::list(self.destinations.as_fd())?;
         let mut is_needed = false;
         let mut all = BTreeSet::new();
         for namespace in namespaces {
-            // One after the other: there can be more than descriptors.
+            // One after the other: there can be more namespaces than descriptors.
             let Ok(theirs) = namespace.open() else {
                 continue;
             };
@@ -185,8 +187,8 @@ impl Delivery {
                     is_needed |= is_left;
                     all.extend(sockets);
                 }
-                // Whoever it belongs to shall not keep others from being looked at. What
-                // it needs is not known, so all is needed.
+                // The owner of a namespace must not keep others from being looked at.
+                // What this one needs is unknown, so everything counts as needed.
                 Err(error) => {
                     log::warn!("look at network namespace {inode}: {error:#}");
                     is_needed = true;
@@ -198,9 +200,9 @@ impl Delivery {
     }
 }
 
-/// Has the programs at the devices of this network namespace that a policy needs: at one,
-/// by its name, or at all. Does nothing if no programs are pinned, or there is no such
-/// device any more.
+/// Attaches the programs to the devices of this network namespace where a policy needs
+/// them: to the one called `name`, or to all. Does nothing if no programs are pinned, or
+/// if that device is gone.
 ///
 /// # Errors
 ///
@@ -216,8 +218,8 @@ pub fn cover(name: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-/// The devices of this network namespace that a policy needs and where the program is
-/// not, by name.
+/// Returns the names of the devices of this network namespace where a policy needs the
+/// program, but where it is not attached.
 ///
 /// # Errors
 ///
@@ -230,8 +232,8 @@ pub fn missing() -> Result<Vec<String>> {
     Ok(missing.map(|device| device.name).collect())
 }
 
-/// Takes the program of a version that no cgroup uses off all devices, unless a socket
-/// needs it that is still open: whether one does. The caller holds the lock.
+/// Takes the program of a version that no cgroup uses off all devices, unless an open
+/// socket still needs it. Returns whether one does. The caller holds the lock.
 ///
 /// # Errors
 ///
@@ -259,7 +261,7 @@ fn all_missing() -> Result<Vec<(Delivery, Vec<Device>)>> {
     Ok(all)
 }
 
-/// Our own network namespace, and that of a process.
+/// Returns our own network namespace, and that of a process.
 pub fn namespaces(process: Option<Pid>) -> Vec<Namespace> {
     let theirs = process.map(Namespace::OfProcess);
     [Namespace::Own].into_iter().chain(theirs).collect()

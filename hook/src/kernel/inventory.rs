@@ -1,5 +1,5 @@
-//! Which cgroups are under a policy, found from what the kernel has: the
-//! pinned programs of every version, what is attached, and what they counted.
+//! Finds the cgroups that are under a policy from what the kernel holds: the pinned
+//! programs of every version, what is attached, and what they counted.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
@@ -17,24 +17,23 @@ use crate::kernel::programs::{Opened, Programs};
 use crate::kernel::{bpffs, syscall};
 use crate::plan::view::PolicyView;
 
-/// One cgroup that has programs of ours.
+/// One cgroup that has programs of the hook.
 #[derive(Clone, Debug, Serialize)]
 pub struct Entry {
     /// Its path within the hierarchy.
     pub cgroup: String,
     /// The id of its container, if its path has one.
     pub container: Option<String>,
-    /// The engine, as far as the path tells.
+    /// The engine, if the path tells.
     pub engine: Option<&'static str>,
     /// The version of its programs: the hash of their object.
     pub version: String,
     /// Whether that is this program's version.
     pub is_current: bool,
-    /// What it may use. `None` if no policy was written, so that everything is
-    /// refused, or if this version cannot read that one's.
+    /// Its policy. `None` if none was written, so that everything is refused, or if this
+    /// version cannot read that one's.
     pub policy: Option<PolicyView>,
-    /// Programs that its policy needs and that are not attached: somebody took
-    /// them off.
+    /// Programs that its policy needs but that are not attached: somebody detached them.
     pub missing: Vec<&'static str>,
     /// What was decided since the first attachment.
     pub counters: Counters,
@@ -47,8 +46,9 @@ pub struct Counters {
     pub calls: BTreeMap<&'static str, Calls>,
     /// Refused calls, by cause.
     pub denied: BTreeMap<&'static str, u64>,
-    /// Binds that succeeded where no other host can reach them, by program: to the
-    /// wildcard of a family that is not assigned, or to one more address of the host.
+    /// Binds that succeeded although no other host can reach the socket, by program: to
+    /// the wildcard address of a family that is not assigned, or to another address of
+    /// the host.
     pub isolated: BTreeMap<&'static str, u64>,
     /// Packets that the guard dropped, by direction.
     pub dropped: BTreeMap<&'static str, u64>,
@@ -103,7 +103,7 @@ impl From<&abi::Counters> for Counters {
 }
 
 impl Counters {
-    /// All calls together.
+    /// Returns the sum of all calls.
     pub fn sum(&self) -> Calls {
         let sum = |field: fn(&Calls) -> u64| self.calls.values().map(field).sum();
         Calls {
@@ -114,7 +114,7 @@ impl Counters {
     }
 }
 
-/// Every cgroup below the mount that has programs of ours, parents first.
+/// Lists the cgroups below the mount that have programs of the hook, parents first.
 ///
 /// # Errors
 ///
@@ -132,7 +132,7 @@ pub fn collect() -> Result<Vec<Entry>> {
         for version in &versions {
             match version.entry(path, fd) {
                 Ok(entry) => entries.extend(entry),
-                // Removed meanwhile.
+                // Removed in the meantime.
                 Err(error) if is_gone(&error) => {}
                 Err(error) => {
                     return Err(error.context(format!("look at cgroup {}", path.display())));
@@ -150,7 +150,7 @@ fn is_gone(error: &anyhow::Error) -> bool {
         .is_some_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
-/// One version's programs with what is the same for all cgroups.
+/// One version's programs, with what is the same for all cgroups.
 struct Version {
     programs: Programs,
     counters: OwnedFd,
@@ -176,11 +176,11 @@ impl Version {
         })
     }
 
-    /// What is known of a cgroup; `None` if it has none of these programs.
+    /// Returns what is known of a cgroup; `None` if it has none of these programs.
     fn entry(&self, path: &Path, fd: BorrowedFd<'_>) -> Result<Option<Entry>> {
         let id = rustix::fs::fstat(fd).map_err(io::Error::from)?.st_ino;
         let policy = match self.is_readable {
-            // Most cgroups of a host have nothing of ours: asked first.
+            // Most cgroups have no programs of the hook, so check this first.
             true => match self.policy(id)? {
                 None => return Ok(None),
                 some => some,
@@ -225,7 +225,7 @@ impl Version {
         }))
     }
 
-    /// What the policy map has for a cgroup; `None` if no program was ever
+    /// Returns the policy map's value for a cgroup; `None` if no program was ever
     /// attached there.
     fn policy(&self, id: u64) -> Result<Option<abi::Policy>> {
         match syscall::read_policy(self.programs.policy(), id) {

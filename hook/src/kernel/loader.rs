@@ -1,5 +1,5 @@
-//! Loads the embedded object into the kernel and pins what is in it: the one
-//! slow step, taken by the first container after boot.
+//! Loads the embedded object into the kernel and pins what is in it: the one slow step,
+//! which the first container after boot takes.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use aya::programs::{Program, ProgramType};
@@ -29,10 +29,10 @@ use crate::kernel::{btf, syscall};
 /// The maps of dual-stack servers, each with the name of its pin.
 const DUAL_PINS: [(&str, &str); 2] = [(DUAL_MAP, DUAL_PIN), (DUAL_COUNTS_MAP, "dual-counts")];
 
-/// The globals that say where a member of a kernel's struct is. Without type
-/// information the programs do without: then a v6only wildcard bind in a cgroup
-/// with an IPv4 address alone fails with EINVAL instead of EADDRNOTAVAIL, and no
-/// server answers at both addresses.
+/// The globals that hold the positions of members of kernel structs. Without type
+/// information the programs do without them: then a v6only bind to `::` in a cgroup that
+/// has only an IPv4 address fails with EINVAL instead of being isolated, and no server
+/// answers at both addresses.
 const MEMBERS: [(&str, &[(&str, &str)]); 6] = [
     (V6ONLY_BIT, &[("sock_common", "skc_ipv6only")]),
     (REUSE_BIT, &[("sock_common", "skc_reuse")]),
@@ -44,17 +44,17 @@ const MEMBERS: [(&str, &[(&str, &str)]); 6] = [
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/oci-bind-hook.bpf.o"));
 
-/// Loads the object and pins it in `directory`, all or nothing: the pins are
-/// made beside it and put in place by one rename. The caller holds the lock.
+/// Loads the object and pins it in `directory`, all or nothing: the pins are created
+/// beside it and moved into place by one rename. The caller holds the lock.
 ///
 /// # Errors
 ///
-/// If the kernel refuses a map or a program, or the pins cannot be made.
+/// If the kernel refuses a map or a program, or the pins cannot be created.
 pub fn load(directory: &Path) -> Result<()> {
     let _limit = LockedMemory::unlimited();
     let mut ebpf = open()?;
 
-    // A dot in a name is reserved on bpffs.
+    // bpffs reserves names with a dot.
     let unfinished = directory.with_file_name(format!("{VERSION}-new"));
     remove(&unfinished)?;
     let pinned = pin_all(&mut ebpf, &unfinished).and_then(|()| {
@@ -64,14 +64,14 @@ pub fn load(directory: &Path) -> Result<()> {
             .with_context(|| format!("move the pins to {}", directory.display()))
     });
     if pinned.is_err() {
-        // The cause of the failure is what the user needs to hear of.
+        // The user needs to hear of the cause of the failure, not of this.
         let _ = remove(&unfinished);
     }
     pinned
 }
 
-/// Loads each program, whatever becomes of the others, and keeps none: by name,
-/// what the kernel says of it.
+/// Loads each program, even if others fail, and keeps none. Returns the kernel's verdict
+/// on each, by name.
 ///
 /// # Errors
 ///
@@ -86,7 +86,7 @@ pub fn load_each() -> Result<Vec<(&'static str, Result<()>)>> {
     Ok(names().map(&mut result).collect())
 }
 
-/// Loads one program, and keeps nothing else.
+/// Loads one program and keeps nothing else.
 #[cfg(test)]
 pub(crate) fn load_one(name: &str) -> Result<OwnedFd> {
     let mut ebpf = open()?;
@@ -95,8 +95,8 @@ pub(crate) fn load_one(name: &str) -> Result<OwnedFd> {
     Ok(program.fd()?.as_fd().try_clone_to_owned()?)
 }
 
-/// Loads the program that finds the dual-stack servers of one network
-/// namespace, by its inode number, with the maps pinned in `pins`.
+/// Loads the program that finds the dual-stack servers of the network namespace with this
+/// inode number. It uses the maps pinned in `pins`.
 ///
 /// # Errors
 ///
@@ -105,7 +105,7 @@ pub fn load_steer(pins: &Path, namespace: u64) -> Result<OwnedFd> {
     let mut loader = EbpfLoader::new();
     for (map, pin) in DUAL_PINS {
         let pin = pins.join(pin);
-        // aya would make another map.
+        // aya would create another map.
         ensure!(pin.exists(), pins::missing(&pin));
         loader.map_pin_path(map, pin);
     }
@@ -119,12 +119,12 @@ pub fn load_steer(pins: &Path, namespace: u64) -> Result<OwnedFd> {
     Ok(fd.as_fd().try_clone_to_owned()?)
 }
 
-/// The object with its maps made, and its globals set for this kernel.
+/// Opens the object, creates its maps, and sets its globals for this kernel.
 fn open() -> Result<Ebpf> {
     let has_set_retval = u8::from(has_set_retval()?);
-    // aya's loader reads all type information too, and keeps it to itself.
+    // aya's loader also reads all type information, but does not expose it.
     let (bits, mut loader) = side_by_side(read_types, EbpfLoader::new);
-    // `bpf_sk_assign` takes members of groups since Linux 6.6, which has brought tcx.
+    // `bpf_sk_assign` accepts members of groups since Linux 6.6, which also brought tcx.
     let has_groups = u8::from(syscall::device::has_tcx());
     for ((global, _), bit) in MEMBERS.into_iter().zip(&bits) {
         loader.override_global(global, bit, true);
@@ -137,7 +137,7 @@ fn open() -> Result<Ebpf> {
     Ok(ebpf)
 }
 
-/// What the kernel's type information says of [`MEMBERS`].
+/// Looks up [`MEMBERS`] in the kernel's type information.
 fn read_types() -> [u32; MEMBERS.len()] {
     let types = fs::read(btf::VMLINUX).unwrap_or_default();
     let bit = |(of, member): &(&str, &str)| btf::member_bit(&types, of, member);
@@ -190,7 +190,7 @@ fn names() -> impl Iterator<Item = &'static str> {
     attached.chain([DELIVER])
 }
 
-/// Removes one directory of pins; that there is none is no error.
+/// Removes one directory of pins. It is not an error if there is none.
 ///
 /// # Errors
 ///

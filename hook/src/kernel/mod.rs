@@ -1,4 +1,4 @@
-//! What the kernel has of ours: the programs, from the object to a cgroup, and what they
+//! Everything that uses bpf(2): the programs, from the object to a cgroup, and what they
 //! have counted.
 
 pub mod attach;

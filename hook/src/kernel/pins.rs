@@ -1,4 +1,4 @@
-//! Where the pins are, and how one is opened.
+//! The paths of the pins, and how to open one.
 
 use anyhow::{Context as _, Result};
 use std::fs;
@@ -11,16 +11,16 @@ use crate::kernel::bpffs::DIRECTORY;
 use crate::kernel::catalogue::VERSION;
 use crate::kernel::syscall;
 
-/// Where this version is pinned.
+/// Returns the directory of this version's pins.
 pub fn directory() -> PathBuf {
     Path::new(DIRECTORY).join(VERSION)
 }
 
-/// The directories of pins, of any version.
+/// Returns the directories of pins of all versions.
 ///
 /// # Errors
 ///
-/// If the directory of pins cannot be read; that there is none is no error.
+/// If the directory of pins cannot be read. It is not an error if there is none.
 pub fn directories() -> Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(DIRECTORY) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -32,7 +32,7 @@ pub fn directories() -> Result<Vec<PathBuf>> {
         .with_context(|| format!("read {DIRECTORY}"))
 }
 
-/// What to say of a pin that is missing.
+/// Returns the message for a missing pin.
 pub fn missing(path: &Path) -> String {
     format!(
         "open {}: no such pin: remove its directory, then run oci-bind-hook load to recreate it",
@@ -40,11 +40,11 @@ pub fn missing(path: &Path) -> String {
     )
 }
 
-/// Opens one; none if it is not there.
+/// Opens a pin; `None` if it does not exist.
 ///
 /// # Errors
 ///
-/// If it cannot be opened, for lack of privileges for one.
+/// If it cannot be opened, for example for lack of privileges.
 pub fn open(path: &Path) -> Result<Option<OwnedFd>> {
     match syscall::open_pin(path) {
         Ok(fd) => Ok(Some(fd)),

@@ -1,7 +1,7 @@
-//! The programs: loaded and pinned once a boot, opened by everybody after that.
+//! The programs: loaded and pinned once per boot, and opened by everybody after that.
 //!
-//! Each version of the object has a directory of pins of its own, named by its
-//! hash. Containers that started under an older version keep its programs.
+//! Each version of the object has its own directory of pins, named after its hash.
+//! Containers that started under an older version keep its programs.
 
 use anyhow::{Context as _, Result};
 use std::cell::OnceCell;
@@ -13,7 +13,7 @@ use crate::host::privileges::REMEDY;
 use crate::kernel::catalogue::{COUNTERS_PIN, DUAL_PIN, FORMER, POLICY_PIN, PROGRAMS, Program};
 use crate::kernel::{bpffs, loader, pins, syscall};
 
-/// A program, opened.
+/// A program that has been opened.
 #[derive(Debug)]
 pub struct Opened {
     program: Program,
@@ -30,7 +30,7 @@ impl Deref for Opened {
 }
 
 impl Opened {
-    /// Its descriptor.
+    /// Returns its descriptor.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
@@ -46,7 +46,7 @@ impl Opened {
         Ok(!attached.is_empty() && attached.contains(&self.id()?))
     }
 
-    /// The id that the kernel knows it by, asked once.
+    /// Returns the id that the kernel knows it by, and asks only once.
     fn id(&self) -> Result<u32> {
         if let Some(id) = self.id.get() {
             return Ok(*id);
@@ -67,9 +67,9 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// This version's programs: opened if they are pinned, loaded otherwise.
+    /// Opens this version's programs if they are pinned, and loads them otherwise.
     ///
-    /// Nobody removes the pins while the value lives.
+    /// The value holds the lock, so nobody removes the pins while it lives.
     ///
     /// # Errors
     ///
@@ -102,14 +102,14 @@ impl Programs {
         Ok(found)
     }
 
-    /// This version's programs, or `None` if a pin is missing.
+    /// Opens this version's programs; `None` if a pin is missing.
     fn open_own() -> Result<Option<Self>> {
         let found = Self::open(&pins::directory())?;
         Ok(found.filter(|found| found.programs.len() == PROGRAMS.len()))
     }
 
-    /// The programs pinned in `directory`, or `None` if there are none. Another
-    /// version may lack some of ours, or have more: those of earlier ones are known.
+    /// Opens the programs pinned in `directory`; `None` if there are none. Another
+    /// version may lack some of ours, or have more; those of earlier versions are known.
     fn open(directory: &Path) -> Result<Option<Self>> {
         bpffs::check(directory)?;
         let Some(policy) = pins::open(&directory.join(POLICY_PIN))? else {
@@ -133,7 +133,7 @@ impl Programs {
         }))
     }
 
-    /// Every version's programs that are pinned. The caller holds the lock.
+    /// Opens the programs of every version that is pinned. The caller holds the lock.
     ///
     /// # Errors
     ///
@@ -148,17 +148,17 @@ impl Programs {
         Ok(all)
     }
 
-    /// Each program, in the order of attachment.
+    /// Iterates over the programs in the order of attachment.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Opened> {
         self.programs.iter()
     }
 
-    /// The policy map.
+    /// Returns the policy map.
     pub fn policy(&self) -> BorrowedFd<'_> {
         self.policy.as_fd()
     }
 
-    /// Opens the map of counters, which only those who look need.
+    /// Opens the map of counters, which is needed only to show them.
     ///
     /// # Errors
     ///
@@ -168,8 +168,8 @@ impl Programs {
         pins::open(&path)?.with_context(|| pins::missing(&path))
     }
 
-    /// Whether servers of both families listen that these programs have bound: they
-    /// are called at IPv6 as long as the pins are there.
+    /// Whether dual-stack servers that these programs have bound still listen: they are
+    /// reached over IPv6 as long as the pins exist.
     ///
     /// # Errors
     ///
@@ -183,7 +183,7 @@ impl Programs {
         }
     }
 
-    /// The name of the version: the hash of its object.
+    /// Returns the name of the version: the hash of its object.
     pub fn version(&self) -> String {
         let name = self.directory.file_name().unwrap_or_default();
         name.to_string_lossy().into_owned()
@@ -203,7 +203,7 @@ impl Programs {
         Ok(false)
     }
 
-    /// The other versions that are attached to the cgroup: those of a container
+    /// Opens the other versions that are attached to the cgroup: those of a container
     /// that started before an upgrade.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
-//! Calls to dual-stack servers of TCP: in each network namespace that has some, one
-//! program finds them. The pin of its link holds it there; when the namespace
-//! goes, the kernel takes it off, and the next such container removes the pin.
+//! Steers calls to dual-stack TCP servers: in each network namespace that has any, one
+//! program finds them. The pin of its link keeps it there. When the namespace goes, the
+//! kernel detaches it, and the next such container removes the pin.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -15,16 +15,16 @@ use crate::kernel::{btf, loader, syscall};
 /// What a kernel needs for dual-stack servers.
 pub const NEEDS: &str = "dual-stack servers need a kernel with /sys/kernel/btf/vmlinux";
 
-/// What the name of such a pin starts with; then comes the namespace's inode number.
+/// The prefix of such a pin's name; the namespace's inode number in hexadecimal follows.
 const PREFIX: &str = "steer-";
 
-/// Whether this kernel can have dual-stack servers. Without type information the
-/// programs tell neither an IPv6-only server nor its network namespace.
+/// Whether this kernel can have dual-stack servers. Without type information the programs
+/// recognise neither an IPv6-only server nor its network namespace.
 pub fn is_possible() -> bool {
     Path::new(btf::VMLINUX).exists()
 }
 
-/// Has a policy of both families make dual-stack servers, if this kernel can.
+/// Lets a policy with both families make dual-stack servers, if this kernel can.
 pub fn decide(policy: &mut Policy) {
     let both = flag::IPV4 | flag::IPV6;
     if policy.flags & both != both {
@@ -37,8 +37,9 @@ pub fn decide(policy: &mut Policy) {
     }
 }
 
-/// Has a program find the servers of a namespace, by its inode number, unless one
-/// does. `pins` is where the programs are pinned, and the caller holds the lock.
+/// Attaches a program that finds the servers of a namespace, given by its inode number,
+/// unless there is one. `pins` is where the programs are pinned. The caller holds the
+/// lock.
 ///
 /// # Errors
 ///
@@ -63,8 +64,7 @@ pub fn steer(number: u64, namespace: &OwnedFd, pins: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Removes the pins of namespaces that are gone, and of links that somebody has
-/// detached.
+/// Removes the pins of namespaces that are gone, and of links that somebody has detached.
 fn sweep(pins: &Path) -> Result<()> {
     for pin in links(pins)? {
         if inode(&pin).is_ok_and(|inode| inode == 0) {
@@ -78,8 +78,8 @@ fn sweep(pins: &Path) -> Result<()> {
     Ok(())
 }
 
-/// That of the namespace of the link that is pinned there; 0 if it has none any
-/// more.
+/// Returns the inode number of the namespace of the link that is pinned there; 0 if it
+/// has none any more.
 fn inode(pin: &Path) -> io::Result<u32> {
     syscall::namespace_of_link(syscall::open_pin(pin)?.as_fd())
 }

@@ -1,9 +1,9 @@
 //! The few commands of bpf(2) that a container start needs.
 //!
-//! aya loads the programs, once a boot. What each container needs afterwards
-//! it does not offer: opening pins without probing the kernel, attachments that
-//! outlive the process (`BPF_PROG_ATTACH`; aya makes links, which end with it)
-//! and cgroup storage keyed by the cgroup alone.
+//! aya loads the programs, once per boot. It does not offer what each container needs
+//! after that: opening pins without probing the kernel, attachments that outlive the
+//! process (`BPF_PROG_ATTACH`; aya makes links, which end with it), and cgroup storage
+//! whose key is the cgroup alone.
 #![expect(
     unsafe_code,
     reason = "the bpf system call takes a union of raw pointers"
@@ -37,10 +37,10 @@ pub fn open_pin(path: &Path) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Attaches a program to a cgroup beside those that are there, for as long as
-/// the cgroup lives (`BPF_PROG_ATTACH`, `BPF_F_ALLOW_MULTI`).
+/// Attaches a program to a cgroup, next to those already there, for as long as the cgroup
+/// lives (`BPF_PROG_ATTACH`, `BPF_F_ALLOW_MULTI`).
 ///
-/// EINVAL if this very program is attached already.
+/// Fails with EINVAL if this very program is attached already.
 pub fn attach(
     program: BorrowedFd<'_>,
     cgroup: BorrowedFd<'_>,
@@ -52,8 +52,8 @@ pub fn attach(
     Ok(())
 }
 
-/// Takes a program off a cgroup (`BPF_PROG_DETACH`). Answers false if it is
-/// not attached there.
+/// Detaches a program from a cgroup (`BPF_PROG_DETACH`). Returns false if it is not
+/// attached there.
 pub fn detach(
     program: BorrowedFd<'_>,
     cgroup: BorrowedFd<'_>,
@@ -69,8 +69,8 @@ pub fn detach(
     }
 }
 
-/// Attaches a program to the lookups of a network namespace, beside those that
-/// are there, for as long as the link lives (`BPF_LINK_CREATE`).
+/// Attaches a program to the lookups of a network namespace, next to those already there,
+/// for as long as the link lives (`BPF_LINK_CREATE`).
 pub fn link_to_namespace(
     program: BorrowedFd<'_>,
     namespace: BorrowedFd<'_>,
@@ -84,7 +84,7 @@ pub fn link_to_namespace(
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// The inode of the network namespace of a link; 0 once it is gone.
+/// Returns the inode number of a link's network namespace; 0 once that is gone.
 pub fn namespace_of_link(link: BorrowedFd<'_>) -> io::Result<u32> {
     // SAFETY: a plain struct of integers, for which zero is a value.
     let mut info: bpf_link_info = unsafe { std::mem::zeroed() };
@@ -103,8 +103,8 @@ pub fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The ids of the programs attached to this cgroup itself, not to its
-/// ancestors (`BPF_PROG_QUERY`).
+/// Returns the ids of the programs attached to this cgroup itself, not to its ancestors
+/// (`BPF_PROG_QUERY`).
 pub fn attached(cgroup: BorrowedFd<'_>, attach_type: bpf_attach_type) -> io::Result<Vec<u32>> {
     let mut ids = [0_u32; MAX_PROGRAMS as usize];
     let mut attr = zeroed();
@@ -120,7 +120,7 @@ pub fn attached(cgroup: BorrowedFd<'_>, attach_type: bpf_attach_type) -> io::Res
     Ok(ids.into_iter().take(count as usize).collect())
 }
 
-/// The id of a program.
+/// Returns the id of a program.
 pub fn program_id(program: BorrowedFd<'_>) -> io::Result<u32> {
     // SAFETY: a plain struct of integers, for which zero is a value.
     let mut info: bpf_prog_info = unsafe { std::mem::zeroed() };
@@ -128,31 +128,31 @@ pub fn program_id(program: BorrowedFd<'_>) -> io::Result<u32> {
     Ok(info.id)
 }
 
-/// Replaces the policy of a cgroup as a whole (`BPF_MAP_UPDATE_ELEM`).
-/// `cgroup` is the cgroup's id. ENOENT before the first attachment.
+/// Replaces the policy of a cgroup as a whole (`BPF_MAP_UPDATE_ELEM`). `cgroup` is the
+/// cgroup's id. Fails with ENOENT before the first attachment.
 pub fn write_policy(map: BorrowedFd<'_>, cgroup: u64, policy: &Policy) -> io::Result<()> {
     update(map, cgroup, (&raw const *policy) as u64)
 }
 
-/// Makes the policy of a cgroup zero, which refuses everything, in the map of
-/// any version: its values may have another size. ENOENT before the first
+/// Sets the policy of a cgroup to zero, which refuses everything, in the map of any
+/// version, whose values may have another size. Fails with ENOENT before the first
 /// attachment.
 pub fn clear_policy(map: BorrowedFd<'_>, cgroup: u64) -> io::Result<()> {
     let zero = vec![0_u8; value_size(map)?];
     update(map, cgroup, zero.as_ptr() as u64)
 }
 
-/// `value` points to as many bytes as a value of the map has.
+/// Updates an element. `value` points to as many bytes as a value of the map has.
 fn update(map: BorrowedFd<'_>, cgroup: u64, value: u64) -> io::Result<()> {
     let mut attr = element(map, &cgroup, value);
-    // cgroup storage takes updates of existing elements alone.
+    // Cgroup storage accepts only updates of existing elements.
     attr.__bindgen_anon_2.flags = u64::from(aya_obj::generated::BPF_EXIST);
     call(bpf_cmd::BPF_MAP_UPDATE_ELEM, &mut attr)?;
     Ok(())
 }
 
-/// The policy of a cgroup (`BPF_MAP_LOOKUP_ELEM`); ENOENT if none was ever
-/// attached.
+/// Reads the policy of a cgroup (`BPF_MAP_LOOKUP_ELEM`). Fails with ENOENT if nothing was
+/// ever attached.
 pub fn read_policy(map: BorrowedFd<'_>, cgroup: u64) -> io::Result<Policy> {
     let mut policy = Policy::default();
     let mut attr = element(map, &cgroup, (&raw mut policy) as u64);
@@ -160,9 +160,9 @@ pub fn read_policy(map: BorrowedFd<'_>, cgroup: u64) -> io::Result<Policy> {
     Ok(policy)
 }
 
-/// What was counted in a cgroup, all CPUs together (`BPF_MAP_LOOKUP_ELEM` of a
-/// per-CPU map, which wants room for as many values as there are possible
-/// CPUs); ENOENT if nothing was ever attached.
+/// Reads the counters of a cgroup, summed over all CPUs (`BPF_MAP_LOOKUP_ELEM` of a
+/// per-CPU map, which needs room for as many values as there are possible CPUs). Fails
+/// with ENOENT if nothing was ever attached.
 pub fn read_counters(map: BorrowedFd<'_>, cgroup: u64, cpus: usize) -> io::Result<Counters> {
     let mut copies = vec![Counters::default(); cpus];
     let mut attr = element(map, &cgroup, copies.as_mut_ptr() as u64);
@@ -172,7 +172,7 @@ pub fn read_counters(map: BorrowedFd<'_>, cgroup: u64, cpus: usize) -> io::Resul
     Ok(sum)
 }
 
-/// The size of a map's values in bytes.
+/// Returns the size of a map's values in bytes.
 pub fn value_size(map: BorrowedFd<'_>) -> io::Result<usize> {
     usize::try_from(map_info(map)?.value_size).map_err(io::Error::other)
 }
@@ -184,7 +184,7 @@ fn map_info(map: BorrowedFd<'_>) -> io::Result<bpf_map_info> {
     Ok(info)
 }
 
-/// Fills in what the kernel tells of a program or map (`BPF_OBJ_GET_INFO_BY_FD`).
+/// Asks the kernel about a program, map or link (`BPF_OBJ_GET_INFO_BY_FD`).
 fn ask<T>(object: BorrowedFd<'_>, info: &mut T) -> io::Result<()> {
     let mut attr = zeroed();
     attr.info.bpf_fd = number(object);
@@ -206,7 +206,7 @@ fn attachment(
     attr
 }
 
-/// `key` and `value` are read or written while [`call`] runs.
+/// `key` and `value` must be valid while [`call`] runs.
 fn element<K>(map: BorrowedFd<'_>, key: &K, value: u64) -> bpf_attr {
     let mut attr = zeroed();
     attr.__bindgen_anon_2.map_fd = number(map);

@@ -9,29 +9,29 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::host::parallel::side_by_side;
 
-/// Name of the program that finds dual-stack servers, loaded once for each network
-/// namespace and not with the others.
+/// Name of the program that finds dual-stack servers, which is loaded once for each
+/// network namespace and not with the others.
 pub const STEER: &str = "steer";
 
-/// The programs that the verifier takes longest for, the longest last.
+/// The programs that take the verifier longest, the slowest last.
 const SLOWEST: [&str; 3] = ["sendmsg4", "sendmsg6", "bind6"];
 
-/// How the verifier's log ends of a function that it accepts.
+/// How the verifier's log ends for a function that it accepts.
 const SAFE: &str = "is safe for any args that match its prototype";
 
-/// Hands every program but [`STEER`] to the kernel; by name, what it says.
+/// Hands every program but [`STEER`] to the kernel. Returns its verdicts, by name.
 ///
-/// The kernel verifies those of a privileged process side by side (`bpf_check`
+/// The kernel verifies the programs of a privileged process in parallel (`bpf_check`
 /// takes `bpf_verifier_lock` for others).
 pub fn verify_all(ebpf: &mut Ebpf) -> HashMap<String, Result<()>> {
     let mut programs: Vec<_> = ebpf
         .programs_mut()
         .filter(|(name, _)| *name != STEER)
         .collect();
-    // The longest begins first: they are taken from the end.
+    // The slowest starts first: they are taken from the end.
     programs.sort_by_key(|(name, _)| SLOWEST.iter().position(|slow| slow == name));
     let waiting = Mutex::new(programs);
-    // Nobody panics with the lock held, which ends with the call.
+    // Nobody panics while holding the lock, which is released when the call ends.
     let next = || {
         let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.pop()
@@ -69,8 +69,8 @@ pub fn verify(name: &str, program: &mut Program) -> Result<()> {
     })
 }
 
-/// The error of a load with the verifier's complaint alone: the last lines of
-/// its log before the statistics.
+/// Returns the error of a load with only the verifier's complaint: the last lines of its
+/// log before the statistics.
 fn explain(error: ProgramError) -> anyhow::Error {
     let ProgramError::LoadError {
         io_error,
@@ -85,8 +85,8 @@ fn explain(error: ProgramError) -> anyhow::Error {
         .filter(|line| !line.is_empty())
         .take_while(|line| !line.starts_with("verification time") && !line.starts_with("processed"))
         .collect();
-    // Nothing was verified, or all: the functions that are verified by themselves come last
-    // (`do_check_subprogs`).
+    // Nothing was verified, or everything: the functions that are verified separately
+    // come last (`do_check_subprogs`).
     if complaint.last().is_none_or(|line| line.ends_with(SAFE)) {
         return io_error.into();
     }

@@ -12,9 +12,9 @@ use netlink_packet_route::tc::{
 
 use crate::host::netlink;
 
-/// `TC_H_MAJ_MASK` of the qdisc; there is one of a device.
+/// `TC_H_MAJ_MASK`, which identifies the qdisc; a device has only one.
 const QDISC: u16 = 0xffff;
-/// The priority of what runs first.
+/// The priority of the filter that runs first.
 const FIRST: u32 = 1;
 /// `ETH_P_ALL`, network byte order.
 const ALL: u32 = 0x0003_u16.to_be() as u32;
@@ -27,7 +27,7 @@ const OPTIONS: u16 = 2;
 /// `TCA_BPF_ID`
 const PROGRAM_ID: u16 = 11;
 
-/// A filter of a program.
+/// A filter that runs a program.
 #[derive(Debug)]
 pub struct Filter {
     /// The program, by its id.
@@ -37,7 +37,7 @@ pub struct Filter {
     info: u32,
 }
 
-/// The filters at the ingress of a device, by its index.
+/// Returns the filters at the ingress of a device, given by its index.
 ///
 /// # Errors
 ///
@@ -47,13 +47,13 @@ pub fn attached(device: u32) -> io::Result<Vec<Filter>> {
     Ok(all.iter().filter_map(|payload| filter(payload)).collect())
 }
 
-/// Attaches a program before those that are there. Its filter's handle is the program's
-/// id, so that two who do it at once make one.
+/// Attaches a program before those already there. The handle of its filter is the
+/// program's id, so that two processes that do this at once create only one.
 ///
 /// # Errors
 ///
-/// EEXIST if it is there; ENOENT or EOPNOTSUPP if the kernel has no such qdisc or filter;
-/// ENODEV if there is no such device.
+/// EEXIST if it is there already; ENOENT or EOPNOTSUPP if the kernel has no such qdisc or
+/// filter; ENODEV if there is no such device.
 pub fn attach(program: BorrowedFd<'_>, id: u32, name: &str, device: u32) -> io::Result<()> {
     let mut qdisc = message(device, TcHandle::CLSACT, "clsact");
     qdisc.header.handle = handle(QDISC, 0);
@@ -78,8 +78,8 @@ pub fn attach(program: BorrowedFd<'_>, id: u32, name: &str, device: u32) -> io::
         RouteNetlinkMessage::NewTrafficFilter(filter.clone()),
         create,
     ) {
-        // Of another kind or protocol is who comes first now: after those that were
-        // given a priority (`tcf_auto_prio`).
+        // The filter that comes first now is of another kind or protocol: go after those
+        // that were given a priority (`tcf_auto_prio`).
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
             filter.header.info = ALL;
             netlink::change(RouteNetlinkMessage::NewTrafficFilter(filter), create)
@@ -88,7 +88,7 @@ pub fn attach(program: BorrowedFd<'_>, id: u32, name: &str, device: u32) -> io::
     }
 }
 
-/// Takes a filter off, and the qdisc if no other filter is left.
+/// Detaches a filter, and removes the qdisc if no other filter is left.
 ///
 /// # Errors
 ///
@@ -106,7 +106,7 @@ pub fn detach(filter: &Filter, device: u32) -> io::Result<()> {
     let mut qdisc = message(device, TcHandle::CLSACT, "clsact");
     qdisc.header.handle = handle(QDISC, 0);
     match netlink::change(RouteNetlinkMessage::DelQueueDiscipline(qdisc), 0) {
-        // It is not clsact, so somebody else's.
+        // It is not a clsact qdisc, so it is somebody else's.
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
         removed => removed,
     }
@@ -122,9 +122,9 @@ fn filters(device: u32, direction: u16) -> io::Result<Vec<Vec<u8>>> {
     }
 }
 
-/// What one message says of a filter with a program.
+/// Reads a filter with a program from one message.
 fn filter(payload: &[u8]) -> Option<Filter> {
-    /// Where `tcm_handle` and `tcm_info` are.
+    /// The offsets of `tcm_handle` and `tcm_info`.
     const HANDLE: usize = 8;
     const INFO: usize = 16;
     let word = |at: usize| Some(u32::from_ne_bytes(*payload.get(at..)?.first_chunk()?));

@@ -1,4 +1,4 @@
-//! The map of destinations: which IPv4 address datagrams to another address are for.
+//! The map of destinations: which IPv4 address the datagrams to another address are for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
@@ -18,7 +18,7 @@ const OPERATION: &str = "add a datagram destination to the map";
 pub enum Added {
     /// It is there.
     Yes,
-    /// There is no room for it, and what can be done.
+    /// There is no room for it; the text says what can be done.
     NoRoom(&'static str),
 }
 
@@ -35,7 +35,7 @@ pub fn add(map: BorrowedFd<'_>, address: V6, own: V4) -> Result<Added> {
         }
         match map::add_destination(map, &key, own) {
             Ok(()) => return Ok(Added::Yes),
-            // Another's, or one that somebody else adds at the same time.
+            // Another's, or one that somebody else is adding at the same time.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 if map::destination(map, &key).context(OPERATION)? == Some(own) {
                     return Ok(Added::Yes);
@@ -56,7 +56,7 @@ pub fn add(map: BorrowedFd<'_>, address: V6, own: V4) -> Result<Added> {
     ))
 }
 
-/// All destinations, and what they are for.
+/// Lists all destinations, with the addresses that they are for.
 ///
 /// # Errors
 ///
@@ -72,9 +72,10 @@ pub fn list(map: BorrowedFd<'_>) -> Result<Vec<(Destination, V4)>> {
     Ok(all)
 }
 
-/// Has the destinations that a policy has, and removes all others but those of a socket
-/// at one of these IPv4 addresses. What is left of an address is in its first slots: the
-/// programs look no further than to the first empty one. Nobody adds one meanwhile.
+/// Adds missing destinations of these policies, and removes all others except those of a
+/// socket at one of these IPv4 addresses. What remains for an address moves to its first
+/// slots, since the programs stop at the first empty one. Nobody else may add one
+/// meanwhile.
 ///
 /// # Errors
 ///
@@ -107,7 +108,7 @@ pub fn keep(map: BorrowedFd<'_>, live: &[Policy], sockets: &BTreeSet<V4>) -> Res
         if kept.len() == all.len() {
             continue;
         }
-        // What moves is there twice for a moment, not missing.
+        // A destination that moves exists twice for a moment, but is never missing.
         for (slot, own) in (0..).zip(&kept) {
             map::set_destination(map, &Destination { address, slot }, *own).context(OPERATION)?;
         }

@@ -8,12 +8,12 @@ use netlink_packet_route::link::LinkMessage;
 
 use crate::host::netlink;
 
-/// Whose ports hand every packet on to the device that they belong to.
+/// Kinds of devices whose ports hand every packet on to them.
 const MASTERS: [&str; 4] = ["bridge", "bond", "team", "openvswitch"];
 
 /// `struct ifinfomsg`, in bytes.
 const HEADER: usize = 16;
-/// Where its `ifi_index` is.
+/// The offset of its `ifi_index`.
 const INDEX: usize = 4;
 /// `IFLA_IFNAME`
 const NAME: u16 = 3;
@@ -29,12 +29,12 @@ pub struct Device {
     pub index: u32,
     /// Its name.
     pub name: String,
-    /// Whether it belongs to a bridge, bond, team or switch, by which its packets enter
-    /// the host.
+    /// Whether it belongs to a bridge, bond, team or switch, through which its packets
+    /// enter the host.
     pub is_port: bool,
 }
 
-/// All devices.
+/// Lists all devices.
 ///
 /// # Errors
 ///
@@ -44,7 +44,7 @@ pub fn list() -> io::Result<Vec<Device>> {
     Ok(all.iter().filter_map(|payload| device(payload)).collect())
 }
 
-/// The device of one message; none for what is malformed.
+/// Parses the device of one message; `None` if it is malformed.
 fn device(payload: &[u8]) -> Option<Device> {
     let index = payload.get(INDEX..)?.first_chunk()?;
     let (mut name, mut is_port) = (String::new(), false);

@@ -1,4 +1,4 @@
-//! The program at the ingress of network devices: by tcx, or by the clsact qdisc.
+//! Attaches the program to the ingress of network devices, by tcx or by the clsact qdisc.
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -23,7 +23,7 @@ pub struct Ingress {
 }
 
 impl Ingress {
-    /// By the program.
+    /// Wraps the program.
     ///
     /// # Errors
     ///
@@ -34,11 +34,11 @@ impl Ingress {
         Ok(Self { program, id })
     }
 
-    /// Attaches the program to devices where it is not. False if this kernel cannot.
+    /// Attaches the program to devices that lack it. Returns false if this kernel cannot.
     ///
     /// # Errors
     ///
-    /// If the kernel refuses it; not for a device that has gone.
+    /// If the kernel refuses it, unless the device is gone.
     pub fn attach(&self, devices: &[Device]) -> Result<bool> {
         for device in devices {
             match self.attach_to(device.index) {
@@ -65,11 +65,11 @@ impl Ingress {
         Ok(true)
     }
 
-    /// Those of the devices where the program is not.
+    /// Returns those of the devices that lack the program.
     ///
     /// # Errors
     ///
-    /// If the kernel cannot be asked; not for a device that has gone.
+    /// If the kernel cannot be asked, unless the device is gone.
     pub fn missing(&self, devices: &[Device]) -> Result<Vec<Device>> {
         let mut missing = Vec::new();
         for device in devices {
@@ -80,7 +80,7 @@ impl Ingress {
         Ok(missing)
     }
 
-    /// Whether the program is at a device; none if that has gone.
+    /// Whether the program is at a device; `None` if the device is gone.
     fn is_at(&self, device: &Device) -> Result<Option<bool>> {
         match self.look(device.index) {
             Ok(found) => Ok(Some(found.is_there())),
@@ -91,12 +91,12 @@ impl Ingress {
         }
     }
 
-    /// Takes the program off all devices but those that are needed. Answers whether it
-    /// is at one of those.
+    /// Takes the program off all devices that do not need it. Returns whether it remains
+    /// at one that does.
     ///
     /// # Errors
     ///
-    /// If the kernel refuses it; not for a device that has gone.
+    /// If the kernel refuses it, unless the device is gone.
     pub fn withdraw(&self, needs: Needs) -> Result<bool> {
         let mut is_left = false;
         for device in devices::list().context("list the network devices")? {
@@ -121,7 +121,7 @@ impl Ingress {
         Ok(is_left)
     }
 
-    /// Where the program is at a device.
+    /// Looks for the program at a device.
     fn look(&self, index: u32) -> io::Result<Found> {
         match device::attached(index) {
             Ok(ids) => Ok(Found::Tcx(ids.contains(&self.id))),
@@ -135,7 +135,7 @@ impl Ingress {
         }
     }
 
-    /// Whether there was something to do.
+    /// Returns whether there was something to do.
     fn attach_to(&self, index: u32) -> io::Result<bool> {
         match self.look(index)? {
             found if found.is_there() => return Ok(false),
@@ -145,7 +145,7 @@ impl Ingress {
         Ok(true)
     }
 
-    /// Whether there was something to do.
+    /// Returns whether there was something to do.
     fn detach_from(&self, index: u32) -> io::Result<bool> {
         let found = self.look(index)?;
         match &found {
@@ -161,7 +161,7 @@ impl Ingress {
     }
 }
 
-/// By what the kernel has programs at devices, and what of it is ours.
+/// How the kernel attaches programs to devices, and what of ours is there.
 enum Found {
     /// Whether the program is there.
     Tcx(bool),

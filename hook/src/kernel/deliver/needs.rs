@@ -1,4 +1,5 @@
-//! What the policies need of the network devices: pure, but for what is listed.
+//! The devices at which policies need the program: pure, apart from listing devices and
+//! sockets.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +12,7 @@ use oci_bind_hook_ebpf::decide::deliver::Destination;
 use super::devices::{self, Device};
 use crate::kernel::syscall::device::LOOPBACK;
 
-/// At which devices the program has to be.
+/// The devices at which the program is needed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
     /// At all of them.
@@ -21,7 +22,7 @@ pub struct Needs {
 }
 
 impl Needs {
-    /// Those of a policy with these flags.
+    /// Returns the needs of a policy with these flags.
     pub const fn of(flags: u32) -> Self {
         Self {
             all: flags & flag::DUAL_UDP != 0,
@@ -36,7 +37,7 @@ impl Needs {
         }
     }
 
-    /// The devices of the calling thread's network namespace that are meant.
+    /// Lists those devices of the calling thread's network namespace.
     ///
     /// # Errors
     ///
@@ -55,13 +56,13 @@ impl Needs {
         Ok(self.loopback.then_some(loopback).into_iter().collect())
     }
 
-    /// Whether a device is meant.
+    /// Whether the program is needed at a device.
     pub const fn include(self, device: &Device) -> bool {
         self.all && !device.is_port || self.loopback && device.index == LOOPBACK
     }
 }
 
-/// What of [`flag::DUAL_UDP`] and [`flag::LOOPBACK_UDP`] a policy wants.
+/// Returns which of [`flag::DUAL_UDP`] and [`flag::LOOPBACK_UDP`] a policy wants.
 pub const fn wanted(policy: &Policy) -> u32 {
     let mut wanted = 0;
     if policy.flags & flag::DUAL != 0 {
@@ -75,8 +76,8 @@ pub const fn wanted(policy: &Policy) -> u32 {
     wanted
 }
 
-/// The addresses that datagrams go to which are for the policy's IPv4 address, each with
-/// the flag that it is for; of these flags alone.
+/// Returns the addresses whose datagrams are for the policy's IPv4 address, each with its
+/// flag; only those whose flag is in `flags`.
 pub fn addresses(policy: &Policy, flags: u32) -> impl Iterator<Item = (u32, V6)> {
     [
         (flag::DUAL_UDP, policy.ipv6),
@@ -86,8 +87,8 @@ pub fn addresses(policy: &Policy, flags: u32) -> impl Iterator<Item = (u32, V6)>
     .filter(move |(flag, _)| flags & flag != 0)
 }
 
-/// What is needed in the network namespace with this inode: by policies, and by sockets
-/// there that were bound under one, at these IPv4 addresses.
+/// Returns what is needed in the network namespace with this inode number: by its
+/// policies, and by sockets at these IPv4 addresses that were bound under one.
 pub fn needs(
     live: &[Policy],
     inode: u64,
@@ -106,8 +107,8 @@ pub fn needs(
     of_policies.and(Needs::of(if is_heard { flag::DUAL_UDP } else { 0 }))
 }
 
-/// The IPv4 addresses of the calling thread's network namespace, network byte order,
-/// that UDP sockets over IPv6 are bound to.
+/// Returns the IPv4 addresses, in network byte order, that IPv6 UDP sockets of the
+/// calling thread's network namespace are bound to.
 ///
 /// # Errors
 ///
@@ -122,8 +123,8 @@ pub fn sockets() -> Result<BTreeSet<V4>> {
     }
 }
 
-/// The IPv4 address that a socket is bound to (proc_net_udp6(5)): the second field, in
-/// words as the kernel has them.
+/// Returns the IPv4 address that a socket is bound to (proc_net_udp6(5)): the second
+/// field, in words as the kernel stores them.
 fn bound_to(line: &str) -> Option<V4> {
     let (address, _) = line.split_whitespace().nth(1)?.split_once(':')?;
     let mut words = [0; 4];

@@ -1,5 +1,5 @@
-//! Programs at the ingress of network devices: tcx, from Linux 6.6 on. A program is
-//! there for as long as the device is, or until it is detached.
+//! Programs at the ingress of network devices by tcx, from Linux 6.6 on. A program stays
+//! as long as the device exists, or until it is detached.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -11,7 +11,7 @@ use super::{call, number, zeroed};
 /// `LOOPBACK_IFINDEX`: the loopback device of every network namespace.
 pub const LOOPBACK: u32 = 1;
 
-/// The ids of the programs at the ingress of a device, by its index
+/// Returns the ids of the programs at the ingress of a device, given by its index
 /// (`BPF_PROG_QUERY`); EINVAL before Linux 6.6, ENODEV if there is no such device.
 pub fn attached(device: u32) -> io::Result<Vec<u32>> {
     /// `BPF_MPROG_MAX`
@@ -35,13 +35,13 @@ pub fn attached(device: u32) -> io::Result<Vec<u32>> {
     Ok(ids.into_iter().take(count as usize).collect())
 }
 
-/// Whether the kernel has tcx, as it says of the loopback device.
+/// Whether the kernel has tcx, tried at the loopback device.
 pub fn has_tcx() -> bool {
     attached(LOOPBACK).is_ok()
 }
 
-/// Attaches a program before those that are there (`BPF_PROG_ATTACH`); EEXIST if this
-/// very program is attached already.
+/// Attaches a program before those already there (`BPF_PROG_ATTACH`); EEXIST if this very
+/// program is attached already.
 pub fn attach(program: BorrowedFd<'_>, device: u32) -> io::Result<()> {
     let mut attr = attachment(program, device);
     attr.__bindgen_anon_5.attach_flags = BPF_F_BEFORE;
@@ -49,7 +49,7 @@ pub fn attach(program: BorrowedFd<'_>, device: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes a program off (`BPF_PROG_DETACH`); ENOENT if it is not there.
+/// Detaches a program (`BPF_PROG_DETACH`); ENOENT if it is not there.
 pub fn detach(program: BorrowedFd<'_>, device: u32) -> io::Result<()> {
     call(bpf_cmd::BPF_PROG_DETACH, &mut attachment(program, device))?;
     Ok(())

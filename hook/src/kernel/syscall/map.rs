@@ -1,4 +1,4 @@
-//! The elements of maps: those of destinations, and which there are.
+//! Reads and changes the elements of maps.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,7 +10,7 @@ use oci_bind_hook_ebpf::decide::deliver::Destination;
 
 use super::{call, element, map_info, number, read_policy, zeroed};
 
-/// The IPv4 address that goes with a destination, network byte order
+/// Returns the IPv4 address that goes with a destination, in network byte order
 /// (`BPF_MAP_LOOKUP_ELEM`).
 pub fn destination(map: BorrowedFd<'_>, key: &Destination) -> io::Result<Option<u32>> {
     let mut value = 0_u32;
@@ -29,7 +29,7 @@ pub fn set_destination(map: BorrowedFd<'_>, key: &Destination, address: u32) -> 
     update(map, key, address, 0)
 }
 
-/// Removes a destination (`BPF_MAP_DELETE_ELEM`); that there is none is no error.
+/// Removes a destination (`BPF_MAP_DELETE_ELEM`). It is not an error if there is none.
 pub fn remove_destination(map: BorrowedFd<'_>, key: &Destination) -> io::Result<()> {
     found(call(
         bpf_cmd::BPF_MAP_DELETE_ELEM,
@@ -38,8 +38,8 @@ pub fn remove_destination(map: BorrowedFd<'_>, key: &Destination) -> io::Result<
     .map(drop)
 }
 
-/// The keys of the map of destinations. While others change the map, some can be missing
-/// or come twice.
+/// Returns the keys of the map of destinations. While others change the map, some may be
+/// missing or appear twice.
 pub fn destinations(map: BorrowedFd<'_>) -> io::Result<Vec<Destination>> {
     let mut keys = Vec::new();
     let mut next = Destination::default();
@@ -49,10 +49,10 @@ pub fn destinations(map: BorrowedFd<'_>) -> io::Result<Vec<Destination>> {
     Ok(keys)
 }
 
-/// The policies in a map, by the ids of their cgroups. None if the list may be short: the
-/// kernel says nothing of those that follow if one goes while it is asked for the next.
-/// After the last one many kernels answer an id that is none
-/// (`cgroup_storage_get_next_key`), so the list ends with what is not there.
+/// Returns the policies in a map, by the ids of their cgroups; `None` if some may be
+/// missing: if one goes while the kernel is asked for the next, the kernel does not
+/// report those after it. After the last one many kernels return an id that does not
+/// exist (`cgroup_storage_get_next_key`), so the list ends at the first such id.
 pub fn policies(map: BorrowedFd<'_>) -> io::Result<Option<BTreeMap<u64, Policy>>> {
     let mut all = BTreeMap::new();
     let mut last = None;
@@ -93,7 +93,7 @@ fn update(map: BorrowedFd<'_>, key: &Destination, value: u32, flags: u32) -> io:
     Ok(())
 }
 
-/// False if there is no such element.
+/// Returns false if there is no such element.
 fn found(result: io::Result<i32>) -> io::Result<bool> {
     match result {
         Ok(_) => Ok(true),

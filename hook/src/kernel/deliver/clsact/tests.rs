@@ -1,4 +1,4 @@
-//! In a network namespace of its own: whatever the kernel's version, it has clsact.
+//! In a network namespace of its own: every kernel has clsact, whatever its version.
 
 use std::os::fd::AsFd as _;
 use std::process::Command;
