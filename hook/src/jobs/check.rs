@@ -1,8 +1,8 @@
-//! The doctor: looks at this host, piece by piece, and says what would keep a
-//! container from its policy.
+//! `check`: looks at this host, piece by piece, and says what would keep a container from
+//! its policy.
 //!
-//! What engines read is judged by pure functions on texts; whether the kernel
-//! does what is asked of it is tried, with real programs in a scratch cgroup.
+//! What engines read is judged by pure functions on texts. Whether the kernel does what
+//! is asked of it is tried, with real programs in a scratch cgroup.
 
 mod addresses;
 mod binary;
@@ -27,28 +27,28 @@ use crate::text::one_line;
 
 pub(crate) use probe::probe;
 
-/// How bad it is.
+/// How serious a finding is.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// It works.
     Ok,
-    /// It works, or is not needed, and somebody should know.
+    /// It works, or is not needed, but is worth knowing.
     Note,
     /// A container would start without its policy, or would not start.
     Problem,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// How bad it is.
+    /// How serious it is.
     pub level: Level,
-    /// What was looked at, a word or two.
+    /// What was checked, in a word or two.
     pub subject: String,
-    /// What was found, one line.
+    /// What was found, in one line.
     pub message: String,
-    /// What to do about it, one line. Each problem has one.
+    /// What to do about it, in one line. Each problem has one.
     pub remedy: Option<String>,
 }
 
@@ -65,7 +65,7 @@ impl Finding {
         Self::new(Level::Problem, subject, message, Some(remedy))
     }
 
-    /// Messages repeat what is in files: one line, and no longer than one may be.
+    /// Messages repeat what is in files, so they are put on one line of limited length.
     fn new(level: Level, subject: &str, message: &str, remedy: Option<&str>) -> Self {
         Self {
             level,
@@ -76,7 +76,7 @@ impl Finding {
     }
 }
 
-/// Looks at everything; `config` is what was made of the configuration file.
+/// Runs all checks; `config` is the result of reading the configuration file.
 pub fn findings(config: &Result<Config>) -> Vec<Finding> {
     let (privileges, is_privileged) = host::privileges();
     let engines = engines::Installed::find();

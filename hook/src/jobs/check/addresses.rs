@@ -1,4 +1,4 @@
-//! Addresses of the host: which of them a container could be given.
+//! The addresses of the host: which of them a container can be given.
 
 use std::net::IpAddr;
 
@@ -8,11 +8,11 @@ use crate::input::config::Config;
 use crate::plan::may_claim;
 
 const SUBJECT: &str = "addresses";
-/// How many are named.
+/// How many addresses a finding names.
 const SHOWN: usize = 8;
 
-/// Which a container could be given; `config` is none if it is not understood, which has
-/// been said.
+/// Reports which addresses a container can be given. `config` is `None` if it is not
+/// understood, which another finding says.
 pub fn findings(config: Option<&Config>) -> Vec<Finding> {
     let (found, config) = match (addresses::list(), config) {
         (Err(error), _) => {
@@ -33,7 +33,7 @@ pub fn findings(config: Option<&Config>) -> Vec<Finding> {
         .collect()
 }
 
-/// Why nobody can bind to an address yet, or at all.
+/// Reports an address that nobody can bind to yet, or at all.
 fn unusable(address: IpAddr, state: State) -> Option<Finding> {
     let (what, remedy) = match state {
         State::Usable => return None,
@@ -49,7 +49,7 @@ fn unusable(address: IpAddr, state: State) -> Option<Finding> {
     Some(Finding::note(SUBJECT, &format!("{address} {what}"), remedy))
 }
 
-/// Those that the configuration allows.
+/// Reports those that the configuration allows.
 fn summary(usable: &[IpAddr], config: &Config) -> Finding {
     let claimable = usable
         .iter()

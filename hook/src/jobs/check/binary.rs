@@ -10,15 +10,15 @@ use std::path::Path;
 pub enum Binary {
     /// There is none.
     Missing,
-    /// It cannot be started, or should not be: why.
+    /// It cannot be started, or should not be, for this reason.
     Unfit(String),
-    /// Another build than the one that looks.
+    /// Another build than the one that is running.
     Other,
-    /// The one that looks.
+    /// The one that is running.
     Same,
 }
 
-/// What is at the path that a file names: engines start it as root.
+/// Looks at the program at a path that a file names: engines start it as root.
 pub fn look(path: &Path) -> Binary {
     if !path.is_absolute() {
         return Binary::Unfit("is not an absolute path".into());
@@ -45,7 +45,7 @@ pub fn look(path: &Path) -> Binary {
     }
 }
 
-/// Whether it is the program that looks, or a copy of it.
+/// Whether it is the program that is running, or a copy of it.
 fn is_this(path: &Path, file: &fs::Metadata) -> bool {
     const OWN: &str = "/proc/self/exe";
     let Ok(own) = fs::metadata(OWN) else {

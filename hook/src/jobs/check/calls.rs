@@ -1,5 +1,5 @@
-//! What a program in a governed cgroup would see: each try makes calls and
-//! looks at what came of them.
+//! What a program in a cgroup under a policy would see: each try makes calls and checks
+//! their results.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -13,10 +13,10 @@ use rustix::net::{AddressFamily, SocketType, ipproto, sendto, socket};
 
 use super::network::{OWN4, OWN6, PEER4, PEER6};
 
-/// How long a packet may take that stays on the host.
+/// How long a packet that stays on the host may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The addresses of one family, and a socket of somebody outside the cgroup.
+/// The addresses of one family, and a socket that was made outside the cgroup.
 pub struct Side {
     own: IpAddr,
     any: IpAddr,
@@ -24,19 +24,19 @@ pub struct Side {
     peer: UdpSocket,
 }
 
-/// Something that programs do, and what the project promises of it.
+/// Something that programs do, and what the project promises about it.
 pub struct Try {
-    /// The calls in a word.
+    /// The calls, in a word.
     pub name: &'static str,
-    /// What is seen if it works.
+    /// What a program sees if it works.
     pub promise: &'static str,
-    /// Since when kernels have what it needs.
+    /// The first kernel version that has what it needs.
     pub since: &'static str,
     /// Makes the calls.
     pub run: fn(&Side) -> Result<()>,
 }
 
-/// In the order of their importance.
+/// The tries, the most important first.
 pub const TRIES: [Try; 5] = [
     Try {
         name: "bind",
@@ -71,12 +71,12 @@ pub const TRIES: [Try; 5] = [
 ];
 
 impl Side {
-    /// Of IPv4. To be called outside the cgroup, as the next one.
+    /// Sets up IPv4. To be called outside the cgroup, like [`Self::ipv6`].
     pub fn ipv4() -> Result<Self> {
         Self::new(OWN4.into(), PEER4.into(), Ipv4Addr::LOCALHOST.into())
     }
 
-    /// Of IPv6.
+    /// Sets up IPv6.
     pub fn ipv6() -> Result<Self> {
         Self::new(OWN6.into(), PEER6.into(), Ipv6Addr::LOCALHOST.into())
     }
@@ -103,8 +103,8 @@ impl Side {
         }
     }
 
-    /// A datagram socket without an address, which the standard library does
-    /// not make.
+    /// Creates a datagram socket without an address, which the standard library cannot
+    /// do.
     fn unbound(&self) -> Result<UdpSocket> {
         let socket = UdpSocket::from(socket(self.family(), SocketType::DGRAM, None)?);
         socket.set_read_timeout(Some(PATIENCE))?;
@@ -117,7 +117,7 @@ fn expect(what: &str, found: IpAddr, wanted: IpAddr) -> Result<()> {
     Ok(())
 }
 
-/// A server on the wildcard of one family.
+/// Starts a server at the wildcard address of one family.
 fn listen(side: &Side) -> Result<TcpListener> {
     let socket = bound(side, SocketType::STREAM)?;
     rustix::net::listen(&socket, 1).context("listen")?;
@@ -197,7 +197,7 @@ fn loopback(side: &Side) -> Result<()> {
     expect("the address that answered", from.ip(), side.loopback)
 }
 
-/// A raw socket binds as it likes: only its packets can be stopped.
+/// A raw socket can bind to any address: only its packets can be stopped.
 fn guard(side: &Side) -> Result<()> {
     let protocol = match side.own {
         IpAddr::V4(_) => ipproto::ICMP,
@@ -214,9 +214,9 @@ fn guard(side: &Side) -> Result<()> {
     }
 }
 
-/// Calls a server that is open to both families at both assigned addresses.
+/// Calls a dual-stack server at both assigned addresses.
 pub fn dual(sides: &[Side]) -> Result<()> {
-    // Of our own network namespace, where nobody else is.
+    // The network namespace is our own, so the port is free.
     let port = 8080;
     let server = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).context("bind to ::")?;
     set_socket_timeout(&server, Timeout::Recv, Some(PATIENCE))?;
@@ -230,7 +230,7 @@ pub fn dual(sides: &[Side]) -> Result<()> {
     Ok(())
 }
 
-/// Sends to such a server of UDP at both assigned addresses.
+/// Sends to a dual-stack UDP server at both assigned addresses.
 pub fn dual_datagrams(sides: &[Side]) -> Result<()> {
     let port = 8080;
     let server = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port)).context("bind to ::, UDP")?;
@@ -252,12 +252,12 @@ pub fn dual_datagrams(sides: &[Side]) -> Result<()> {
     Ok(())
 }
 
-/// The errno of a bind that an IPv6 policy refuses: to an IPv4 address that is there.
+/// Returns the errno of a bind that an IPv6 policy refuses: to an existing IPv4 address.
 pub fn refused_bind() -> Option<Errno> {
     errno(TcpListener::bind((OWN4, 0)))
 }
 
-/// The errno of a bind that an IPv4 policy refuses: of a socket for IPv6 alone.
+/// Returns the errno, if any, of an IPv6-only bind to `::` under an IPv4 policy.
 pub fn refused_v6only_bind() -> Result<Option<Errno>> {
     let socket = socket(AddressFamily::INET6, SocketType::STREAM, None)?;
     set_ipv6_v6only(&socket, true)?;

@@ -1,4 +1,4 @@
-//! CDI specifications, against what `oci-bind-hook cdi` prints: pure.
+//! Compares CDI specifications with what `oci-bind-hook cdi` prints: pure.
 //!
 //! Engines skip a specification that they cannot read, and fail containers that
 //! ask for its devices (`Cache.refresh` of the CDI library).
@@ -16,8 +16,8 @@ use crate::text::one_line;
 const SUBJECT: &str = "cdi";
 const RENEW: &str = "oci-bind-hook cdi >/etc/cdi/oci-bind-hook.json";
 
-/// Judges the specifications of some directories, those that win last. Answers
-/// whether there is a device of ours as well.
+/// Judges the specifications of some directories, those that take precedence last. Also
+/// returns whether one of them gives the hook's device.
 pub fn judge(files: &[Contents], binary: impl Fn(&Path) -> Binary) -> (Vec<Finding>, bool) {
     let mut findings = Vec::new();
     let mut ours: Vec<&Path> = Vec::new();
@@ -65,11 +65,11 @@ pub fn judge(files: &[Contents], binary: impl Fn(&Path) -> Binary) -> (Vec<Findi
     (findings, has_device)
 }
 
-/// What one file is.
+/// What a file turns out to be.
 enum Read {
     Theirs,
     Unreadable(String),
-    /// Ours, but it gives no device: why.
+    /// Ours, but it gives no device, for this reason.
     Broken(String),
     /// Ours, with the program that it starts.
     Ours(String),
@@ -112,13 +112,13 @@ fn hook_path(file: &Contents) -> Read {
     }
 }
 
-/// What tells whose a specification is.
+/// The part that shows whose a specification is.
 #[derive(Deserialize)]
 struct Kind {
     kind: Option<String>,
 }
 
-/// What matters of one of ours.
+/// The relevant parts of one of ours.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Specification {

@@ -1,4 +1,4 @@
-//! Reading what others wrote: no more than a bound, and never waiting.
+//! Reads what others wrote: up to a limit, and without waiting.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read as _};
@@ -9,21 +9,21 @@ use serde::de::DeserializeOwned;
 
 use crate::text::one_line;
 
-/// Longest file that is read, in bytes: configuration files are far shorter.
+/// The longest file that is read, in bytes: configuration files are far shorter.
 const LONGEST: u64 = 1 << 20;
-/// How many files one directory may have: engines read them all at each start.
+/// How many files one directory may have: engines read all of them at each start.
 const MOST: usize = 200;
 
-/// A file and what is in it, or why that cannot be told.
+/// A file and its contents, or the reason why they cannot be read.
 #[derive(Clone, Debug)]
 pub struct Contents {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
-    /// All of it, or the error in words.
+    /// All of it, or the error as text.
     pub bytes: Result<Vec<u8>, String>,
 }
 
-/// The whole of a file. A pipe of that name is not waited for.
+/// Reads a whole file, but does not wait for a pipe of that name.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut open = File::options();
     let file = open.read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
@@ -38,7 +38,7 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A file, if there is one.
+/// Reads a file, if there is one.
 pub fn contents(path: &Path) -> Option<Contents> {
     let bytes = match read(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return None,
@@ -50,8 +50,8 @@ pub fn contents(path: &Path) -> Option<Contents> {
     })
 }
 
-/// The files of a directory whose names end so, in the order of their names;
-/// none if there is no such directory. A link to nowhere is no file.
+/// Reads the files of a directory whose names end in one of the suffixes, in the order of
+/// their names; none if there is no such directory. A dangling link does not count.
 pub fn listed(directory: &Path, suffixes: &[&str]) -> io::Result<Vec<Contents>> {
     let entries = match fs::read_dir(directory) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -72,22 +72,22 @@ pub fn listed(directory: &Path, suffixes: &[&str]) -> io::Result<Vec<Contents>> 
     Ok(paths.iter().filter_map(|path| contents(path)).collect())
 }
 
-/// What a TOML file says, as far as `T` has room for it.
+/// Parses a TOML file, as far as `T` has room for it.
 ///
 /// # Errors
 ///
-/// Which file it is, and why it is not understood.
+/// Which file is not understood, and why.
 pub fn toml<T: DeserializeOwned>(file: &Contents) -> Result<T, String> {
     let failed = |why: &str| format!("{}: {}", file.path.display(), one_line(why));
     let bytes = file.bytes.as_ref().map_err(|why| failed(why))?;
     toml::from_slice(bytes).map_err(|error| failed(error.message()))
 }
 
-/// What a JSON file says, as far as `T` has room for it.
+/// Parses a JSON file, as far as `T` has room for it.
 ///
 /// # Errors
 ///
-/// As [`toml`].
+/// As for [`toml`].
 pub fn json<T: DeserializeOwned>(file: &Contents) -> Result<T, String> {
     let failed = |why: &str| format!("{}: {}", file.path.display(), one_line(why));
     let bytes = file.bytes.as_ref().map_err(|why| failed(why))?;
@@ -100,7 +100,7 @@ pub mod tests {
 
     use super::*;
 
-    /// Files of these texts.
+    /// Makes files with these texts.
     pub fn of(texts: &[&str]) -> Vec<Contents> {
         let file = |text: &&str| Contents {
             path: "/etc/a.conf".into(),

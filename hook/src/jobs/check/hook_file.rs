@@ -1,5 +1,5 @@
-//! One file of hooks.d, oci-hooks(5): whether engines take it, whether it is
-//! ours, and whether it would start the hook. Pure.
+//! One file of hooks.d, oci-hooks(5): whether engines accept it, whether it is ours, and
+//! whether it would start the hook. Pure.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::text::one_line;
 
 /// The only schema that has conditions on annotations.
 const VERSION: &str = "1.0.0";
-/// What engines take; `precreate` is podman's alone.
+/// The stages that engines accept; `precreate` is podman's alone.
 const STAGES: [&str; 7] = [
     "precreate",
     "prestart",
@@ -25,15 +25,15 @@ const STAGES: [&str; 7] = [
     "poststart",
     "poststop",
 ];
-/// The condition on keys that we install.
+/// The condition on keys in the file that we install.
 const KEY: &str = r"^io\.oci-bind-hook\.";
-/// Conditions on values that each value meets, one with line ends too.
+/// Conditions that every value meets, even one with line ends.
 const ANY_VALUE: [&str; 4] = ["(?s)^.*$", "(?s).*", ".*", ""];
 
 /// What a file is.
 #[derive(Debug)]
 pub enum Kind {
-    /// Engines fail on it: why.
+    /// Engines fail on it, for this reason.
     Malformed(String),
     /// Somebody else's.
     Theirs,
@@ -41,7 +41,7 @@ pub enum Kind {
     Ours(Entry),
 }
 
-/// What matters of a file that starts this program.
+/// The relevant parts of a file that starts this program.
 #[derive(Debug)]
 pub struct Entry {
     /// The program that is started.
@@ -52,7 +52,7 @@ pub struct Entry {
     when: When,
 }
 
-/// The conditions. A member that is there counts, whatever it says.
+/// The conditions. A member that is present counts, whatever its value.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct When {
@@ -62,7 +62,7 @@ struct When {
     hasbindmounts: Option<Value>,
 }
 
-/// A file in the schema of today, its keys in lower case.
+/// A file in the current schema, with its keys in lower case.
 #[derive(Deserialize)]
 struct Current {
     hook: Option<Hook>,
@@ -76,7 +76,7 @@ struct Hook {
     args: Option<Vec<String>>,
 }
 
-/// A file in the schema 0.1.0, its keys in lower case.
+/// A file in the schema 0.1.0, with its keys in lower case.
 #[derive(Deserialize)]
 struct Former {
     hook: Option<PathBuf>,
@@ -140,8 +140,8 @@ fn typed<T: DeserializeOwned>(value: Value) -> Result<T, String> {
     serde_json::from_value(value).map_err(|error| one_line(&error.to_string()))
 }
 
-/// The same with its keys in lower case, since Go's decoder does not mind their case;
-/// but for those of annotations, which are conditions.
+/// Returns a value with its keys in lower case, since Go's decoder ignores their case.
+/// The keys of annotations stay as they are, since they are conditions.
 fn lower_case(value: Value) -> Value {
     let Value::Object(object) = value else {
         return value;
@@ -160,7 +160,7 @@ impl Entry {
             || self.args.first().is_some_and(|name| named(name))
     }
 
-    /// Everything that would keep a container from its policy.
+    /// Returns everything that would keep a container from its policy.
     pub fn defects(&self, binary: &Binary) -> Vec<Defect> {
         let mut defects = Vec::new();
         let mut add = |what: String, remedy: &str| {
@@ -219,7 +219,7 @@ impl Entry {
         defects
     }
 
-    /// Why the conditions leave annotated containers out, if they do.
+    /// Returns why the conditions leave annotated containers out, if they do.
     fn narrows(&self) -> Option<String> {
         let others = [
             ("commands", &self.when.commands),
@@ -243,7 +243,7 @@ impl Entry {
         }
     }
 
-    /// What more than our annotations starts the hook, which does nothing then.
+    /// Returns how the conditions also match foreign annotations, which the hook ignores.
     pub fn widens(&self) -> Option<String> {
         let mut keys = self.when.annotations.keys();
         keys.find(|key| *key != KEY).map(|key| {
@@ -252,8 +252,8 @@ impl Entry {
     }
 }
 
-/// Whether a regular expression is nothing but the start of our prefix, with or
-/// without an anchor, dots escaped or not.
+/// Whether a regular expression is just the start of our prefix, with or without an
+/// anchor, with dots escaped or not.
 fn is_wider(key: &str) -> bool {
     let plain = key.strip_prefix('^').unwrap_or(key).replace('\\', "");
     PREFIX.starts_with(&plain)

@@ -1,4 +1,4 @@
-//! What is in hooks.d, against what engines read there: pure.
+//! Judges the files in hooks.d by what engines read there: pure.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -11,13 +11,13 @@ use super::hook_file::{self, Entry, Kind};
 
 /// Where packages put hooks: `hooks.DefaultDir`.
 pub const DEFAULT: &str = "/usr/share/containers/oci/hooks.d";
-/// Where administrators may put some, if an engine is told to look there:
+/// Where administrators may put hooks, if an engine is configured to look there:
 /// `hooks.OverrideDir`.
 pub const OVERRIDE: &str = "/etc/containers/oci/hooks.d";
 
 const SUBJECT: &str = "hooks.d";
 
-/// What buildah reads (run_linux.go), and the hook injector of NRI.
+/// Returns what buildah (run_linux.go) and the hook injector of NRI read.
 pub fn usual() -> Vec<PathBuf> {
     vec![DEFAULT.into(), OVERRIDE.into()]
 }
@@ -27,13 +27,13 @@ pub fn usual() -> Vec<PathBuf> {
 pub struct Reader {
     /// Its name.
     pub name: &'static str,
-    /// What it reads, those that win last.
+    /// The directories that it reads, those that take precedence last.
     pub directories: Vec<PathBuf>,
-    /// Whether it hands annotations to hooks, so that it must start ours.
+    /// Whether it passes annotations to hooks, so that it must start ours.
     pub needs_ours: bool,
 }
 
-/// Judges all files, of every directory that might be read.
+/// Judges all files in every directory that might be read.
 pub fn judge(
     readers: &[Reader],
     files: &[Contents],
@@ -82,7 +82,7 @@ pub fn judge(
     findings
 }
 
-/// The files that count for a reader: one in a later directory replaces one of
+/// Returns the files that count for a reader: one in a later directory replaces one of
 /// the same name.
 fn effective<'a>(reader: &Reader, files: &'a [Contents]) -> BTreeMap<&'a OsStr, &'a Path> {
     let mut found = BTreeMap::new();
@@ -141,7 +141,7 @@ fn judge_entry(path: &Path, entry: &Entry, binary: &Binary) -> Vec<Finding> {
     findings
 }
 
-/// Whether an engine starts the hook, once.
+/// Judges whether an engine starts the hook, and only once.
 fn judge_reader(reader: &Reader, started: &[&(&Path, Entry)]) -> Finding {
     let name = reader.name;
     match started {
@@ -263,7 +263,7 @@ mod tests {
             ),
         ] {
             let found = levels(&readers, &files);
-            // Ours that is replaced is not read, which is noted.
+            // A file of ours that is replaced is not read, which gives a note.
             let found: Vec<_> = match what {
                 "replaced by one of the same name" => found[..1].to_vec(),
                 _ => found,

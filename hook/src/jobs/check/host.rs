@@ -1,4 +1,4 @@
-//! What every container start needs of the host, engines aside.
+//! What every container start needs from the host, engines aside.
 
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -18,7 +18,7 @@ use crate::report;
 
 pub(super) const AS_ROOT: &str = "run oci-bind-hook check as root, in the host's own namespaces";
 
-/// Whether this process can try what a hook does, which root can.
+/// Whether this process can try what a hook does, as root can.
 pub fn privileges() -> (Finding, bool) {
     const SUBJECT: &str = "privileges";
     if let Err(error) = privileges::check() {
@@ -27,7 +27,7 @@ pub fn privileges() -> (Finding, bool) {
             false,
         );
     }
-    // CAP_SYS_ADMIN is for the probe's own mounts.
+    // The probe needs CAP_SYS_ADMIN for its own mounts.
     let needed = [
         (CapabilitySet::SYS_ADMIN, "CAP_SYS_ADMIN"),
         (CapabilitySet::NET_ADMIN, "CAP_NET_ADMIN"),
@@ -51,7 +51,7 @@ pub fn privileges() -> (Finding, bool) {
     (Finding::problem(SUBJECT, &message, AS_ROOT), false)
 }
 
-/// Where the hierarchy is that programs are attached in.
+/// Checks the mount of the hierarchy in which programs are attached.
 pub fn cgroup2() -> Finding {
     const SUBJECT: &str = "cgroup2";
     const UNIFIED: &str = "boot with the kernel parameter systemd.unified_cgroup_hierarchy=1";
@@ -75,10 +75,10 @@ pub fn cgroup2() -> Finding {
     Finding::ok(SUBJECT, &format!("mounted at {point}"))
 }
 
-/// Where programs are pinned.
+/// Checks the file system in which programs are pinned.
 pub fn bpffs() -> Finding {
     const SUBJECT: &str = "bpffs";
-    // Others cannot look, and have been told so.
+    // Others cannot look, and another finding says so.
     if geteuid().is_root() {
         for directory in [MOUNT_POINT, DIRECTORY] {
             if let Err(error) = bpffs::check(Path::new(directory)) {
@@ -112,7 +112,7 @@ pub fn bpffs() -> Finding {
     }
 }
 
-/// What the administrator decided.
+/// Checks the configuration.
 pub fn config(config: Result<&Config, &Error>) -> Vec<Finding> {
     const SUBJECT: &str = "configuration";
     let config = match config {
@@ -152,7 +152,7 @@ pub fn config(config: Result<&Config, &Error>) -> Vec<Finding> {
     findings
 }
 
-/// Whether somebody records what the hook says.
+/// Checks whether somebody records the hook's messages.
 pub fn syslog(has_crun: bool) -> Finding {
     const SUBJECT: &str = "syslog";
     let connected = UnixDatagram::unbound().and_then(|socket| socket.connect(report::SOCKET));

@@ -1,10 +1,10 @@
-//! Tries the programs: they are loaded, attached to a scratch cgroup, and
-//! sockets are made in it.
+//! Tries the programs: loads them, attaches them to a scratch cgroup, and makes calls in
+//! it.
 //!
-//! A process of its own does so, in namespaces of its own: a bpffs that only it
-//! sees, so that nothing is pinned on the host that was not, and a network with
-//! addresses for the purpose. When it ends they are gone. The cgroup goes the
-//! way that one of `run` goes, should this process be killed meanwhile too.
+//! A separate process does so, in namespaces of its own: with a bpffs that only it sees,
+//! so that nothing new is pinned on the host, and a network with addresses for the
+//! purpose. When it ends they are gone. The cgroup is removed like that of a `run`, even
+//! if this process is killed in the meantime.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -17,7 +17,7 @@ use crate::jobs::run;
 
 pub(super) const SUBJECT: &str = "kernel";
 
-/// What the programs did.
+/// Returns what the programs did.
 pub fn findings(is_privileged: bool) -> Vec<Finding> {
     if !is_privileged {
         return vec![Finding::problem(

@@ -14,20 +14,20 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use crate::host::netlink;
 use crate::kernel::syscall::device::LOOPBACK;
 
-/// What a container gets, and what a peer has: RFC 5737 and RFC 3849.
+/// The IPv4 address of a container (RFC 5737).
 pub const OWN4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
-/// As [`OWN4`].
+/// The IPv6 address of a container (RFC 3849).
 pub const OWN6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x10);
-/// The peer's.
+/// The IPv4 address of a peer.
 pub const PEER4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 20);
-/// As [`PEER4`].
+/// The IPv6 address of a peer.
 pub const PEER6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x20);
 
 /// How long the kernel may take until an address can be reached.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Gives the loopback device of a fresh namespace the addresses. Answers
-/// whether there is IPv6.
+/// Gives the addresses to the loopback device of a fresh namespace. Returns whether there
+/// is IPv6.
 ///
 /// # Errors
 ///
@@ -62,7 +62,8 @@ fn add(address: IpAddr) -> io::Result<()> {
     netlink::change(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE)
 }
 
-/// The kernel adds an address's route from a work queue (`addrconf_dad_work`).
+/// Waits until an address can be reached: the kernel adds its route from a work queue
+/// (`addrconf_dad_work`).
 fn is_reached(address: IpAddr) -> bool {
     const MOMENT: Duration = Duration::from_millis(2);
     let deadline = Instant::now() + PATIENCE;

@@ -1,5 +1,5 @@
-//! Policies in force: cgroups that lost a program, that nobody is in, and versions that are
-//! left from upgrades.
+//! The policies in force: cgroups that lost a program or are empty, versions that are left
+//! from upgrades, and devices that lack a program.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::kernel::{deliver, pins};
 
 const SUBJECT: &str = "policies";
 
-/// What is in force now.
+/// Checks the policies that are in force.
 pub fn findings(is_privileged: bool) -> Vec<Finding> {
     if !is_privileged {
         return vec![Finding::problem(
@@ -44,7 +44,7 @@ pub fn findings(is_privileged: bool) -> Vec<Finding> {
     }
 }
 
-/// Whether nothing runs under the policy; not of a cgroup that was removed meanwhile.
+/// Whether no process runs under the policy; false if the cgroup was removed meanwhile.
 fn is_empty(entry: &Entry) -> bool {
     let cgroup = cgroup::of_path(Path::new(&entry.cgroup));
     cgroup
@@ -52,7 +52,7 @@ fn is_empty(entry: &Entry) -> bool {
         .is_ok_and(|is_populated| !is_populated)
 }
 
-/// A policy that waits for whoever comes.
+/// Reports a policy that waits for the next process.
 fn left(entry: &Entry) -> Finding {
     let cgroup = &entry.cgroup;
     Finding::note(
@@ -64,7 +64,7 @@ fn left(entry: &Entry) -> Finding {
     )
 }
 
-/// Network devices that came after the policies that need them.
+/// Reports network devices that are newer than the policies that need them.
 pub fn devices(is_privileged: bool) -> Option<Finding> {
     const SUBJECT: &str = "devices";
     if !is_privileged {
@@ -80,12 +80,12 @@ pub fn devices(is_privileged: bool) -> Option<Finding> {
             ),
             "oci-bind-hook load",
         )),
-        // What is wrong with the pins has been said.
+        // Another finding says what is wrong with the pins.
         Err(_) => None,
     }
 }
 
-/// Cgroups that lost a program, and versions that are left from upgrades.
+/// Reports cgroups that lost a program, and versions that are left from upgrades.
 fn judge(entries: &[Entry], pinned: &[String]) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut users: BTreeMap<&str, usize> = BTreeMap::new();

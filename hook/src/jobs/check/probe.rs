@@ -1,4 +1,4 @@
-//! The process that tries the programs: `probe`, hidden from users.
+//! The process that tries the programs: the hidden command `probe`.
 
 use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -31,7 +31,7 @@ const OTHERS: &str = "bpftool cgroup tree shows whose programs are on the cgroup
 ///
 /// # Errors
 ///
-/// If it did not come so far as to try anything.
+/// If it fails before anything is tried.
 pub(crate) fn probe(cgroup: &Path) -> Result<Vec<Finding>> {
     run::isolate().context("make namespaces of its own: needs CAP_SYS_ADMIN")?;
     mount_change(
@@ -89,7 +89,7 @@ fn sides(has_ipv6: bool) -> Result<Vec<Side>> {
     Ok(sides)
 }
 
-/// Which programs do not load, and why.
+/// Reports which programs do not load, and why.
 fn refused(error: &anyhow::Error) -> Vec<Finding> {
     let each = loader::load_each().unwrap_or_default();
     let findings: Vec<_> = each
@@ -133,7 +133,7 @@ fn tried(attempt: &Try, sides: &[Side]) -> Finding {
     }
 }
 
-/// Whether one server can answer at both addresses.
+/// Reports whether one server can answer at both addresses.
 fn judge_dual(is_possible: bool, outcome: Result<()>) -> Finding {
     match outcome {
         Ok(()) => Finding::ok(
@@ -164,7 +164,7 @@ fn judge_datagrams(outcome: Result<()>) -> Finding {
     }
 }
 
-/// With which errno calls are refused.
+/// Reports the errno with which calls are refused.
 fn refusals(cgroup: &Cgroup, has_ipv6: bool) -> Result<Vec<Finding>> {
     attach_for(cgroup, None, Some(OWN6))?;
     let mut findings = vec![judge_refusal(calls::refused_bind())];

@@ -1,17 +1,16 @@
-//! What reaches sockets past the hooks of a cgroup: services of the kernel, and
-//! routing headers.
+//! What reaches sockets past the hooks of a cgroup: kernel services and routing headers.
 
 use std::fs;
 use std::path::Path;
 
 use super::Finding;
 
-/// A directory for each module that is loaded.
+/// A module's directory, which exists while it is loaded.
 const RDS: &str = "/sys/module/rds_tcp";
-/// A directory for each device of the network namespace, and `all`.
+/// Has a directory for each device of the network namespace, and `all`.
 const DEVICES: &str = "/proc/sys/net/ipv6/conf";
 
-/// Whether this host has any of it, which hardly any has.
+/// Reports which of these this host has; hardly any host has one.
 pub fn findings() -> Vec<Finding> {
     const SUBJECT: &str = "protocols";
     let mut findings = Vec::new();
@@ -38,8 +37,8 @@ pub fn findings() -> Vec<Finding> {
     findings
 }
 
-/// The devices that take packets with a segment routing header: it must be on
-/// for them and for all (`ipv6_srh_rcv`).
+/// Returns the devices that accept packets with a segment routing header: it must be on
+/// for them and for `all` (`ipv6_srh_rcv`).
 fn segment_routed() -> Vec<String> {
     let is_on = |device: &str| {
         let path = format!("{DEVICES}/{device}/seg6_enabled");

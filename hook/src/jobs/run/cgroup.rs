@@ -1,6 +1,6 @@
-//! The cgroup of one `run`: created below the caller's own, so that the caller's
-//! limits apply, or further up if others could change that one ([`place`]), and
-//! removed in the end.
+//! The cgroup of one `run`: created below the caller's own, so that the caller's limits
+//! apply, or further up if others could change that one ([`place`]), and removed at the
+//! end.
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -18,20 +18,20 @@ use super::place;
 use crate::host::cgroup::{self, Cgroup};
 use crate::kernel::deliver;
 
-/// Start of the name of each such cgroup; the process id follows.
+/// The start of such a cgroup's name; the process id follows.
 const PREFIX: &str = "oci-bind-hook-run-";
 /// How long the processes of a cgroup may take to die.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A new cgroup. Its directory is locked as long as the value lives: that is
-/// how [`sweep_all`] tells one that is about to be used from one left behind.
+/// A new cgroup. Its directory stays locked as long as the value lives: that is how
+/// [`sweep_all`] tells one that is about to be used from one that was left behind.
 pub(super) struct RunCgroup {
     cgroup: Cgroup,
     _lock: OwnedFd,
 }
 
 impl RunCgroup {
-    /// Makes the cgroup, after removing what others left behind beside it.
+    /// Creates the cgroup, after removing those that others left behind beside it.
     pub(super) fn make() -> Result<Self> {
         let parent = place::find()?;
         sweep(&parent)?;
@@ -62,8 +62,7 @@ impl RunCgroup {
         &self.cgroup
     }
 
-    /// The file through which a process enters, of the very cgroup that has the
-    /// policy.
+    /// Opens the file through which a process enters the very cgroup that has the policy.
     pub(super) fn open_procs(&self) -> Result<File> {
         let flags = OFlags::WRONLY | OFlags::CLOEXEC;
         let procs = openat(self.cgroup.fd(), "cgroup.procs", flags, Mode::empty());
@@ -90,12 +89,12 @@ pub(crate) fn end_run(path: &Path) -> Result<()> {
     loop {
         kill_all(path)?;
         match remove_tree(path) {
-            // Who was being started when the run was killed has entered meanwhile.
+            // A process whose start was under way when the run was killed has entered.
             Err(error) if is_busy(&error) && start.elapsed() < PATIENCE => {}
             removed => break removed?,
         }
     }
-    // The next `load`, `unload` or `detach` does it too.
+    // The next `load`, `unload` or `detach` does this too.
     if let Err(error) = deliver::refresh(&deliver::namespaces(None), id) {
         log::debug!("programs may be left on network devices: {error:#}");
     }
@@ -131,8 +130,8 @@ pub(crate) fn sweep_all() -> Result<()> {
 fn sweep(parent: &Path) -> Result<()> {
     let entries = fs::read_dir(parent).with_context(|| format!("read {}", parent.display()))?;
     for path in entries.flatten().map(|entry| entry.path()) {
-        // One that is in use is either locked or not empty. The lock is held until
-        // it is removed: who has just made it would take the lock next.
+        // One in use is either locked or not empty. The lock is held until the cgroup is
+        // removed: otherwise, whoever has just created it would take the lock.
         if is_run(&path)
             && let Ok(Some(_lock)) = lock(&path)
         {
@@ -156,7 +155,7 @@ fn name(attempt: u32) -> String {
     }
 }
 
-/// Locks a cgroup's directory; `None` if somebody else has, or removed it.
+/// Locks a cgroup's directory; `None` if somebody else has locked or removed it.
 fn lock(path: &Path) -> Result<Option<OwnedFd>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = match openat(CWD, path, flags, Mode::empty()) {
@@ -214,8 +213,8 @@ fn kill_each(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A cgroup that another process has removed meanwhile was empty: its files say
-/// ENODEV.
+/// Whether there are processes. A cgroup that another process has removed in the meantime
+/// was empty: its files give ENODEV.
 fn is_populated(events: &mut File) -> io::Result<bool> {
     let mut text = String::new();
     let read = events
@@ -230,9 +229,9 @@ fn is_populated(events: &mut File) -> io::Result<bool> {
     }
 }
 
-/// The kernel raises POLLPRI on cgroup.events when it changes, but holds the
-/// event back for up to 10 ms, and drops it when the cgroup is removed in that
-/// time (`cgroup_file_notify`, `cgroup_rm_file`): hence the short wait.
+/// Waits until cgroup.events changes. The kernel then raises POLLPRI, but holds the event
+/// back for up to 10 ms, and drops it when the cgroup is removed in that time
+/// (`cgroup_file_notify`, `cgroup_rm_file`): hence the short wait.
 fn wait_for_change(events: &File, path: &Path) -> Result<()> {
     const A_MOMENT: Timespec = Timespec {
         tv_sec: 0,
@@ -244,7 +243,7 @@ fn wait_for_change(events: &File, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Removes a cgroup without processes, and those that the command made in it.
+/// Removes a cgroup without processes, and those that the command created in it.
 fn remove_tree(path: &Path) -> Result<()> {
     for directory in tree(path)?.iter().rev() {
         match fs::remove_dir(directory) {
@@ -257,7 +256,7 @@ fn remove_tree(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A cgroup and all below it, parents first.
+/// Returns a cgroup and all below it, parents first.
 fn tree(path: &Path) -> Result<Vec<PathBuf>> {
     let mut found = vec![path.to_owned()];
     let mut next = 0;

@@ -1,8 +1,7 @@
-//! `run`: a command in a cgroup of its own under a policy.
+//! `run`: runs a command under a policy, in a cgroup of its own.
 //!
-//! A second process, [`end_run`], waits for the end of the first one on a pipe
-//! and then clears the cgroup away. So the end is the same however it comes,
-//! by SIGKILL too.
+//! A second process, [`end_run`], waits on a pipe for the end of the first one and then
+//! removes the cgroup. So the end is the same however it comes, even by SIGKILL.
 
 mod cgroup;
 mod place;
@@ -25,7 +24,7 @@ use crate::kernel::attach;
 use crate::plan::Plan;
 use cgroup::RunCgroup;
 
-/// Runs `command` under the policy of `plan`; answers its exit status, 128+N for signal N.
+/// Runs `command` under a policy. Returns its exit status, or 128+N for signal N.
 ///
 /// # Errors
 ///
@@ -38,12 +37,12 @@ pub(crate) fn run(plan: &Plan, command: &[OsString]) -> Result<u8> {
     })
 }
 
-/// Calls `use_it` with the directory of a new cgroup, which is removed
-/// afterwards with what runs in it.
+/// Calls `use_it` with the directory of a new cgroup, which is removed afterwards, along
+/// with what runs in it.
 ///
 /// # Errors
 ///
-/// If there can be no cgroup, and those of `use_it`.
+/// If no cgroup can be created, and those of `use_it`.
 pub(crate) fn scratch<T>(use_it: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
     with_cgroup(|cgroup| use_it(cgroup.cgroup().path()))
 }
@@ -52,16 +51,16 @@ fn with_cgroup<T>(use_it: impl FnOnce(&RunCgroup) -> Result<T>) -> Result<T> {
     let cgroup = RunCgroup::make()?;
     let mut ender = start_ender(&cgroup)?;
     let result = use_it(&cgroup);
-    // Its standard input ends here.
+    // This ends its standard input.
     drop(ender.stdin.take());
     let ended = ender.wait().context("wait for the end of the cgroup");
-    // Why the command could not be started comes first.
+    // The reason why the command could not be started comes first.
     let result = result?;
     ended?;
     Ok(result)
 }
 
-/// Gives this process, while it has one thread, a mount and a network namespace
+/// Gives this process, while it has one thread, a mount namespace and a network namespace
 /// of its own.
 #[expect(unsafe_code, reason = "unshare(2) can take descriptors away")]
 pub(crate) fn isolate() -> rustix::io::Result<()> {
@@ -75,7 +74,7 @@ fn start_ender(cgroup: &RunCgroup) -> Result<Child> {
         .arg(cgroup.cgroup().path())
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
-        // Signals that the terminal sends to the command are none of its.
+        // It must not get the signals that the terminal sends to the command.
         .process_group(0)
         .spawn()
         .context("start the process that removes the cgroup")
@@ -95,7 +94,7 @@ fn run_inside(cgroup: &RunCgroup, plan: &Plan, command: &[OsString]) -> Result<E
     signals.forward_until_exit(&mut child)
 }
 
-/// Has the new process enter the cgroup before it runs the program.
+/// Makes the new process enter the cgroup before it runs the program.
 #[expect(unsafe_code, reason = "code between fork and exec")]
 fn enter(start: &mut Command, mut procs: File) {
     // SAFETY: the closure makes one write(2) to an open file, which is

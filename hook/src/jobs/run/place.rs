@@ -1,8 +1,8 @@
-//! Where the cgroup of a `run` is created: where only root can write.
+//! Finds the place for the cgroup of a `run`: where only root can write.
 //!
-//! The owner of a cgroup can remove the cgroups in it and create others of the same
-//! name. And to move a process, root's included, it is enough to be allowed to write
-//! to cgroup.procs of the destination and of the closest common ancestor
+//! The owner of a cgroup can remove the cgroups in it and create others of the same name.
+//! And to move a process, even one of root's, it is enough to be allowed to write to
+//! cgroup.procs of the destination and of the closest common ancestor
 //! (`cgroup_procs_write_permission`). Below user@.service, and below units with
 //! `Delegate=` and `User=`, another user can do both.
 
@@ -15,8 +15,8 @@ use rustix::process::geteuid;
 use crate::host::cgroup;
 use crate::host::ownership::judge;
 
-/// The innermost of the caller's cgroup and its ancestors that only root can
-/// change, and whose ancestors are the same.
+/// Returns the innermost of the caller's cgroup and its ancestors that only root can
+/// change, and all of whose ancestors only root can change.
 ///
 /// # Errors
 ///
@@ -30,7 +30,7 @@ pub(super) fn find() -> Result<PathBuf> {
     check(&place).context(
         "the cgroup hierarchy here does not belong to root alone: run the command on the host",
     )?;
-    // From the root down: what is in a directory that only root can change stays.
+    // From the root down: nobody else can replace what only root's directories contain.
     for name in below {
         let next = place.join(name);
         if let Err(error) = check(&next) {

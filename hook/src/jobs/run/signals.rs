@@ -11,14 +11,14 @@ use std::process::{Child, ExitStatus};
 
 const FORWARDED: [i32; 7] = [SIGHUP, SIGINT, SIGQUIT, SIGALRM, SIGTERM, SIGUSR1, SIGUSR2];
 
-/// The signals caught.
+/// The signals that are caught.
 pub(super) struct Signals {
     signals: SignalsInfo<WithOrigin>,
 }
 
 impl Signals {
-    /// Catches the signals to pass on. Those that this process was started
-    /// with ignored, as nohup(1) does, stay so, for the command too.
+    /// Catches the signals to pass on. Those that were ignored when this process started,
+    /// as under nohup(1), stay ignored, for the command too.
     pub(super) fn catch() -> Result<Self> {
         let ignored = ignored_signals()?;
         let caught = FORWARDED
@@ -29,9 +29,9 @@ impl Signals {
         Ok(Self { signals })
     }
 
-    /// Passes signals on until the command ends. What the kernel sends, the
-    /// terminal's keys above all, the command gets by itself: it is in the same
-    /// process group.
+    /// Passes signals on until the command ends. Those from the kernel, mainly for the
+    /// terminal's keys, reach the command directly, since it is in the same process
+    /// group.
     pub(super) fn forward_until_exit(&mut self, child: &mut Child) -> Result<ExitStatus> {
         loop {
             if let Some(status) = child.try_wait().context("wait for the command")? {
@@ -50,13 +50,13 @@ impl Signals {
 fn forward(child: &Child, signal: i32) -> Result<()> {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     if let (Some(pid), Some(signal)) = (pid, Signal::from_named_raw(signal)) {
-        // Not reaped yet, so the number is still its own.
+        // Not reaped yet, so the pid is still its own.
         kill_process(pid, signal).context("pass a signal on to the command")?;
     }
     Ok(())
 }
 
-/// Bit N-1 is set if signal N is ignored (proc_pid_status(5), `SigIgn`).
+/// Returns the ignored signals: bit N-1 for signal N (proc_pid_status(5), `SigIgn`).
 fn ignored_signals() -> Result<u64> {
     let status = fs::read_to_string("/proc/self/status").context("read /proc/self/status")?;
     let mask = status

@@ -1,6 +1,6 @@
 //! containerd's configuration: which annotations of pods reach the hook.
 //!
-//! Checked with the sources of containerd 2.2: cmd/containerd/server/config,
+//! Checked against the sources of containerd 2.2: cmd/containerd/server/config,
 //! docs/cri/config.md and `GetPassthroughAnnotations`.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -15,23 +15,23 @@ use crate::input::annotations::PREFIX;
 use crate::input::request::SETTINGS;
 
 const SUBJECT: &str = "containerd";
-/// The CRI plugin by the version of the configuration: 3 and later, 2, 1.
+/// The CRI plugin, by the version of the configuration: 3 and later, 2, 1.
 const PLUGINS: [&str; 3] = [
     "io.containerd.cri.v1.runtime",
     "io.containerd.grpc.v1.cri",
     "cri",
 ];
-/// The version of the configuration that came with containerd 2.0, which has
-/// NRI on unless it is told otherwise.
+/// The version of the configuration that came with containerd 2.0, which enables NRI
+/// unless it is disabled.
 const NRI_IS_ON: i64 = 3;
-/// How far imports are followed.
+/// How many files are read, imports included.
 const IMPORTS: usize = 100;
-/// What a runtime that configuration does not name has.
+/// The runtime that is used if the configuration names none.
 const USUAL_RUNTIME: &str = "runc";
-/// A container's name, as Kubernetes allows it.
+/// The suffix of a key for one container, with a name that Kubernetes allows.
 const FOR_ONE: &str = "/container.web-1";
 
-/// What matters of a file.
+/// The relevant parts of a file.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Config {
@@ -79,7 +79,7 @@ struct Runtime {
     pod_annotations: Option<Vec<String>>,
 }
 
-/// What matters of all files together.
+/// The relevant settings of all files together.
 #[derive(Debug, Default)]
 struct Settings {
     version: Option<i64>,
@@ -89,7 +89,7 @@ struct Settings {
     runtimes: BTreeMap<String, Option<Vec<String>>>,
 }
 
-/// config.toml and what it imports, in the order in which containerd adds them.
+/// Reads config.toml and what it imports, in the order in which containerd adds them.
 pub fn files() -> Vec<Contents> {
     let mut pending = VecDeque::from([PathBuf::from("/etc/containerd/config.toml")]);
     let mut found: Vec<Contents> = Vec::new();
@@ -105,7 +105,7 @@ pub fn files() -> Vec<Contents> {
     found
 }
 
-/// The files that one imports (`resolveImports`).
+/// Returns the files that a file imports (`resolveImports`).
 fn imports(file: &Contents) -> Vec<PathBuf> {
     let imports = files::toml::<Config>(file).unwrap_or_default().imports;
     let parent = file.path.parent().unwrap_or(Path::new("/"));
@@ -119,7 +119,7 @@ fn imports(file: &Contents) -> Vec<PathBuf> {
 }
 
 /// Judges config.toml and what it imports, in the order in which they are read.
-/// `has_injector`: whether NRI's hook injector is there, which brings our hook.
+/// `has_injector` says whether NRI's hook injector is there, which adds our hook.
 pub fn judge(files: &[Contents], has_injector: bool) -> Vec<Finding> {
     let mut settings = Settings::default();
     for file in files {
@@ -167,7 +167,7 @@ pub fn judge(files: &[Contents], has_injector: bool) -> Vec<Finding> {
     findings
 }
 
-/// Whether the annotations of a pod reach its containers' hooks.
+/// Judges whether the annotations of a pod reach its containers' hooks.
 fn judge_runtime(name: &str, patterns: &[String], has_injector: bool) -> Finding {
     let lost = |suffix: &str| {
         let mut keys = SETTINGS
@@ -196,8 +196,8 @@ fn judge_runtime(name: &str, patterns: &[String], has_injector: bool) -> Finding
 }
 
 impl Settings {
-    /// Adds a file: what it says replaces what was said, but for the list of
-    /// disabled plugins, which grows.
+    /// Adds a file: its settings replace earlier ones, except that the list of disabled
+    /// plugins grows.
     fn add(&mut self, file: Config) {
         self.version = file.version.or(self.version);
         let is_cri = |plugin: &String| PLUGINS.contains(&plugin.as_str());
@@ -215,7 +215,7 @@ impl Settings {
         }
     }
 
-    /// Each runtime with its patterns, the default one at least.
+    /// Returns each runtime with its patterns, at least the default one.
     fn named_runtimes(self) -> Vec<(String, Vec<String>)> {
         let mut runtimes = self.runtimes;
         let default = self.default_runtime.as_deref().unwrap_or(USUAL_RUNTIME);
@@ -227,8 +227,8 @@ impl Settings {
     }
 }
 
-/// Go's `path.Match`: a star stops at a slash, and two stars are one. A pattern that glob
-/// would understand in another way is taken not to match.
+/// Matches as Go's `path.Match` does: a star stops at a slash, and two stars are one. A
+/// pattern that glob would understand differently counts as one that does not match.
 fn matches(pattern: &str, key: &str) -> bool {
     const OPTIONS: MatchOptions = MatchOptions {
         case_sensitive: true,

@@ -1,6 +1,6 @@
 //! CRI-O's crio.conf: which hooks.d directories it reads.
 //!
-//! Checked with the sources of CRI-O 1.35 (pkg/config/config.go).
+//! Checked against the sources of CRI-O 1.35 (pkg/config/config.go).
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::files::{self, Contents};
 use super::hooks_d;
 
-/// What matters of a file.
+/// The relevant parts of a file.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Conf {
@@ -28,7 +28,7 @@ struct Runtime {
     hooks_dir: Option<Vec<PathBuf>>,
 }
 
-/// What it reads, in this order.
+/// Returns the files that it reads, in this order.
 pub fn files() -> Vec<Contents> {
     let mut found: Vec<_> = files::contents(Path::new("/etc/crio/crio.conf"))
         .into_iter()
@@ -38,7 +38,7 @@ pub fn files() -> Vec<Contents> {
     found
 }
 
-/// The directories that it reads; `files` are in the order in which they are read.
+/// Returns the directories that it reads; `files` are in the order of reading.
 ///
 /// # Errors
 ///

@@ -12,7 +12,7 @@ const SUBJECT: &str = "docker";
 /// `cdi.DefaultSpecDirs`
 const SPECIFICATIONS: [&str; 2] = ["/etc/cdi", "/var/run/cdi"];
 
-/// What matters of the file.
+/// The relevant parts of the file.
 #[derive(Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct Settings {
@@ -26,13 +26,13 @@ struct Features {
     cdi: Option<bool>,
 }
 
-/// The file, if there is one.
+/// Reads the file, if there is one.
 pub fn file() -> Option<Contents> {
     files::contents(Path::new("/etc/docker/daemon.json"))
 }
 
 impl Settings {
-    /// Of the file, if there is one.
+    /// Parses the file, if there is one.
     ///
     /// # Errors
     ///
@@ -41,14 +41,14 @@ impl Settings {
         file.map_or_else(|| Ok(Self::default()), files::json)
     }
 
-    /// Where the daemon looks for CDI specifications.
+    /// Returns where the daemon looks for CDI specifications.
     pub fn directories(&self) -> Vec<PathBuf> {
         let usual = || SPECIFICATIONS.iter().map(PathBuf::from).collect();
         self.cdi_spec_dirs.clone().unwrap_or_else(usual)
     }
 }
 
-/// Whether a container can get the hook, which it has to ask for.
+/// Judges whether a container can get the hook when it asks for it.
 pub fn judge(settings: &Result<Settings, String>, has_device: bool) -> Finding {
     let is_on = settings.as_ref().map(|settings| settings.features.cdi);
     match is_on {

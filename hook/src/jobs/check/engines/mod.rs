@@ -1,4 +1,4 @@
-//! The engines that are installed: what each is told to read, and what that means.
+//! The engines that are installed: what each is configured to read, and what that means.
 
 mod containerd;
 mod crio;
@@ -14,7 +14,7 @@ use super::files::{self, Contents};
 use super::hooks_d::{self, Reader};
 use super::{Finding, binary, cdi};
 
-/// Where engines are, whatever PATH says.
+/// Where engines are installed, whatever PATH says.
 const PLACES: [&str; 4] = ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"];
 /// Engines and runtimes.
 const NAMES: [&str; 8] = [
@@ -27,7 +27,7 @@ const NAMES: [&str; 8] = [
     "runc",
     "youki",
 ];
-/// Where hooks.d files are looked for, whoever reads there.
+/// Where hooks.d files are looked for, whoever reads them.
 const HOOKS: [&str; 3] = [
     hooks_d::DEFAULT,
     hooks_d::OVERRIDE,
@@ -36,13 +36,13 @@ const HOOKS: [&str; 3] = [
 const NRI_PLUGINS: &str = "/opt/nri/plugins";
 const READABLE: &str = "make it readable, and run oci-bind-hook check as root";
 
-/// The programs found.
+/// The programs that were found.
 pub struct Installed {
     programs: Vec<(&'static str, PathBuf)>,
 }
 
 impl Installed {
-    /// Looks for them.
+    /// Looks for the programs.
     pub fn find() -> Self {
         let path = env::var_os("PATH").unwrap_or_default();
         let places: Vec<_> = PLACES
@@ -59,12 +59,12 @@ impl Installed {
         }
     }
 
-    /// Whether one is there.
+    /// Whether a program was found.
     pub fn has(&self, name: &str) -> bool {
         self.programs.iter().any(|(found, _)| *found == name)
     }
 
-    /// Everything about them.
+    /// Returns everything about them.
     pub fn findings(&self) -> Vec<Finding> {
         let has_injector = has_injector();
         let mut findings = vec![self.listed()];
@@ -150,7 +150,7 @@ impl Installed {
     }
 }
 
-/// Reads a directory; one that cannot be read is a finding.
+/// Reads a directory, and adds a finding if that fails.
 fn read_into(
     found: &mut Vec<Contents>,
     findings: &mut Vec<Finding>,

@@ -1,6 +1,6 @@
 //! podman's containers.conf: which hooks.d directories it reads.
 //!
-//! Checked with the sources of podman 5 (vendor/go.podman.io/common/pkg/config,
+//! Checked against the sources of podman 5 (vendor/go.podman.io/common/pkg/config,
 //! libpod/container_internal.go).
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::files::{self, Contents};
 use super::hooks_d;
 
-/// What matters of a file.
+/// The relevant parts of a file.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Conf {
@@ -24,7 +24,7 @@ struct Engine {
     hooks_dir: Option<Vec<Item>>,
 }
 
-/// An item of a list: a path, or what becomes of the list before.
+/// An item of a list: a path, or what happens to the previous list.
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "hooks_dir has something that is no path")]
 enum Item {
@@ -32,8 +32,8 @@ enum Item {
     Mark { append: Option<bool> },
 }
 
-/// What podman reads as root, in this order. It reads those of root's home too,
-/// and what CONTAINERS_CONF names, which are another matter for each start.
+/// Returns what podman reads as root, in this order. It also reads the files in root's
+/// home, and what CONTAINERS_CONF names, but those can differ at each start.
 pub fn files() -> Vec<Contents> {
     let mut found = Vec::new();
     for main in [
@@ -42,7 +42,7 @@ pub fn files() -> Vec<Contents> {
     ] {
         found.extend(files::contents(Path::new(main)));
     }
-    // By name, wherever they are; those in /etc replace those in /usr.
+    // By name, wherever they are: those in /etc replace those in /usr.
     let mut drop_ins = BTreeMap::new();
     for place in ["/usr/share/containers", "/etc/containers"] {
         for directory in ["containers.conf.d", "containers.rootful.conf.d"] {
@@ -57,8 +57,8 @@ pub fn files() -> Vec<Contents> {
     found
 }
 
-/// The directories that it reads; `files` are in the order in which they are read. A
-/// list replaces the one before, unless it says `{append=true}`.
+/// Returns the directories that it reads; `files` are in the order in which they are
+/// read. A list replaces the previous one, unless it has `{append=true}`.
 ///
 /// # Errors
 ///
@@ -82,7 +82,7 @@ pub fn directories(files: &[Contents]) -> Result<Vec<PathBuf>, String> {
         }
         directories.extend(names);
     }
-    // An empty list means both (`setupOCIHooks`).
+    // An empty list means both directories (`setupOCIHooks`).
     Ok(match directories.is_empty() {
         true => hooks_d::usual(),
         false => directories,
