@@ -20,8 +20,7 @@ use clap::Parser as _;
 use std::process::ExitCode;
 use std::time::Instant;
 
-/// Runs the command line; the one place that reports and chooses the exit
-/// status.
+/// Runs the command line. Only this function reports errors and chooses the exit status.
 pub fn main() -> ExitCode {
     let start = Instant::now();
     let cli = cli::Cli::parse();

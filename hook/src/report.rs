@@ -1,10 +1,8 @@
-//! What the user reads: one line on standard error when something fails, and
-//! what was decided, failures too, in syslog, since some runtimes throw a
-//! hook's standard error away.
+//! What the user reads: one line on standard error when something fails, and all
+//! decisions and failures in syslog, since some runtimes discard a hook's standard error.
 //!
-//! The macros of the crate `log` write to syslog: `error` for failures, `info`
-//! for each decision, `debug` for the steps to it, if the configuration asks
-//! for them.
+//! The macros of the crate `log` write to syslog: `error` for failures, `info` for each
+//! decision, `debug` for the steps to it, if the configuration asks for them.
 
 use std::borrow::Cow;
 use std::io::Write as _;
@@ -19,14 +17,13 @@ mod syslog;
 pub(crate) use syslog::SOCKET;
 use syslog::Syslog;
 
-/// Tag in syslog, and the name in front of a line on standard error.
+/// The tag in syslog, and the name in front of a line on standard error.
 pub const NAME: &str = "oci-bind-hook";
 
-/// The longest message in bytes: with what syslog has in front of it, a
-/// datagram has at most the 1024 bytes that RFC 3164 (section 4.1) lets every
-/// daemon take.
+/// The longest message in bytes: together with the header, a datagram has at most the
+/// 1024 bytes that RFC 3164 (section 4.1) allows.
 const LONGEST: usize = 960;
-/// How much of a longer message is kept of its end, where the remedy is.
+/// How much of the end of a longer message is kept, since the remedy is there.
 const END: usize = 320;
 const ELLIPSIS: &str = " ... ";
 
@@ -34,9 +31,9 @@ const ELLIPSIS: &str = " ... ";
 static CONTAINER: OnceLock<String> = OnceLock::new();
 static REPORT: Report = Report(Mutex::new(None));
 
-/// Has the macros of `log` write to syslog, without debug messages.
+/// Makes the macros of `log` write to syslog, without debug messages.
 pub fn start() {
-    // There is one logger in a process, and this is called once.
+    // A process has one logger, and this function is called once.
     let _ = log::set_logger(&REPORT);
     log::set_max_level(LevelFilter::Info);
 }
@@ -55,7 +52,7 @@ pub fn about(container: &str) {
 /// Reports a failure on standard error and in syslog.
 pub fn error(error: &anyhow::Error) {
     let message = format!("{error:#}");
-    // Standard error may be closed; there is nobody else to tell.
+    // Standard error may be closed, and there is nobody else to tell.
     let _ = writeln!(std::io::stderr(), "{NAME}: {}", about_container(&message));
     log::error!("{message}");
 }
@@ -64,8 +61,8 @@ fn about_container(message: &str) -> String {
     line(message, CONTAINER.get().map(String::as_str))
 }
 
-/// The message with the container's id in front, as one line of bounded length
-/// whatever is in it.
+/// Returns the message with the container's id in front, as one line of bounded length
+/// whatever it contains.
 fn line(message: &str, container: Option<&str>) -> String {
     let text = match container {
         Some(id) => Cow::Owned(format!("container {id}: {message}")),
@@ -80,7 +77,7 @@ fn line(message: &str, container: Option<&str>) -> String {
     shorten(printable(&line))
 }
 
-/// Leaves out the middle of a line that is too long.
+/// Cuts out the middle of a line that is too long.
 fn shorten(line: String) -> String {
     if line.len() <= LONGEST {
         return line;

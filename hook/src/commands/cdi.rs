@@ -1,4 +1,4 @@
-//! `cdi`: the specification of a device that brings the hook along.
+//! `cdi`: the specification of a device that adds the hook.
 
 use anyhow::{Context as _, Result};
 use std::env;
@@ -6,7 +6,7 @@ use std::env;
 use super::print;
 use crate::cdi::specification;
 
-/// Prints the specification for the binary that runs.
+/// Prints the specification for the running binary.
 pub(super) fn cdi() -> Result<()> {
     let path = env::current_exe().context("find the path of this program in /proc/self/exe")?;
     print(&format!("{:#}", specification(&path)?))

@@ -1,4 +1,4 @@
-//! `check`: what works on this host, and how to mend what does not.
+//! `check`: what works on this host, and how to fix what doesn't.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -10,7 +10,7 @@ use super::{json, print};
 use crate::input::config::Config;
 use crate::jobs::check::{self, Finding, Level};
 
-/// Prints what was found; answers the exit status.
+/// Prints what was found. Returns the exit status.
 pub(super) fn check(config: &Result<Config>, as_json: bool) -> Result<u8> {
     let findings = check::findings(config);
     let text = match as_json {
@@ -25,7 +25,7 @@ pub(super) fn check(config: &Result<Config>, as_json: bool) -> Result<u8> {
     Ok(u8::from(count(&findings, Level::Problem) > 0))
 }
 
-/// Tries the programs, for the process that `check` is.
+/// Tries the programs, in the process that `check` starts for that.
 pub(super) fn probe(cgroup: &Path) -> Result<()> {
     print(&serde_json::to_string(&check::probe(cgroup)?)?)
 }
@@ -37,7 +37,7 @@ fn count(findings: &[Finding], level: Level) -> usize {
         .count()
 }
 
-/// A line for each finding, one for its remedy, and a summary.
+/// Formats a line for each finding, one for its remedy, and a summary.
 fn render(findings: &[Finding]) -> String {
     let mut text = String::new();
     for finding in findings {

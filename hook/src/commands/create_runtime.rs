@@ -26,7 +26,7 @@ struct DryRun<'a> {
     programs: Vec<&'static str>,
 }
 
-/// Errors of the configuration are those of containers that ask for something.
+/// Configuration errors concern only containers that ask for something.
 pub(super) fn create_runtime(config: Result<Config>, dry_run: bool) -> Result<()> {
     let container = state::read(Timed::new(std::io::stdin()))?;
     report::about(&container.id);
@@ -63,8 +63,8 @@ pub(super) fn create_runtime(config: Result<Config>, dry_run: bool) -> Result<()
     Ok(())
 }
 
-/// Removes the policy that an earlier container of the same name left on the
-/// cgroup. One of another name may have been given its policy by hand.
+/// Removes the policy that an earlier container of the same name left on the cgroup. A
+/// cgroup of another name may have been given its policy by hand.
 fn clear(container: &Container) -> Result<()> {
     // A container that asks for nothing need not have a cgroup fit for a policy.
     if let Ok(cgroup) = cgroup::of_container(&container.id, container.pid)

@@ -14,13 +14,13 @@ use crate::kernel::pins;
 use crate::kernel::programs::Programs;
 use crate::kernel::{deliver, loader};
 
-/// Loads the programs, and has them at the network devices that a policy needs; with a
-/// device, only the latter, at that one.
+/// Loads the programs, and attaches those for network devices where a policy needs them.
+/// With a device, only does the latter, at that one.
 pub(super) fn load(device: Option<&str>) -> Result<()> {
     if device.is_some() {
         return deliver::cover(device);
     }
-    // Not kept: it would keep others from changing what is pinned.
+    // Dropped at once, since its lock would keep others from changing what is pinned.
     drop(Programs::open_or_load()?);
     if let Some(lock) = bpffs::lock_exclusive()? {
         deliver::sweep(&lock)?;
@@ -28,8 +28,8 @@ pub(super) fn load(device: Option<&str>) -> Result<()> {
     deliver::cover(None)
 }
 
-/// Removes each version that no cgroup and no server uses, what an interrupted load left
-/// behind, and the empty cgroups of `run`.
+/// Removes each version that neither a cgroup nor a server uses, what an interrupted load
+/// left behind, and the empty cgroups of `run`.
 pub(super) fn unload() -> Result<()> {
     run::sweep_all()?;
     let Some(lock) = bpffs::lock_exclusive()? else {
@@ -66,8 +66,8 @@ pub(super) fn unload() -> Result<()> {
     Ok(())
 }
 
-/// Whether a cgroup has any of the programs. One that is removed meanwhile has
-/// none: asking for its programs says ENOENT.
+/// Whether a cgroup has any of the programs. One that is removed in the meantime has
+/// none: asking for its programs gives ENOENT.
 fn uses(path: &Path, cgroup: BorrowedFd<'_>, programs: &Programs) -> Result<bool> {
     programs.are_attached(cgroup).or_else(|error| {
         match error.downcast_ref::<io::Error>().map(io::Error::kind) {

@@ -1,4 +1,4 @@
-//! One file for each command.
+//! The commands, one file for each.
 
 mod attach;
 mod cdi;
@@ -22,7 +22,7 @@ use crate::plan::{self, Plan};
 use crate::report;
 use crate::text::is_printable;
 
-/// A failed command: why, and its exit status.
+/// A failed command: the error, and its exit status.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) error: anyhow::Error,
@@ -38,9 +38,9 @@ impl From<anyhow::Error> for Failure {
 /// Exit status of `run` when the command could not be started.
 const NOT_STARTED: u8 = 125;
 
-/// Carries out the command line; answers the exit status.
+/// Carries out the command line. Returns the exit status.
 pub(crate) fn execute(cli: Cli) -> Result<u8, Failure> {
-    // Commands that decide nothing go on without a configuration.
+    // Commands that decide nothing work without a configuration.
     let config = configuration(cli.config.as_deref());
     if config.as_ref().is_ok_and(|config| config.debug) {
         report::debug();
@@ -73,8 +73,8 @@ pub(crate) fn execute(cli: Cli) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// The plan for a request, checked against the configuration and the addresses
-/// of the network namespace.
+/// Makes the plan for a request, and checks it against the configuration and the
+/// addresses of the network namespace.
 fn decide(request: &Request, config: &Config, namespace: Namespace) -> Result<Plan> {
     log::debug!(
         "configuration {}: allow {:?}, deny {:?}, require-local-address {}",
@@ -90,7 +90,7 @@ fn decide(request: &Request, config: &Config, namespace: Namespace) -> Result<Pl
     Ok(plan)
 }
 
-/// The file named on the command line, or the usual one if it exists.
+/// Reads the file named on the command line, or the usual one if it exists.
 fn configuration(named: Option<&Path>) -> Result<Config> {
     match named {
         Some(path) => config::load(path, true),
@@ -98,8 +98,8 @@ fn configuration(named: Option<&Path>) -> Result<Config> {
     }
 }
 
-/// JSON to read, for programs and on terminals: a string's characters that are
-/// not printable are escapes, those too that JSON would let pass.
+/// Formats JSON for programs and terminals: a string's unprintable characters are
+/// escaped, including those that JSON would let pass.
 fn json(value: &impl Serialize) -> Result<String> {
     let mut text = String::new();
     for character in serde_json::to_string_pretty(value)?.chars() {

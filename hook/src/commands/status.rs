@@ -27,7 +27,7 @@ pub(super) fn status(which: Option<&str>, as_json: bool, watch: bool) -> Result<
     print(text.trim_end())
 }
 
-/// One container in detail, or all in a table.
+/// Formats one container in detail, or all in a table.
 fn shown(entries: &[Entry], which: Option<&str>, earlier: &Earlier) -> String {
     match which {
         Some(_) => entries.iter().map(details).collect::<Vec<_>>().join("\n"),
@@ -35,7 +35,7 @@ fn shown(entries: &[Entry], which: Option<&str>, earlier: &Earlier) -> String {
     }
 }
 
-/// All, or those of one container or cgroup.
+/// Returns all entries, or those of one container or cgroup.
 fn chosen(entries: Vec<Entry>, which: Option<&str>) -> Result<Vec<Entry>> {
     let Some(which) = which else {
         return Ok(entries);
@@ -58,7 +58,7 @@ fn chosen(entries: Vec<Entry>, which: Option<&str>) -> Result<Vec<Entry>> {
     Ok(found)
 }
 
-/// Everything about one cgroup.
+/// Formats everything about one cgroup.
 fn details(entry: &Entry) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: &str| {
@@ -113,7 +113,7 @@ fn details(entry: &Entry) -> String {
     text
 }
 
-/// What an operator should know.
+/// Returns what an operator should know.
 fn remarks(entry: &Entry) -> Vec<String> {
     let mut remarks = Vec::new();
     if !entry.missing.is_empty() {

@@ -8,12 +8,12 @@ use syslog::{Facility, Formatter3164, LogFormat as _, Severity};
 
 /// Where the C library looks for the daemon (`_PATH_LOG`).
 pub(crate) const SOCKET: &str = "/dev/log";
-/// How long a daemon that is slow to read, or does not, may keep a container
-/// waiting, all messages of this process together. Then it gets no more.
+/// How long a daemon that is slow to read, or does not read at all, may delay a
+/// container, for all messages of this process together. After that it gets no more.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// The socket and what is left of [`PATIENCE`]; none without a daemon, which
-/// is no error, or with one that has used it up.
+/// The socket and what is left of [`PATIENCE`]; `None` without a daemon, which is not an
+/// error, or once the daemon has used that up.
 pub(super) struct Syslog(Option<(UnixDatagram, Duration)>);
 
 impl Syslog {
@@ -26,9 +26,8 @@ impl Syslog {
         Self(connect().ok().map(|socket| (socket, PATIENCE)))
     }
 
-    /// Sends one datagram, as syslog(3) writes it: for a daemon on this host,
-    /// without a host name. The time is UTC; daemons put their own beside it or
-    /// in its place.
+    /// Sends one datagram in the format of syslog(3): for a daemon on this host, without
+    /// a host name. The time is UTC; daemons add their own or replace it.
     pub(super) fn send(&mut self, level: Level, line: &str) {
         self.0 = self.0.take().and_then(|(socket, patience)| {
             let start = Instant::now();

@@ -7,7 +7,7 @@ use super::remarks;
 use crate::kernel::inventory::Entry;
 use crate::text::printable;
 
-/// How much of an id is shown in a list, as engines do.
+/// How many characters of an id a list shows, as engines do.
 const SHORT_ID: usize = 12;
 
 const COLUMNS: usize = 10;
@@ -23,10 +23,10 @@ const HEAD: [&str; COLUMNS] = [
     "DROPPED",
     "CGROUP",
 ];
-/// The columns of [`sums`], which stand to the right.
+/// The columns of [`sums`], which are aligned to the right.
 const NUMBERS: std::ops::RangeInclusive<usize> = 5..=8;
 
-/// What was counted when somebody looked before: by cgroup and version.
+/// What had been counted at the previous look, by cgroup and version.
 #[derive(Debug, Default)]
 pub(super) struct Earlier(HashMap<(String, String), [u64; 4]>);
 
@@ -50,15 +50,15 @@ fn key(entry: &Entry) -> (String, String) {
     (entry.cgroup.clone(), entry.version.clone())
 }
 
-/// Calls rewritten, passed and denied, and packets dropped.
+/// Returns the calls rewritten, passed and denied, and the packets dropped.
 fn sums(entry: &Entry) -> [u64; 4] {
     let calls = entry.counters.sum();
     let dropped = entry.counters.dropped.values().sum();
     [calls.rewritten, calls.passed, calls.denied, dropped]
 }
 
-/// A table, one line for each cgroup, and what an operator should know. Numbers
-/// that have grown since `earlier` say by how much.
+/// Formats a table, with one line for each cgroup, and what an operator should know.
+/// Numbers that have grown since `earlier` show by how much.
 pub(super) fn list(entries: &[Entry], earlier: &Earlier) -> String {
     if entries.is_empty() {
         return "no cgroup is under a policy".to_owned();

@@ -1,4 +1,4 @@
-//! `status --watch`: the same again and again, with what came meanwhile.
+//! `status --watch`: the same over and over, with what was counted since.
 
 use std::io::{IsTerminal as _, stdout};
 use std::thread::sleep;
@@ -10,17 +10,17 @@ use rustix::termios::tcgetwinsize;
 use super::{Earlier, chosen, print, shown};
 use crate::kernel::inventory;
 
-/// How often it looks.
+/// How often it is refreshed.
 const INTERVAL: Duration = Duration::from_secs(2);
 /// Home, and clear to the end of the screen (ECMA-48, CUP and ED).
 const CLEAR: &str = "\x1b[H\x1b[J";
 
-/// Shows what is in force until it is interrupted, or until the one container
-/// that was asked for is gone.
+/// Shows what is in force until interrupted, or until the container that was asked for is
+/// gone.
 ///
 /// # Errors
 ///
-/// As `status` without `--watch`, and if nobody reads any more.
+/// As for `status` without `--watch`, and if nobody reads the output any more.
 pub(super) fn watch(which: Option<&str>) -> Result<()> {
     let start = Instant::now();
     let mut earlier = Earlier::default();
@@ -42,7 +42,7 @@ pub(super) fn watch(which: Option<&str>) -> Result<()> {
     }
 }
 
-/// Only the table says what has grown.
+/// Only the table shows what has grown.
 fn legend(which: Option<&str>) -> String {
     match which {
         Some(_) => String::new(),
@@ -57,7 +57,7 @@ fn cgroups(count: usize) -> String {
     }
 }
 
-/// Hours, minutes and seconds.
+/// Formats a time as hours, minutes and seconds.
 fn clock(time: Duration) -> String {
     let seconds = time.as_secs();
     format!(
@@ -68,8 +68,8 @@ fn clock(time: Duration) -> String {
     )
 }
 
-/// Rows and columns of the terminal; `None` if the output is none. A terminal
-/// that does not know its size, as those on serial lines, has no bounds.
+/// Returns the rows and columns of the terminal; `None` if the output is not a terminal.
+/// One that does not know its size, such as on a serial line, has no bounds.
 fn screen() -> Option<[usize; 2]> {
     let size = tcgetwinsize(stdout().is_terminal().then(stdout)?).ok()?;
     let bound = |number| match usize::from(number) {
@@ -79,8 +79,8 @@ fn screen() -> Option<[usize; 2]> {
     Some([bound(size.ws_row), bound(size.ws_col)])
 }
 
-/// The part of a text that fits, with a line that says how much does not. The
-/// cursor takes the last row.
+/// Returns the part of a text that fits, with a line that says how much does not. The
+/// last row is left for the cursor.
 fn cut(text: &str, [rows, columns]: [usize; 2]) -> String {
     let mut lines: Vec<String> = text
         .lines()
