@@ -3,8 +3,8 @@
 //!
 //! # Worked example
 //!
-//! A cgroup that owns 192.0.2.10/24 and 2001:db8::10, whose web server thinks that
-//! it is at port 80, has this [`Policy`]:
+//! A cgroup that owns 192.0.2.10/24 and 2001:db8::10, whose web server believes that it
+//! listens on port 80, has this [`Policy`]:
 //!
 //! ```
 //! use oci_bind_hook_ebpf::abi::{Policy, PortRule, flag};
@@ -30,10 +30,10 @@
 
 /// What one cgroup is allowed to use: the value of the map [`POLICY_MAP`].
 ///
-/// The key is the cgroup's id, a `u64`; all attach types share the value. The
-/// kernel creates it, all zero, when the first program is attached to the
-/// cgroup, and keeps it until the cgroup goes. All zero means "nothing is known
-/// yet" and denies every call that a policy would decide.
+/// The key is the cgroup's id, a `u64`; all attach types share the value. The kernel
+/// creates it, all zero, when the first program is attached to the cgroup, and keeps it
+/// until the cgroup is removed. All zero means "nothing is known yet", and denies every
+/// call that a policy would decide.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
@@ -45,9 +45,9 @@ pub struct Policy {
     /// The assigned IPv6 address as four words, each in network byte order;
     /// meaningful with [`flag::IPV6`].
     pub ipv6: [u32; 4],
-    /// The container's own address in 127.0.0.0/8, network byte order: an address with
-    /// [`flag::LOOPBACK_PRIVATE`] or [`flag::LOOPBACK_UDP`], and in any case what tells
-    /// its sockets from those of other policies.
+    /// The container's own address in 127.0.0.0/8, network byte order. It is in use as an
+    /// address with [`flag::LOOPBACK_PRIVATE`] or [`flag::LOOPBACK_UDP`]; in any case it
+    /// tells the policy's sockets from those of other policies.
     pub loopback: u32,
     /// The broadcast address of the network of `ipv4`, network byte order; 0 if it is not
     /// known or there is none.
@@ -56,19 +56,19 @@ pub struct Policy {
     pub rules: u32,
     /// No implicit padding.
     pub reserved: u32,
-    /// The network namespace that the policy is for, by its inode number, host byte
-    /// order: the one whose packets find dual-stack servers.
+    /// The inode number of the network namespace that the policy is for, host byte order:
+    /// the namespace in which packets find dual-stack servers.
     pub namespace: u64,
-    /// The same by its cookie (`SO_NETNS_COOKIE`), host byte order; meaningful with
-    /// [`flag::LOOPBACK_UDP`].
+    /// The cookie of the same namespace (`SO_NETNS_COOKIE`), host byte order; meaningful
+    /// with [`flag::LOOPBACK_UDP`].
     pub cookie: u64,
-    /// Ports that are treated apart, in ascending order, none of them in two rules;
-    /// unused rules, all zero, come first.
+    /// Rules for ports that are treated specially, in ascending order and without
+    /// overlaps; unused rules, all zero, come first.
     pub port_rules: [PortRule; PORT_RULES],
 }
 
 impl Policy {
-    /// Replaces the rules by these, in ascending order. False if there is no room.
+    /// Replaces the rules with these, in ascending order; false if there is no room.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "there is room for few")]
     pub fn set_rules(&mut self, rules: &[PortRule]) -> bool {
@@ -90,43 +90,43 @@ pub mod flag {
     pub const IPV4: u32 = 1 << 1;
     /// [`super::Policy::ipv6`] is assigned.
     pub const IPV6: u32 = 1 << 2;
-    /// Loopback finds the cgroup's own servers first, then the host's.
+    /// Loopback: a server at exactly that address, else the cgroup's own, else the host's.
     pub const LOOPBACK_AUTO: u32 = 1 << 3;
     /// Loopback is the cgroup's own.
     pub const LOOPBACK_PRIVATE: u32 = 1 << 4;
-    /// Packets of other addresses are dropped.
+    /// Packets from and to other addresses are dropped.
     pub const GUARD: u32 = 1 << 5;
     /// A TCP server at `::` answers at both assigned addresses.
     pub const DUAL: u32 = 1 << 6;
-    /// A UDP socket at `::` does.
+    /// A UDP socket at `::` answers at both assigned addresses.
     pub const DUAL_UDP: u32 = 1 << 7;
     /// UDP sockets at the assigned IPv4 address call loopback from
-    /// [`super::Policy::loopback`], and hear what is sent back to it.
+    /// [`super::Policy::loopback`], and receive the replies that are sent to it.
     pub const LOOPBACK_UDP: u32 = 1 << 8;
-    /// Which bits hold the number of the struct's layout, so that a later
-    /// version can tell whether it may read what an earlier one wrote.
+    /// The bits that hold the number of the struct's layout, so that a later version can
+    /// tell whether it may read what an earlier one wrote.
     pub const LAYOUT_MASK: u32 = 0xff << 24;
-    /// The layout of this version: to be raised when a field of
-    /// [`super::Policy`] or [`super::Counters`] changes its place or meaning.
+    /// The layout of this version. Raise it when a field of [`super::Policy`] or
+    /// [`super::Counters`] changes its place or meaning.
     pub const LAYOUT: u32 = 6 << 24;
 }
 
-/// How many ranges of ports one policy can treat apart: a power of two.
+/// How many port ranges one policy can have rules for: a power of two.
 pub const PORT_RULES: usize = 32;
 
-/// What becomes of the ports from `first` to `last`. All in host byte order.
+/// What happens to the ports from `first` to `last`. All fields are in host byte order.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PortRule {
-    /// The first port that a program asks for; 0 if the rule is unused.
+    /// The first port of the range that programs ask for; 0 if the rule is unused.
     pub first: u16,
-    /// The last one.
+    /// The last port of the range.
     pub last: u16,
-    /// The port that `first` becomes with TCP, and so on; 0: the ports are exempt.
+    /// The port that `first` becomes with TCP, and so on; 0 if the ports are exempt.
     pub tcp: u16,
-    /// The same with UDP or UDP-Lite.
+    /// The same for UDP and UDP-Lite.
     pub udp: u16,
-    /// 1 if a bind of UDP to the wildcard stays there; then `udp` is `first`.
+    /// 1 if a UDP bind to the wildcard address stays there; `udp` then equals `first`.
     pub multicast: u16,
     /// No implicit padding.
     pub reserved: u16,
@@ -183,7 +183,7 @@ pub enum Hook {
     Socket,
 }
 
-/// How many hooks of bind(2) there are, which come first.
+/// How many hooks there are for bind(2); they come first.
 pub const BINDS: usize = 2;
 
 /// How many hooks there are.
@@ -208,14 +208,14 @@ pub struct HookCounters {
 pub enum Cause {
     /// The cgroup has programs but no policy yet: EPERM.
     NoPolicy,
-    /// The address is of another family than the socket: EAFNOSUPPORT.
+    /// The address is of a different family than the socket: EAFNOSUPPORT.
     Family,
-    /// A bind in a family that is not assigned: EADDRNOTAVAIL.
+    /// A bind or a named source in a family that is not assigned: EADDRNOTAVAIL.
     NotAssigned,
     /// A destination in a family that is not assigned: ENETUNREACH.
     Unreachable,
-    /// The socket has an address, or a port without one, that cannot be
-    /// changed any more: EADDRNOTAVAIL.
+    /// The socket already has an address, or a port without an address, that can no longer
+    /// be changed: EADDRNOTAVAIL.
     Immovable,
     /// Nobody in the cgroup listens there on its private loopback:
     /// ECONNREFUSED.
@@ -230,7 +230,7 @@ pub enum Cause {
 /// How many causes there are.
 pub const CAUSES: usize = 8;
 
-/// What was decided in one cgroup since its first attachment, one copy for each
+/// What has been decided in one cgroup since its first attachment, in one copy for each
 /// CPU: the value of the map [`COUNTERS_MAP`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -270,15 +270,15 @@ pub const HAS_SET_RETVAL: &str = "HAS_SET_RETVAL";
 /// Name of the global that says where `sock_common.skc_ipv6only` is: a `u32`, in
 /// bits from the start of the struct, or [`UNKNOWN_BIT`].
 pub const V6ONLY_BIT: &str = "V6ONLY_BIT";
-/// The same of `sock_common.skc_reuse`.
+/// The same for `sock_common.skc_reuse`.
 pub const REUSE_BIT: &str = "REUSE_BIT";
-/// The same of `sock_common.skc_reuseport`.
+/// The same for `sock_common.skc_reuseport`.
 pub const REUSE_PORT_BIT: &str = "REUSE_PORT_BIT";
-/// The same of `sock.sk_uid`.
+/// The same for `sock.sk_uid`.
 pub const UID_BIT: &str = "UID_BIT";
-/// The same of `sock_common.skc_net`, the pointer to a socket's network namespace.
+/// The same for `sock_common.skc_net`, the pointer to a socket's network namespace.
 pub const NET_BIT: &str = "NET_BIT";
-/// Name of the global that says where its inode number is in a network namespace
+/// Name of the global that says where a network namespace has its inode number
 /// (`net.ns.inum`), in the same form.
 pub const INODE_BIT: &str = "INODE_BIT";
 /// Name of the global that says whether the kernel delivers datagrams to members of
@@ -292,15 +292,15 @@ pub const UNKNOWN_BIT: u32 = u32::MAX;
 /// [`crate::decide::dual::Place`].
 pub const DUAL_MAP: &str = "DUAL";
 /// Name of the `BPF_MAP_TYPE_ARRAY` map that counts them, by
-/// [`crate::decide::dual::bucket`]: a `u64` each, host byte order, as
-/// [`crate::decide::dual::one`] has it.
+/// [`crate::decide::dual::bucket`]: a `u64` each, host byte order, laid out as in
+/// [`crate::decide::dual::one`].
 pub const DUAL_COUNTS_MAP: &str = "DUAL_COUNTS";
 /// How many counts there are: a power of two.
 pub const DUAL_COUNTS: u32 = 1 << 16;
-/// Name of the global that says which network namespace a copy of the program
-/// that steers is for: a `u64`, as [`Policy::namespace`].
+/// Name of the global that says which network namespace a copy of the program `steer` is
+/// for: a `u64`, like [`Policy::namespace`].
 pub const NAMESPACE: &str = "NAMESPACE";
-/// Name of the `BPF_MAP_TYPE_HASH` map that says where the sockets are that datagrams
+/// Name of the `BPF_MAP_TYPE_HASH` map that says where to find the sockets that datagrams
 /// are delivered to: an IPv4 address, network byte order, by
 /// [`crate::decide::deliver::Destination`].
 pub const DESTINATIONS_MAP: &str = "DESTINATIONS";

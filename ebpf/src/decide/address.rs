@@ -18,7 +18,7 @@ pub const LOOPBACK4: V4 = u32::from_ne_bytes([127, 0, 0, 1]);
 /// `::1`
 pub const LOOPBACK6: V6 = [0, 0, 0, u32::from_ne_bytes([0, 0, 0, 1])];
 
-/// The kinds of address that are treated apart.
+/// The kinds of address that the decisions distinguish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// 0.0.0.0, `::` and `::ffff:0.0.0.0`.
@@ -63,15 +63,15 @@ pub const fn kind6(address: &V6) -> Kind {
     }
 }
 
-/// Whether two IPv6 addresses are the same, word by word: a comparison of
-/// arrays would become a call of `bcmp`, which no program can make.
+/// Whether two IPv6 addresses are the same, word by word: a comparison of arrays would
+/// become a call to `bcmp`, which no program can make.
 #[inline(always)]
 pub const fn same6(one: &V6, other: &V6) -> bool {
     one[0] == other[0] && one[1] == other[1] && one[2] == other[2] && one[3] == other[3]
 }
 
-/// An address in two numbers: the verifier looks at a function by itself, and not once for
-/// each way that leads to a call, if the context and numbers are all that it takes
+/// An address as two numbers: the verifier checks a function on its own, rather than once
+/// for each path that leads to a call, if it takes only the context and numbers
 /// (`btf_prepare_func_args`, before Linux 5.12).
 #[inline(always)]
 pub fn halves(address: V6) -> (u64, u64) {
@@ -79,7 +79,7 @@ pub fn halves(address: V6) -> (u64, u64) {
     (a << 32 | b, c << 32 | d)
 }
 
-/// The address in these numbers.
+/// The address that [`halves`] has split into these numbers.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "each half of a number")]
 pub const fn whole(high: u64, low: u64) -> V6 {
@@ -97,7 +97,7 @@ pub const fn mapped(address: V4) -> V6 {
     [0, 0, MAPPED_WORD, address]
 }
 
-/// The family whose wire format an address of an IPv6 socket stands for.
+/// The family that an address of an IPv6 socket belongs to on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
     /// IPv4: the address was IPv4-mapped.
@@ -117,7 +117,7 @@ impl Family {
         }
     }
 
-    /// As an IPv6 socket has it: IPv4 addresses IPv4-mapped.
+    /// The form that an IPv6 socket uses: IPv4 addresses are IPv4-mapped.
     #[inline(always)]
     pub const fn to_v6(self) -> V6 {
         match self {
@@ -126,7 +126,7 @@ impl Family {
         }
     }
 
-    /// The loopback address that is meant where an address is called: 127.0.0.1 for
+    /// The loopback address that a call to an unspecified address means: 127.0.0.1 for
     /// 0.0.0.0, `::1` for `::`.
     #[inline(always)]
     pub const fn or_loopback(self) -> Self {

@@ -23,31 +23,31 @@ pub struct Asked {
     pub protocol: u32,
     /// The port.
     pub port: Port,
-    /// Whether the program binds one address of the host after another, and is at the
-    /// assigned one ([`crate::decide::bound`]).
+    /// Whether the program binds one address of the host after another, and already has a
+    /// socket at the assigned one ([`crate::decide::bound`]).
     pub is_repeated: bool,
 }
 
-/// What is asked of an IPv6 socket only where it matters, since each costs a
-/// helper or two.
+/// What is looked up about an IPv6 socket only where it matters, since each answer costs a
+/// helper call or two.
 pub trait Server {
     /// Its `IPV6_V6ONLY`.
     fn v6only(&self) -> bool;
-    /// Whether calls to it can be steered: it is in the network namespace of
-    /// the policy, is not bound to a device, and is no UDP socket of a group that
-    /// this kernel delivers nothing to.
+    /// Whether calls to it can be steered: it is in the policy's network namespace, is not
+    /// bound to a device, and is not a UDP socket in an `SO_REUSEPORT` group that this
+    /// kernel delivers nothing to.
     fn can_be_dual(&self) -> bool;
     /// Who listens at an IPv6 address and port.
     fn find(&self, address: V6, port: Port) -> Found;
-    /// The same, but [`Found::Nobody`] if that one is at the wildcard and lets this
-    /// socket have the port too.
+    /// The same, but [`Found::Nobody`] if the listener is at the wildcard address and lets
+    /// this socket share the port.
     fn find_unshared(&self, address: V6, port: Port) -> Found;
 }
 
 /// Decides a bind of an IPv4 socket to `address`.
 ///
-/// `AF_UNSPEC` with 0.0.0.0 is the one other family that the kernel takes
-/// (`__inet_bind`, for old programs); it would bind to the wildcard, so it is
+/// `AF_UNSPEC` with 0.0.0.0 is the only other family that the kernel accepts
+/// (`__inet_bind`, for old programs). It would bind to the wildcard address, so it is
 /// refused.
 #[inline(always)]
 pub fn bind4(policy: &Policy, asked: Asked, address: V4) -> Verdict<(V4, Port)> {
@@ -66,10 +66,10 @@ pub fn bind4(policy: &Policy, asked: Asked, address: V4) -> Verdict<(V4, Port)> 
 
 /// Decides a bind of an IPv6 socket to `address`.
 ///
-/// A wildcard socket that is open to both families, both assigned, becomes a
-/// dual-stack server (see [`crate::decide::dual`]): it gets the IPv4 address. Others
-/// can have only one address, the IPv6 one if there is one. One that is for multicast
-/// stays at the wildcard, which is of both families as it is.
+/// A wildcard socket that is open to both families, if both are assigned, becomes a
+/// dual-stack server (see [`crate::decide::dual`]): it gets the IPv4 address. Any other
+/// can have only one address, the IPv6 one if there is one. A socket for multicast stays
+/// at the wildcard address, which covers both families anyway.
 #[inline(always)]
 pub fn bind6(
     policy: &Policy,
@@ -113,17 +113,17 @@ fn to_mapped(verdict: Verdict<(V4, Port)>) -> Verdict<(V6, Port)> {
     verdict.map(|(address, port)| (mapped(address), port))
 }
 
-/// A bind to `::` that makes a dual-stack server. To the kernel it has
-/// nothing in common with a server at the IPv6 address, or at `::` for IPv6 alone,
-/// which excludes it: the calls to the address would be taken from that one.
+/// A bind to `::` that makes a dual-stack server. The kernel sees no conflict with a
+/// server at the IPv6 address, or at `::` for IPv6 alone, so the bind is refused here: it
+/// would take that server's calls.
 ///
-/// At a port that is exempt or for multicast it is left at the wildcard.
+/// At a port that is exempt or for multicast, the bind is left at the wildcard address.
 #[inline(always)]
 fn dual(policy: &Policy, port: PortUse, server: &impl Server) -> Verdict<(V6, Port)> {
     let PortUse::Is(actual) = port else {
         return Verdict::pass();
     };
-    // A port of the kernel's choice is free at the IPv4 address.
+    // A port that the kernel chooses is free at the IPv4 address.
     if actual != 0
         && matches!(
             server.find_unshared(policy.ipv6, actual),
@@ -193,7 +193,7 @@ fn local6(
 }
 
 /// A bind to `::1` where loopback is private. All cgroups share the address, so a port
-/// that somebody else has is not shared, whatever the options say.
+/// that somebody else has cannot be shared, whatever the socket options say.
 #[inline(always)]
 fn private6(private: V4, asked: Port, server: &impl Server) -> Verdict<(V6, Port)> {
     let port = port6(private, asked);

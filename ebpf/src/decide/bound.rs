@@ -6,33 +6,33 @@ use crate::decide::endpoint::Endpoint;
 use crate::decide::port::{PortUse, TCP, UDP, port};
 use crate::decide::verdict::{assigned4, assigned6, kind, private_loopback};
 
-/// What is kept of a bind: the value of the maps `BOUND` and `LOOPBACK6`, all zero if
-/// nothing is.
+/// What is kept about a bind: the value of the maps `BOUND` and `LOOPBACK6`, all zero if
+/// nothing is kept.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bound {
     /// The address and port that the program asked for.
     pub asked: Endpoint,
-    /// Where the socket was bound instead; port 0 for the kernel's choice.
+    /// Where the socket was bound instead; port 0 if the kernel chooses it.
     pub actual: Endpoint,
-    /// 1 if getsockname says what was asked for: the socket is isolated
+    /// 1 if getsockname reports what was asked for: the socket is isolated
     /// ([`crate::decide::verdict::Action::Isolate`]), or on a private loopback.
     pub is_told: u32,
     /// The loopback address of the policy under which it was bound
     /// ([`Policy::loopback`]), network byte order, which says whose the socket is.
     pub owner: V4,
-    /// Who bound it, a user id of the initial user namespace.
+    /// The user who bound it, as a user id of the initial user namespace.
     pub uid: u32,
 }
 
 impl Bound {
-    /// What to keep of a bind of any socket, if anything: of one that names an address of
-    /// the host, to which the kernel would bind one socket at this port, since others are
-    /// compared with it ([`crate::decide::bind`]), also where the address is of a family that is not
-    /// assigned; and of one to loopback, to know whose it is ([`crate::decide::loopback`]).
+    /// What to keep about a bind of any socket, if anything. A bind to a host address and
+    /// port where the kernel would bind only one socket is kept, even in a family that is
+    /// not assigned, since others are compared with it ([`crate::decide::bind`]). A bind
+    /// to loopback is kept to know whose it is ([`crate::decide::loopback`]).
     #[inline(always)]
     pub fn kept(policy: &Policy, protocol: u32, asked: Endpoint, uid: u32) -> Self {
-        // The verifier goes through 3,500 instructions more with `Self::default()`.
+        // With `Self::default()` the verifier goes through 3,500 more instructions.
         const NOTHING: Bound = Bound {
             asked: Endpoint::new([0; 4], 0),
             actual: Endpoint::new([0; 4], 0),
@@ -46,7 +46,7 @@ impl Bound {
             Kind::Loopback => match (private_loopback(policy), family) {
                 (None, _) => asked,
                 (Some(private), Family::V4(_)) => Endpoint::new(mapped(private), asked.port),
-                // Kept when it is told.
+                // Kept after the decision, by `kernel::bound::tell`.
                 (Some(_), Family::V6(_)) => return NOTHING,
             },
             Kind::LinkLocal if has6 => return NOTHING,
@@ -74,19 +74,19 @@ impl Bound {
         }
     }
 
-    /// Whether a bind to this address and port is the one that is kept, which a policy
-    /// further in has changed.
+    /// Whether a bind to this address and port is the one that is kept, as the policy of
+    /// an inner cgroup has changed it.
     #[inline(always)]
     pub const fn is_made_at(&self, asked: &Endpoint) -> bool {
         self.owner != 0 && self.actual.is(asked)
     }
 
-    /// Whether a program that asks for this binds one address of the host after another,
-    /// and this socket was the first: the same user's, under the same policy, at the same
-    /// port of another address.
+    /// Whether the program that makes the bind `next` binds one address of the host after
+    /// another, and this socket was the first: the same user's, under the same policy, at
+    /// the same port of another address.
     ///
-    /// A datagram socket that names the assigned address itself is where it belongs, as the
-    /// kernel allows (SO_REUSEADDR): ntpd sends from it.
+    /// A datagram socket that names the assigned address itself stays there, as the kernel
+    /// allows (SO_REUSEADDR): ntpd sends from it.
     #[inline(always)]
     pub const fn is_repeated_by(&self, next: &Self, protocol: u32) -> bool {
         if protocol == UDP && same6(&next.asked.address, &next.actual.address) {
@@ -98,8 +98,8 @@ impl Bound {
         is_same_program && is_same_place && !is_same_address
     }
 
-    /// What getsockname says of the socket at this address, which has a peer or not. An
-    /// isolated one that has a peer is on loopback for its program too.
+    /// What getsockname reports for the socket at this address, if not that address. An
+    /// isolated socket that has a peer is on loopback for its program too.
     #[inline(always)]
     pub fn name(&self, local: &Endpoint, has_peer: bool) -> Option<Endpoint> {
         let is_there = same6(&local.address, &self.actual.address)

@@ -23,15 +23,15 @@ pub struct Local {
 pub enum Bound {
     /// No address and no port: free to be moved.
     Nothing,
-    /// A port without an address: a datagram socket that has already sent,
-    /// which the kernel will not let a program bind any more.
+    /// A port without an address: a datagram socket that has already sent, which the
+    /// kernel no longer lets a program bind.
     Port,
     /// An address: it was bound there, or left there by an earlier connect.
     Address,
 }
 
 impl Local {
-    /// The same, its `bound` hidden from the verifier ([`hide`]).
+    /// The same, with `bound` hidden from the verifier ([`hide`]).
     #[inline(always)]
     pub fn hidden(self, policy: &Policy) -> Self {
         Self {
@@ -75,8 +75,8 @@ pub struct Client {
     pub local_port: Port,
     /// Its protocol, an `IPPROTO` number.
     pub protocol: u32,
-    /// Whether it can connect to IPv4-mapped addresses: an IPv6 socket that is
-    /// not v6only. IPv4 sockets say no.
+    /// Whether it can connect to IPv4-mapped addresses: true for an IPv6 socket that is
+    /// not v6only, false for an IPv4 socket.
     pub can_be_mapped: bool,
     /// The port it connects to.
     pub port: Port,
@@ -162,8 +162,8 @@ fn to_loopback(
     match route.way {
         Way::Host => Verdict::pass(),
         Way::Nowhere => Verdict::deny(route.cause),
-        // The kernel would choose the host's 127.0.0.1, where replies from the
-        // private loopback do not go. Near the assigned address it is right.
+        // The kernel would choose the source 127.0.0.1, the host's, where replies from the
+        // private loopback do not go. For the assigned address it is right.
         Way::To
             if matches!(client.local.bound, Bound::Port) && is_private(policy, route.address) =>
         {
@@ -179,17 +179,17 @@ fn to_loopback(
     }
 }
 
-/// A free socket is moved to `own`. One that already is at an assigned address
-/// or on loopback stays there: the kernel itself refuses a destination of the
-/// other family (`ip6_dst_lookup_tail`) or one that is off the host. Any other
-/// cannot be moved, and must not leave from where it is: the guard would drop what
-/// it sends. Without the guard, one at an exempt port may.
+/// A socket with neither address nor port is moved to `own`. One at an assigned or
+/// link-local address, or on loopback, stays there: the kernel itself refuses a
+/// destination of the other family (`ip6_dst_lookup_tail`) or one off the host. Any other
+/// cannot be moved, and must not send from where it is: the guard would drop what it
+/// sends. Without the guard, one at an exempt port may.
 #[inline(always)]
 fn source(policy: &Policy, client: Client, own: V6) -> Verdict<Path<V6>> {
     match client.local.bound {
         Bound::Nothing => Verdict::rewrite(Path::from(own)),
         Bound::Address if may_stay(policy, &Family::of(client.local.address)) => Verdict::pass(),
-        // Late, since the verifier follows each way out of the search.
+        // Checked late, since the verifier follows each way out of the search.
         _ if policy.flags & flag::GUARD == 0
             && is_exempt(policy, client.protocol, client.local_port) =>
         {

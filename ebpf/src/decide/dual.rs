@@ -1,21 +1,21 @@
 //! Dual-stack servers: one `::` socket that answers at both assigned addresses.
 //!
-//! Such a socket is bound to the IPv4 address, IPv4-mapped, since the kernel
-//! makes a socket with an IPv6 address IPv6-only. A TCP socket is entered into a map
-//! when it listens, and a program that the kernel asks for the receiver of a packet
-//! (`BPF_SK_LOOKUP`) finds it there by the IPv6 address. Datagrams to the IPv6 address
-//! are delivered to a UDP socket where they enter the host ([`crate::decide::deliver`]).
+//! Such a socket is bound to the IPv4 address, IPv4-mapped, since the kernel makes a
+//! socket with an IPv6 address IPv6-only. A TCP socket is added to a map when it listens,
+//! and a program that the kernel asks for the receiver of a packet (`BPF_SK_LOOKUP`) finds
+//! it there by the IPv6 address. Datagrams to the IPv6 address are delivered to a UDP
+//! socket where they enter the host ([`crate::decide::deliver`]).
 
 use crate::abi::{DUAL_COUNTS, Policy, flag};
 use crate::decide::address::{ANY4, ANY6, Family, V6, mapped, same6};
 use crate::decide::loopback::Found;
 use crate::decide::port::{Port, TCP, UDP};
 
-/// Where a server is called: the key of [`crate::abi::DUAL_MAP`].
+/// Where a server can be called: the key of [`crate::abi::DUAL_MAP`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place {
-    /// The network namespace, by its inode number.
+    /// The inode number of the network namespace.
     pub namespace: u64,
     /// The IPv6 address, network byte order.
     pub address: V6,
@@ -28,18 +28,18 @@ pub struct Place {
     pub slot: u32,
 }
 
-/// How many servers are kept for one place. The kernel chooses among
-/// all members of the group whichever of them is found; what is kept is who
-/// remains when others close.
+/// How many servers are kept for one place. Whichever of them is found, the kernel chooses
+/// among all members of the group; the others are kept so that one remains when some of
+/// them close.
 pub const SLOTS: u32 = 256;
 
-/// The slots in groups, each with a count of its own, so that nobody looks in all
-/// of them for nothing: most servers are alone. Group `n` begins with slot
-/// `GROUPS[n]` and ends before `GROUPS[n + 1]`.
+/// The slots in groups, each with its own count, so that a lookup does not search all of
+/// them in vain: most servers are alone. Group `n` begins with slot `GROUPS[n]` and ends
+/// before `GROUPS[n + 1]`.
 pub const GROUPS: [u32; 5] = [0, 1, 8, 64, SLOTS];
 
-/// The count of one server in this slot: what is added to those of its
-/// [`bucket`], which have 16 bits for each group.
+/// What one server in this slot adds to the counts of its [`bucket`], which have 16 bits
+/// for each group of slots.
 #[inline(always)]
 pub const fn one(slot: u32) -> u64 {
     let group = match slot {
@@ -51,25 +51,25 @@ pub const fn one(slot: u32) -> u64 {
     1 << (16 * group)
 }
 
-/// Whether servers are in the group that begins with this slot.
+/// Whether there are servers in the group that begins with this slot.
 #[inline(always)]
 pub const fn has_servers(counts: u64, slot: u32) -> bool {
     counts & (one(slot) * 0xffff) != 0
 }
 
-/// What a socket keeps from its bind until it closes: the value of the map
+/// What is kept about a socket from its bind until it closes: the value of the map
 /// `DUAL_BINDS`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DualBind {
-    /// Where it is to be called, but for the port.
+    /// Where it can be called, except for the port.
     pub place: Place,
-    /// The IPv4 address that it was bound to, IPv4-mapped. A socket that is
-    /// elsewhere when it listens was bound once more.
+    /// The IPv4 address that it was bound to, IPv4-mapped. A socket that is elsewhere when
+    /// it listens was bound again.
     pub bound: V6,
     /// 1 while a TCP socket is counted as a server.
     pub is_counted: u32,
-    /// 1 if the program asked for the port, so that the bind has looked for others who
+    /// 1 if the program asked for the port, so that the bind has checked whether others
     /// have it; 0 if the kernel chose it.
     pub is_asked: u32,
     /// Not 0 when the socket is being closed.
@@ -95,7 +95,7 @@ pub const fn is_dual_bind(policy: &Policy, protocol: u32, asked: &V6, actual: &V
     is_dual(policy, protocol) && same6(asked, &ANY6) && same6(actual, &mapped(policy.ipv4))
 }
 
-/// What a socket of this policy and protocol keeps.
+/// What is kept about a socket of this policy and protocol.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "one of two small numbers")]
 pub const fn dual_bind(policy: &Policy, protocol: u32, port: Port) -> DualBind {
@@ -114,12 +114,12 @@ pub const fn dual_bind(policy: &Policy, protocol: u32, port: Port) -> DualBind {
     }
 }
 
-/// What a socket lets others have of its port.
+/// Under which conditions a socket shares its port with others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sharing {
     /// [`SHARES_ADDRESS`] and [`SHARES_PORT`].
     pub options: u32,
-    /// Whose it is.
+    /// The id of the user who owns it.
     pub uid: u32,
 }
 
@@ -128,7 +128,7 @@ pub const SHARES_ADDRESS: u32 = 1;
 /// `SO_REUSEPORT`
 pub const SHARES_PORT: u32 = 1 << 1;
 
-/// Whether the kernel lets two sockets have one address and port: for datagrams
+/// Whether the kernel lets two sockets have the same address and port: for datagrams
 /// (`udp_lib_lport_inuse`), and for TCP if one of them listens (`inet_bind_conflict`).
 #[inline(always)]
 pub const fn can_share(protocol: u32, one: Sharing, other: Sharing) -> bool {
@@ -137,8 +137,8 @@ pub const fn can_share(protocol: u32, one: Sharing, other: Sharing) -> bool {
         || (both & SHARES_ADDRESS != 0 && protocol == UDP)
 }
 
-/// Who a server at `local` is that was found at `address`, an IPv6 one: with an
-/// IPv4 address, it was steered to.
+/// Who a server at `local` is that was found at `address`, an IPv6 address: if it has an
+/// IPv4 address, it was found by steering.
 #[inline(always)]
 pub const fn found(policy: &Policy, address: V6, local: V6) -> Found {
     match Family::of(local) {
@@ -149,8 +149,8 @@ pub const fn found(policy: &Policy, address: V6, local: V6) -> Found {
     }
 }
 
-/// What a program asked for whose bind came as `address`: `::`, if a policy
-/// further in has made a dual-stack server of it, with its own IPv4 address.
+/// What a program whose bind arrives as `address` asked for: `::`, if the policy of an
+/// inner cgroup has made it a dual-stack server at that policy's IPv4 address.
 #[inline(always)]
 pub const fn asked(policy: &Policy, bind: &DualBind, address: V6) -> V6 {
     let is_own = same6(&address, &mapped(policy.ipv4));
@@ -161,9 +161,9 @@ pub const fn asked(policy: &Policy, bind: &DualBind, address: V6) -> V6 {
     }
 }
 
-/// Which of the counts of servers is that of a place, whatever the
-/// slot: less than [`DUAL_COUNTS`]. Places can share one, which costs time
-/// alone.
+/// The index of the count for the servers of a place, whatever the slot: less
+/// than [`DUAL_COUNTS`]. Several places can share one count, which costs only
+/// time.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "as few bits are left")]
 pub const fn bucket(place: &Place) -> u32 {

@@ -26,8 +26,8 @@ impl Endpoint {
         }
     }
 
-    /// Whether both are the same. In one comparison: the verifier follows each of several
-    /// through all that comes after.
+    /// Whether both are the same. One comparison, since the verifier would follow each of
+    /// several through all the code after it.
     #[inline(always)]
     pub const fn is(&self, other: &Self) -> bool {
         let [one, two] = [&self.address, &other.address];

@@ -1,9 +1,9 @@
 //! The guard: packets that are not the cgroup's own are dropped.
 //!
-//! What leaves is judged late: the kernel asks after the host's own rules and
-//! IPsec have rewritten the packet. Most packets pass by the source in their
-//! header. For one that does not, the address of the socket counts, if the
-//! socket is one whose address the other programs govern (TCP and UDP).
+//! Outgoing packets are judged late: the kernel calls the program after the host's own
+//! rules and IPsec have rewritten the packet. Most packets pass by the source in their
+//! header. For any other, the address of the socket decides, if it is one whose address
+//! the other programs control (TCP and UDP).
 
 use crate::abi::{Policy, flag};
 use crate::decide::address::{Family, Kind, V6, kind4, kind6, same6};
@@ -17,13 +17,13 @@ const LINK_LOCAL4: [u8; 2] = [169, 254];
 /// The socket of a packet.
 #[derive(Clone, Copy, Debug)]
 pub struct Owner {
-    /// Its protocol, an `IPPROTO` number; 0 for a raw socket, which can be one of any
-    /// number and is governed by no program at its calls.
+    /// Its protocol, an `IPPROTO` number; 0 for a raw socket, which can have any protocol
+    /// number, and whose calls no program controls.
     pub protocol: u32,
     /// The address that it receives at, an IPv4 one IPv4-mapped; unspecified if
     /// it has none.
     pub local: V6,
-    /// The port of that address.
+    /// The port at that address.
     pub port: Port,
     /// The address that it is connected to, in the same form.
     pub peer: V6,
@@ -31,22 +31,22 @@ pub struct Owner {
     pub is_opening: bool,
 }
 
-/// A packet on its way out. Most packets are judged by their source alone, so
-/// the rest is asked for when it matters, and the source once more then: to keep
-/// it, the compiler would spill words that an IPv4 address does not have ("R5
-/// !read_ok").
+/// An outgoing packet. Most packets are judged by their source alone, so the rest
+/// is read only when it matters, and the source is then read again: to keep it,
+/// the compiler would spill words that an IPv4 address does not have
+/// ("R5 !read_ok").
 pub trait Packet {
-    /// Where it comes from; `None` if it has no whole header.
+    /// Its source; `None` if the header is not complete.
     fn source(&self) -> Option<Family>;
-    /// Where it goes.
+    /// Its destination.
     fn destination(&self) -> Option<Family>;
-    /// Whether it goes to this very host.
+    /// Whether it goes to this host itself.
     fn is_local(&self) -> bool;
-    /// Whether its header says ICMP. The socket cannot: its program may write the
-    /// header.
+    /// Whether its header says ICMP. The socket cannot tell, since its program may write
+    /// the header itself.
     fn is_icmp(&self) -> bool;
-    /// Whether its header has neither options nor extensions, which lead elsewhere
-    /// than to where the socket sends.
+    /// Whether its header has neither options nor extensions, which can lead it elsewhere
+    /// than to where the socket sends it.
     fn is_plain(&self) -> bool;
     /// Its socket.
     fn owner(&self) -> Option<Owner>;
@@ -82,17 +82,17 @@ pub fn may_leave(policy: &Policy, packet: &impl Packet) -> bool {
         .is_some_and(|owner| may_send(policy, &owner, packet))
 }
 
-/// Whether a packet whose source is a foreign address, to which the host may
-/// have rewritten it, was the socket's to send.
+/// Whether the socket was allowed to send a packet with a foreign source address, which
+/// the host may have written into it.
 ///
-/// A UDP socket without an address of its own, and without a peer, sends from where
-/// sendmsg has chosen ([`crate::decide::sendmsg`]), except to link-local addresses, where the
-/// kernel chooses; a route in the header leads elsewhere than sendmsg was told. Of
-/// others without an address nothing is known.
+/// A UDP socket without an address of its own, and without a peer, sends from the source
+/// that sendmsg has chosen ([`crate::decide::sendmsg`]), except to link-local addresses,
+/// where the kernel chooses; a route in the header leads elsewhere than sendmsg was told.
+/// About other sockets without an address nothing is known.
 ///
-/// A socket on loopback does not reach another host, unless it calls loopback and
-/// the host itself sends that elsewhere. One that is connected to loopback may not
-/// name another destination, as sendmsg sees to.
+/// A socket on loopback does not reach another host, unless it calls loopback and the host
+/// itself redirects that call elsewhere. One that is connected to loopback may not name
+/// another destination, which sendmsg ensures.
 #[inline(always)]
 fn may_send(policy: &Policy, owner: &Owner, packet: &impl Packet) -> bool {
     let local = Family::of(owner.local);
@@ -101,7 +101,7 @@ fn may_send(policy: &Policy, owner: &Owner, packet: &impl Packet) -> bool {
         return packet.is_local() || matches!(Family::of(owner.peer).kind(), Kind::Loopback);
     }
     match kind(policy, &local) {
-        // A socket bound to a group sends as one without an address does.
+        // A socket bound to a multicast group sends like one without an address.
         Kind::Unspecified | Kind::Multicast => {
             owner.protocol == UDP
                 && matches!(Family::of(owner.peer).kind(), Kind::Unspecified)
@@ -118,11 +118,11 @@ fn may_send(policy: &Policy, owner: &Owner, packet: &impl Packet) -> bool {
     }
 }
 
-/// Whether a packet may go to loopback where the cgroup has one of its own: to a
-/// socket that is there, or, over IPv4, in a TCP connection that somebody else has opened.
+/// Whether a packet may go to loopback where the cgroup has its own: to a socket that is
+/// there, or, over IPv4, in a TCP connection that somebody else has opened.
 ///
-/// The kernel itself answers ICMP, and what is for a port where nobody is. A
-/// server that was not there yet when the call was made is found here.
+/// The kernel itself answers ICMP, and packets to a port where nobody listens. A server
+/// that was not there yet when the call was made is found here.
 #[inline(always)]
 fn may_reach(policy: &Policy, destination: Family, packet: &impl Packet) -> bool {
     let Some(owner) = packet.owner() else {
@@ -133,7 +133,7 @@ fn may_reach(policy: &Policy, destination: Family, packet: &impl Packet) -> bool
     }
     let is_reply = owner.protocol == TCP && !owner.is_opening;
     match destination {
-        // All cgroups share it: who receives each packet tells whose it is.
+        // All cgroups share this address: the receiver of each packet tells whose it is.
         Family::V6(_) => !matches!(packet.receiver(&owner, destination), Found::Other),
         Family::V4(_) if is_reply => packet.source().is_some_and(|source| {
             let is_own = matches!(source, Family::V4(address) if address == policy.loopback);
@@ -153,11 +153,11 @@ fn is_for_loopback(packet: &impl Packet) -> bool {
         .is_some_and(|destination| matches!(destination.kind(), Kind::Loopback))
 }
 
-/// Whether a packet for this address may come in: for an address of the
-/// cgroup's own, loopback, link-local and multicast ones, and the broadcast address
-/// of the assigned address's network.
+/// Whether a packet for this address may come in: the cgroup's own addresses, loopback,
+/// link-local and multicast addresses, and the broadcast address of the assigned address's
+/// network.
 ///
-/// The frame does not count: a neighbour can put a packet for any address into a
+/// The frame does not matter: a neighbour can put a packet for any address into a
 /// broadcast frame.
 #[inline(always)]
 pub fn may_enter(policy: &Policy, destination: Family) -> bool {
@@ -166,8 +166,8 @@ pub fn may_enter(policy: &Policy, destination: Family) -> bool {
             || matches!(kind(policy, &destination), Kind::Loopback | Kind::Multicast))
 }
 
-/// Whether an address is assigned, link-local or the unspecified address, which a
-/// host uses as long as it has none (DHCP, duplicate address detection).
+/// Whether an address is assigned, link-local or the unspecified address, which a host
+/// uses while it has no other (DHCP, duplicate address detection).
 #[inline(always)]
 fn is_own(policy: &Policy, address: Family) -> bool {
     if policy.flags == 0 {

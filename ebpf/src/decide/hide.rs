@@ -1,26 +1,26 @@
-//! Values of which the verifier knows nothing.
+//! Values that the verifier does not know.
 //!
-//! It follows a program with each value that it knows: behind a flag that is 0 on
-//! one way and 1 on another, it goes through all the rest once for each, and so
-//! twice as often with every further flag. A hidden value has but one rest. It
-//! takes both ways of a branch then, those that cannot be too: what is done there
-//! has to be allowed.
+//! The verifier follows a program with each value that it knows: after a flag that is 0 on
+//! one path and 1 on another, it goes through the rest once for each, and twice as often
+//! with every further flag. After a hidden value there is only one rest. But it then
+//! follows both sides of a branch, even one that is never taken, so what is done there has
+//! to be allowed.
 
 use core::hint::black_box;
 
 use crate::abi::Policy;
 
-/// The same number, unknown: with an unknown one added, and taken off again. The
-/// compiler must not see that this comes to nothing.
+/// The same number, but unknown: an unknown one is added to it and subtracted again. The
+/// compiler must not see that this changes nothing.
 #[inline(always)]
 pub fn number(policy: &Policy, number: u32) -> u32 {
     let unknown = policy.ipv4;
     black_box(number.wrapping_add(unknown)).wrapping_sub(unknown)
 }
 
-/// The same truth, unknown.
+/// The same truth value, but unknown.
 #[inline(always)]
 pub fn truth(policy: &Policy, truth: bool) -> bool {
-    // The lowest bit, since a comparison would be a branch, and known again.
+    // The lowest bit: a comparison would be a branch, which makes the value known again.
     number(policy, truth.into()) & 1 != 0
 }

@@ -5,21 +5,21 @@ use crate::decide::address::{ANY4, Family, Kind, LOOPBACK4, LOOPBACK6, V4, V6, m
 use crate::decide::port::{Port, PortUse, port};
 use crate::decide::verdict::{assigned4, assigned6, private_loopback};
 
-/// Who is at an address and port, as `bpf_sk_lookup_tcp` and
-/// `bpf_sk_lookup_udp` tell.
+/// Who is at an address and port, according to `bpf_sk_lookup_tcp` and
+/// `bpf_sk_lookup_udp`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// A server bound to this very address, at loopback no other policy's.
+    /// A server bound to exactly this address; at loopback, not one of another policy.
     Own,
-    /// A server of the cgroup's own at `::1`, where loopback is private, that asked for
+    /// A server of the cgroup itself at `::1`, where loopback is private, that asked for
     /// another port.
     Moved,
-    /// A dual-stack server of the cgroup's, which is bound to its IPv4 address.
+    /// A dual-stack server of the cgroup itself, which is bound to its IPv4 address.
     Dual,
     /// A dual-stack server of another policy, or of an earlier one.
     Steered,
-    /// Somebody else's server: bound to the wildcard, by the host or before the policy, or
-    /// to this very loopback address under another policy.
+    /// Somebody else's server: bound to the wildcard address, by the host or before the
+    /// policy, or to this very loopback address under another policy.
     Other,
     /// Nobody.
     Nobody,
@@ -57,7 +57,7 @@ pub struct Route {
 /// Which way a call to loopback goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// To the host's loopback, as it was asked for.
+    /// To the host's loopback, as the program asked.
     Host,
     /// To an address and port.
     To,
@@ -115,9 +115,9 @@ pub struct Loopback {
     pub can_be_v6: bool,
 }
 
-/// What a destination means, both addresses IPv4-mapped if they are IPv4: 0.0.0.0 is
-/// loopback, but a socket that has an address, here the assigned one, or a datagram that
-/// names one, would be sent to that (`ip_route_output_key_hash_rcu`).
+/// What a destination means, with IPv4 addresses IPv4-mapped. 0.0.0.0 means loopback, but
+/// if the socket has an address, here the assigned one, or the datagram names a source,
+/// the kernel would send to that (`ip_route_output_key_hash_rcu`).
 #[inline(always)]
 pub const fn meant(destination: V6, source: V6) -> V6 {
     match (Family::of(destination), Family::of(source).kind()) {
@@ -135,11 +135,11 @@ pub const fn redirects_calls(policy: &Policy) -> bool {
 /// Decides where a call to loopback goes. `find` looks up the socket that
 /// would answer at an address and port.
 ///
-/// Under `auto`, a server that a wildcard bind moved to the assigned address is
-/// found there, unless somebody is at the very address called, who comes first on any
-/// host, or systemd-resolved may be; without one the call goes to the host's loopback. Under
-/// `private` the cgroup's own loopback comes first, and the host's is never
-/// reached, by a wildcard server of the host neither.
+/// Under `auto`, a server that a wildcard bind moved to the assigned address is found
+/// there, unless somebody listens at the very address called, which comes first on any
+/// host, or systemd-resolved may do so; without such a server the call goes to the host's
+/// loopback. Under `private` the cgroup's own loopback comes first, and the host's is
+/// never reached, not even through a wildcard server of the host.
 #[inline(always)]
 pub fn route(
     policy: &Policy,
@@ -168,7 +168,7 @@ fn is_resolved(call: &Loopback) -> bool {
     call.port == DNS && matches!(address.to_ne_bytes(), [127, 0, 0, 53 | 54])
 }
 
-/// Where a server of the cgroup's own is, or nobody may be called.
+/// Routes the call to a server of the cgroup itself, or else to the host or nowhere.
 #[inline(always)]
 fn to_own(policy: &Policy, call: Loopback, find: &mut impl FnMut(Family, Port) -> Found) -> Route {
     if !redirects_calls(policy) {
@@ -181,7 +181,7 @@ fn to_own(policy: &Policy, call: Loopback, find: &mut impl FnMut(Family, Port) -
     if let Some(private) = private
         && call.can_be_v6
     {
-        // Whoever has called a server is at the port that the kernel chose, or at another
+        // A client of a server is at the port that the kernel chose, or at another one
         // that it has asked for, and is answered there.
         let found = find(Family::V6(LOOPBACK6), call.port);
         let is_caller = match found {
@@ -221,7 +221,7 @@ fn to_own(policy: &Policy, call: Loopback, find: &mut impl FnMut(Family, Port) -
         {
             match find(Family::V6(own), actual) {
                 Found::Own => return Route::to(Family::V6(own), actual),
-                // From the private loopback, if that can be.
+                // If possible it is called over IPv4 instead, from the private loopback.
                 Found::Dual if private.is_none() || !call.can_be_v4 => {
                     return Route::to(Family::V6(own), actual);
                 }
@@ -237,8 +237,8 @@ fn to_own(policy: &Policy, call: Loopback, find: &mut impl FnMut(Family, Port) -
     }
     match private {
         None => Route::HOST,
-        // Nobody there: the kernel itself says so, or a server comes later. Who is connected
-        // to the caller is not found.
+        // Nobody is there: the kernel itself says so, or a server comes later. A socket
+        // that is connected to the caller is not found.
         Some(_) if free != 0 => Route::to(Family::V6(LOOPBACK6), free),
         Some(private) if call.can_be_v4 && !is_answered => {
             Route::to(Family::V4(private), call.port)
@@ -247,15 +247,15 @@ fn to_own(policy: &Policy, call: Loopback, find: &mut impl FnMut(Family, Port) -
     }
 }
 
-/// The ports that [`port6`] gives: below those that the kernel chooses from.
+/// The ports that [`port6`] returns: below those that the kernel chooses from.
 const FIRST_PORT: u16 = 1024;
 const PORTS: u16 = 32768 - FIRST_PORT;
 
-/// The port of a server that a program binds to `::1` at `port`, where loopback is
-/// private; both in network byte order. There is but one IPv6 loopback address, so what is
-/// of one cgroup's own is where its ports are.
+/// The actual port of a server that a program binds to `::1` at `port`, where loopback is
+/// private; both in network byte order. There is only one IPv6 loopback address, so the
+/// ports are what makes it a cgroup's own.
 ///
-/// Two servers can come to the same port: the kernel refuses the second.
+/// Two servers can get the same port: the second one is refused.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "a port has 16 bits")]
 pub const fn port6(private: V4, port: Port) -> Port {
@@ -273,7 +273,7 @@ pub const fn port6(private: V4, port: Port) -> Port {
 /// addresses IPv4-mapped: loopback, so that a server that trusts its own host still does.
 ///
 /// Where loopback is private, a server at the assigned IPv6 address could not reply to
-/// `::1`, so such a call comes from its destination.
+/// `::1`, so the source of such a call is its destination.
 #[inline(always)]
 pub fn source(policy: &Policy, destination: V6) -> V6 {
     match (Family::of(destination), private_loopback(policy)) {
@@ -284,15 +284,15 @@ pub fn source(policy: &Policy, destination: V6) -> V6 {
 }
 
 /// Whether `address` is the cgroup's own loopback address, which programs know as
-/// 127.0.0.1: its private loopback, or the one that sockets at the assigned
-/// address call from. An IPv4 address comes IPv4-mapped.
+/// 127.0.0.1: its private loopback, or the address that sockets at the assigned address
+/// call from. IPv4 addresses are IPv4-mapped.
 #[inline(always)]
 pub fn is_own(policy: &Policy, address: V6) -> bool {
     let has_own = policy.flags & (flag::LOOPBACK_PRIVATE | flag::LOOPBACK_UDP) != 0;
     has_own && matches!(Family::of(address), Family::V4(address) if address == policy.loopback)
 }
 
-/// Whether `address` is the cgroup's private loopback. An IPv4 address comes
+/// Whether `address` is the cgroup's private loopback address. An IPv4 address is passed
 /// IPv4-mapped.
 #[inline(always)]
 pub fn is_private(policy: &Policy, address: V6) -> bool {

@@ -10,8 +10,8 @@ use crate::decide::bound::Bound;
 use crate::decide::endpoint::Endpoint;
 use crate::decide::loopback::{is_own, is_private};
 
-/// What a program that asked for `address` is told: the unspecified address
-/// means loopback, and the kernel says so too. IPv4 addresses are IPv4-mapped.
+/// What a program that asked for `address` is told: the unspecified address means
+/// loopback, and the kernel reports it as such too. IPv4 addresses are IPv4-mapped.
 #[inline(always)]
 pub fn known_as(address: V6) -> V6 {
     match Family::of(address) {
@@ -42,13 +42,13 @@ pub struct Redirects {
     pub peers: [Redirect; PEERS],
     /// Which entry is replaced next.
     pub next: u32,
-    /// The private loopback address of the cgroup that the socket is of,
-    /// network byte order; 0 if it has none.
+    /// The private loopback address of the cgroup that the socket belongs to, network byte
+    /// order; 0 if it has none.
     pub owner: V4,
-    /// 1 if connect moved the socket to the address of its peer, so that it
-    /// knows itself to be on loopback.
+    /// 1 if connect bound the socket to the source of a redirected call, so that
+    /// getsockname reports a loopback address.
     pub is_moved: u32,
-    /// 1 if somebody on loopback has called the socket whom it had not called.
+    /// 1 if somebody on loopback whom the socket had not called has called it.
     pub is_called: u32,
 }
 
@@ -78,14 +78,14 @@ impl Redirects {
         }
     }
 
-    /// Whether a datagram to a loopback address is an answer: the socket is one that is
-    /// called, and has not called this peer.
+    /// Whether a datagram to a loopback address is an answer: the socket has been called,
+    /// and has not called this peer itself.
     #[inline(always)]
     pub fn is_answer(&self, peer: &Endpoint) -> bool {
         self.is_called != 0 && self.asked(peer).is_none()
     }
 
-    /// What the program knows a peer as.
+    /// The address and port by which the program knows a peer.
     #[inline(always)]
     pub fn asked(&self, actual: &Endpoint) -> Option<Endpoint> {
         for peer in &self.peers {
@@ -98,8 +98,8 @@ impl Redirects {
     }
 }
 
-/// The name of a peer, IPv4 addresses IPv4-mapped; `None` if it stays. The
-/// cgroup's own loopback address is 127.0.0.1.
+/// The name of a peer, with IPv4 addresses IPv4-mapped; `None` if it is unchanged. The
+/// cgroup's own loopback address is called 127.0.0.1.
 #[inline(always)]
 pub fn peer_name(
     policy: &Policy,
@@ -114,7 +114,7 @@ pub fn peer_name(
 
 /// Whether a datagram from this peer is a call from loopback to a socket that has not
 /// called the peer, and may have to answer it from the assigned address. `redirects` is
-/// asked of a datagram from loopback alone.
+/// called only for a datagram from loopback.
 #[inline(always)]
 pub fn is_call<'a>(
     policy: &Policy,
@@ -127,10 +127,10 @@ pub fn is_call<'a>(
             .is_none_or(|redirects| redirects.is_called == 0 && redirects.asked(peer).is_none())
 }
 
-/// The local name of a socket whose peer is `peer`, IPv4 addresses
-/// IPv4-mapped; `None` if it stays.
+/// The local name of a socket whose peer is `peer`, with IPv4 addresses IPv4-mapped;
+/// `None` if it is unchanged.
 ///
-/// An isolated socket is where it was bound, until it has a peer.
+/// An isolated socket has the name that its program asked for, until it has a peer.
 #[inline(always)]
 pub fn local_name(
     policy: &Policy,

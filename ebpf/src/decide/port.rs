@@ -15,20 +15,20 @@ pub const UDP: u32 = 17;
 /// `IPPROTO_UDPLITE`
 const UDP_LITE: u32 = 136;
 
-/// What becomes of a port.
+/// What happens to a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PortUse {
     /// The socket gets this port.
     Is(Port),
-    /// The same, but a bind to the wildcard stays there.
+    /// The same, but a bind to the wildcard address stays there.
     Multicast(Port),
     /// The socket is left alone.
     Exempt,
 }
 
-/// What becomes of `asked` on a socket of the protocol with this number.
+/// What happens to `asked` on a socket of the protocol with this number.
 ///
-/// UDP-Lite is not for multicast: no hook sees it connect.
+/// UDP-Lite is excluded from multicast, since no hook sees it connect.
 #[inline(always)]
 pub fn port(policy: &Policy, number: u32, asked: Port) -> PortUse {
     if policy.rules == 0 || asked == 0 {
@@ -56,9 +56,9 @@ pub fn port(policy: &Policy, number: u32, asked: Port) -> PortUse {
     }
 }
 
-/// The first rule that does not end below `port`, a number in host byte order, or the
+/// The first rule that does not end below `port`, which is in host byte order, or else the
 /// last one: a binary search without a branch. The verifier walks a loop that can end
-/// early once for each of its ends, and with it all that follows: 40 times as many
+/// early once for each exit, together with all the code that follows: 40 times as many
 /// instructions.
 #[inline(always)]
 fn search(rules: &[PortRule; PORT_RULES], port: u16) -> &PortRule {
@@ -68,17 +68,17 @@ fn search(rules: &[PortRule; PORT_RULES], port: u16) -> &PortRule {
         bit -= 1;
         let middle = at(rules, index | ((1 << bit) - 1));
         let difference = u64::from(middle.last).wrapping_sub(port.into());
-        // Hidden, or the compiler makes a branch of the sign.
+        // Hidden, or the compiler turns the sign into a branch.
         let is_below = black_box(difference) >> 63;
         index |= (is_below as usize) << bit;
     }
     at(rules, index)
 }
 
-/// The index is hidden from the compiler, which would drop the bound as
-/// needless. The verifier needs it: before Linux 6.10 it takes the result of
-/// an OR for any number ("math between map_value pointer and register with
-/// unbounded min value is not allowed").
+/// The index is hidden from the compiler, which would drop the bound as redundant. The
+/// verifier needs it: before Linux 6.10 it assumes that the result of an OR can be any
+/// number ("math between map_value pointer and register with unbounded min value is not
+/// allowed").
 #[inline(always)]
 fn at(rules: &[PortRule; PORT_RULES], index: usize) -> &PortRule {
     &rules[black_box(index) % PORT_RULES]

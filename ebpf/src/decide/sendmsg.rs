@@ -11,32 +11,32 @@ use crate::decide::loopback::{self, Found, Loopback, Route, Way, route};
 use crate::decide::port::Port;
 use crate::decide::verdict::{Path, Verdict, assigned4, assigned6, is_active};
 
-/// A datagram that is about to be sent, besides its addresses.
+/// A datagram that is about to be sent, apart from its addresses.
 #[derive(Clone, Copy, Debug)]
 pub struct Datagram {
     /// The local side of the socket.
     pub local: Local,
     /// The protocol of the socket, an `IPPROTO` number.
     pub protocol: u32,
-    /// The port that the datagram is for.
+    /// The destination port.
     pub port: Port,
     /// Whether the socket is connected, so that its destination is fixed.
     pub is_connected: bool,
     /// Whether the peer of the socket is on loopback.
     pub is_peer_on_loopback: bool,
-    /// Whether it answers a call from loopback; told if `is_at_home`.
+    /// Whether it answers a call from loopback; known only if `is_at_home`.
     pub is_answer: bool,
-    /// Whether the socket is in the network namespace that the policy is for; told of a
-    /// datagram to loopback alone.
+    /// Whether the socket is in the network namespace that the policy is for; known only
+    /// for a datagram to loopback.
     pub is_at_home: bool,
 }
 
 /// `AF_UNSPEC`
 const AF_UNSPEC: u32 = 0;
 
-/// Whether a datagram has no destination of its own, because the socket is
-/// connected: then the kernel shows an address that is all empty. A program that
-/// names one can leave out the family, which counts as IPv4 (`udp_sendmsg`), but not
+/// Whether a datagram has no destination of its own because the socket is connected:
+/// the kernel then passes an address that is all zero. A program that names a
+/// destination can leave out the family, which counts as IPv4 (`udp_sendmsg`), but not
 /// the port.
 #[inline(always)]
 pub const fn is_connected(family: u32, port: Port) -> bool {
@@ -46,19 +46,19 @@ pub const fn is_connected(family: u32, port: Port) -> bool {
 /// Decides a datagram to an IPv4 destination, from a socket of either family.
 /// `find` is as in [`route`].
 ///
-/// `source` is what the kernel would send from so far: the bound address, the
-/// one that the program named by `IP_PKTINFO`, or 0.0.0.0.
+/// `source` is the address that the kernel would send from so far: the bound address, the
+/// one that the program named with `IP_PKTINFO`, or 0.0.0.0.
 ///
-/// A datagram to loopback comes from loopback: a reply to the assigned address would
-/// not be recognised there, many servers answer nobody else, and the kernel would take
-/// the host's own address if the program names a device. A socket at the assigned
-/// address sends from the loopback address of its own, whose datagrams are delivered
-/// to it ([`crate::decide::deliver`]) if it remembers whom it called: so the destination is
-/// one to remember, even if it stays the same. A socket that is called from loopback
-/// answers from the assigned address, where it was called. A socket bound to loopback is
-/// left alone, but one that is connected to loopback calls nobody else: what the host
-/// makes of its packets could not be told from that. Even then the program may not name
-/// the address of somebody else.
+/// A datagram to loopback is sent from loopback: a reply to the assigned address would not
+/// be recognised there, many servers answer nobody else, and the kernel would use the
+/// host's own address if the program names a device. A socket at the assigned address
+/// sends from its own loopback address. Datagrams to that address are delivered to it
+/// ([`crate::decide::deliver`]) if it remembers whom it called, so the destination is
+/// remembered even if it stays the same. A socket that is called from loopback answers
+/// from the assigned address, where it was called. A socket bound to loopback is left
+/// alone, but one that is also connected to loopback may call nobody else: the guard could
+/// not tell that from packets that the host redirects. Even then the program may not name
+/// somebody else's address.
 #[inline(always)]
 pub fn sendmsg4(
     policy: &Policy,
@@ -119,13 +119,13 @@ pub fn sendmsg4(
     }
 }
 
-/// Decides a datagram to an IPv6 destination that is not IPv4-mapped: those
-/// reach [`sendmsg4`] (`udpv6_sendmsg`). `source` is as there, with
+/// Decides a datagram to an IPv6 destination that is not IPv4-mapped: mapped ones
+/// reach [`sendmsg4`] (`udpv6_sendmsg`). `source` is the same as there, with
 /// `IPV6_PKTINFO`.
 ///
-/// Link-local destinations are left to the kernel, which reaches them from a
-/// link-local source. The kernel takes no IPv4-mapped destination here, so `::1`
-/// finds servers at the IPv6 address alone.
+/// Link-local destinations are left to the kernel, which reaches them from a link-local
+/// source. The kernel accepts no IPv4-mapped destination here, so `::1` finds only servers
+/// at the IPv6 address.
 #[inline(always)]
 pub fn sendmsg6(
     policy: &Policy,
@@ -197,8 +197,8 @@ fn is_own6(policy: &Policy, address: &V6) -> bool {
     assigned6(policy).is_some_and(|own| same6(&own, address))
 }
 
-/// Whether the socket is at the assigned address, and has a loopback address besides
-/// which it can send from to `destination`.
+/// Whether the socket is at the assigned address, and can also send to `destination` from
+/// a loopback address.
 #[inline(always)]
 fn has_loopback(policy: &Policy, datagram: Datagram, destination: V4) -> bool {
     let is_at_own = match Family::of(datagram.local.address) {
@@ -211,7 +211,7 @@ fn has_loopback(policy: &Policy, datagram: Datagram, destination: V4) -> bool {
     hide::truth(policy, is_at_own && has_loopback && !datagram.is_answer)
 }
 
-/// Whether the socket has no address yet. One that has keeps it as the source.
+/// Whether the socket has no address yet. One that has an address keeps it as the source.
 #[inline(always)]
 const fn is_free(local: Local) -> bool {
     !matches!(local.bound, Bound::Address)

@@ -1,4 +1,4 @@
-//! What a decision comes to.
+//! What is decided about a call.
 
 use crate::abi::{Cause, Policy, flag};
 use crate::decide::address::{Family, Kind, V4, V6};
@@ -11,8 +11,8 @@ pub enum Action {
     Pass,
     /// It goes on with other addresses.
     Rewrite,
-    /// A bind goes on where nobody off the host is: at loopback, at a port of the
-    /// kernel's choice. The program is told what it asked for.
+    /// A bind goes on where no other host can reach it: at loopback, at a port that the
+    /// kernel chooses. The program is told what it asked for.
     Isolate,
     /// It is refused.
     Deny,
@@ -20,16 +20,16 @@ pub enum Action {
 
 /// What becomes of one call, and how.
 ///
-/// All fields have a value whatever the action. With an enum the compiler
-/// spills the unused bytes of the other variants, from registers that were
-/// never written: "R1 !read_ok", says the verifier.
+/// All fields have a value, whatever the action. With an enum the compiler spills the
+/// unused bytes of the other variants from registers that were never written, and the
+/// verifier says "R1 !read_ok".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict<R> {
     /// What becomes of it.
     pub action: Action,
-    /// The addresses of [`Action::Rewrite`] and [`Action::Isolate`].
+    /// The addresses for [`Action::Rewrite`] and [`Action::Isolate`].
     pub rewrite: R,
-    /// The reason of [`Action::Deny`].
+    /// The reason for [`Action::Deny`].
     pub cause: Cause,
 }
 
@@ -74,7 +74,7 @@ impl<R: Default> Verdict<R> {
         }
     }
 
-    /// The same verdict about another type of address.
+    /// The same verdict with another type of address.
     #[inline(always)]
     pub fn map<S>(self, convert: impl FnOnce(R) -> S) -> Verdict<S> {
         Verdict {
@@ -89,7 +89,7 @@ impl<R: Default> Verdict<R> {
 /// destination, or both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Path<A> {
-    /// Whether the call leaves from `source`, or from where it would have.
+    /// Whether the call is made from `source`, or from where it would have been.
     pub is_moved: bool,
     /// The source.
     pub source: A,
@@ -118,8 +118,8 @@ impl Cause {
     /// The errno of the refused call, where the kernel lets a program choose
     /// (`bpf_set_retval`, Linux 5.18); before that it is always EPERM.
     ///
-    /// The numbers are those of `asm-generic/errno.h`, which every architecture
-    /// with a little-endian BPF target but MIPS uses.
+    /// The numbers are those of `asm-generic/errno.h`, which every architecture with a
+    /// little-endian BPF target uses, except MIPS.
     #[inline(always)]
     pub const fn errno(self) -> i32 {
         match self {
@@ -164,8 +164,8 @@ pub fn private_loopback(policy: &Policy) -> Option<V4> {
     }
 }
 
-/// The kind of an address, where the broadcast address of the assigned one's network is
-/// known: to bind to it, or to receive at it, is as with a group or 255.255.255.255.
+/// The kind of an address. The broadcast address of the assigned address's network, if
+/// known, is treated like a multicast group or 255.255.255.255, for binds and for packets.
 #[inline(always)]
 pub fn kind(policy: &Policy, address: &Family) -> Kind {
     match (address.kind(), address) {
@@ -174,8 +174,8 @@ pub fn kind(policy: &Policy, address: &Family) -> Kind {
     }
 }
 
-/// Whether the policy has been written. A cgroup whose programs run before
-/// that is refused everything.
+/// Whether the policy has been written. Until then, every call of the cgroup is
+/// refused.
 #[inline(always)]
 pub const fn is_active(policy: &Policy) -> bool {
     policy.flags & flag::ACTIVE != 0

@@ -1,4 +1,4 @@
-//! A bind: what is asked of the socket, and what is kept of it.
+//! A bind: what is looked up about its socket, and what is kept about it.
 
 use aya_ebpf::bindings::bpf_sock_addr;
 use aya_ebpf::programs::SockAddrContext;
@@ -46,8 +46,8 @@ impl Server for Binding<'_> {
     }
 }
 
-/// Keeps what a bind asks for, and says whether its program binds one address of the host
-/// after another.
+/// Records what a bind asks for, and returns whether its program binds one address of the
+/// host after another.
 #[inline(always)]
 pub fn note(ctx: &SockAddrContext, asked: Endpoint) -> bool {
     let (high, low) = halves(asked.address);

@@ -1,4 +1,4 @@
-//! What is kept of binds: socket storage, which the kernel frees with the socket.
+//! What is kept about binds: socket storage, which the kernel frees with the socket.
 
 use aya_ebpf::bindings::bpf_map_type::BPF_MAP_TYPE_SK_STORAGE;
 use aya_ebpf::bindings::{BPF_F_CLONE, BPF_F_NO_PREALLOC, bpf_sock, bpf_sock_addr};
@@ -23,8 +23,8 @@ const CREATE: u64 = 1;
 const TYPE: usize = BPF_MAP_TYPE_SK_STORAGE as usize;
 const FLAGS: usize = (BPF_F_NO_PREALLOC | BPF_F_CLONE) as usize;
 
-/// Socket storage that the sockets of accepted connections have a copy of, which aya has
-/// no name for: the loader goes by the type of this struct alone.
+/// Socket storage that is copied to the sockets of accepted connections. aya has no type
+/// for it, but the loader looks only at the type of this struct.
 #[repr(C)]
 struct ClonedStorage<T> {
     r#type: *const [i32; TYPE],
@@ -37,7 +37,7 @@ struct ClonedStorage<T> {
 // SAFETY: nothing is behind the pointers, and nothing reads them.
 unsafe impl<T> Sync for ClonedStorage<T> {}
 
-/// Of sockets at the private `::1`, whose connections have to be known.
+/// For sockets at the private `::1`, whose connections have to be recognised.
 #[unsafe(link_section = ".maps")]
 #[unsafe(no_mangle)]
 static LOOPBACK6: ClonedStorage<Bound> = ClonedStorage {
@@ -48,24 +48,24 @@ static LOOPBACK6: ClonedStorage<Bound> = ClonedStorage {
     map_flags: null(),
 };
 
-/// Of others.
+/// For all others.
 #[unsafe(link_section = ".maps")]
 #[unsafe(no_mangle)]
 static BOUND: SkStorage<Bound> = SkStorage::new();
 
-/// What is kept of a socket.
+/// What is kept about a socket that is not at the private `::1`.
 #[inline(always)]
 pub fn of(socket: *mut bpf_sock) -> Option<&'static mut Bound> {
     get((&raw const BOUND).cast(), socket, 0)
 }
 
-/// What is kept of a socket at the private `::1`.
+/// What is kept about a socket at the private `::1`.
 #[inline(always)]
 pub fn at_loopback6(socket: *mut bpf_sock) -> Option<&'static mut Bound> {
     get((&raw const LOOPBACK6).cast(), socket, 0)
 }
 
-/// What is kept of a socket, at the private `::1` or elsewhere.
+/// What is kept about a socket, at the private `::1` or elsewhere.
 #[inline(always)]
 pub fn any(socket: *mut bpf_sock) -> Option<&'static mut Bound> {
     at_loopback6(socket)
@@ -73,10 +73,10 @@ pub fn any(socket: *mut bpf_sock) -> Option<&'static mut Bound> {
         .or_else(|| of(socket))
 }
 
-/// Keeps what a bind asks for, and forgets what was kept of one that failed. For lack of
-/// memory it is not kept.
+/// Records what a bind asks for, and forgets what was kept about one that failed. If
+/// memory runs out, nothing is recorded.
 ///
-/// A socket that has a port is not bound again: the kernel will refuse that.
+/// A socket that has a port cannot be bound again: the kernel will refuse that.
 #[inline(always)]
 pub fn note(call: &Call, kept: &Bound, asked: &Endpoint) {
     if call.local_port() != 0 {
@@ -85,7 +85,7 @@ pub fn note(call: &Call, kept: &Bound, asked: &Endpoint) {
     let socket = call.socket();
     for known in [of(socket), at_loopback6(socket)] {
         if let Some(bound) = known {
-            // What a policy further in has kept comes first.
+            // What the policy of an inner cgroup has recorded comes first.
             if bound.is_made_at(asked) {
                 return;
             }
@@ -99,8 +99,8 @@ pub fn note(call: &Call, kept: &Bound, asked: &Endpoint) {
     }
 }
 
-/// Keeps what a bind asks for that is made at `actual`, a loopback address, and told so.
-/// For lack of memory it is not kept, and the program is told the real address.
+/// Records what a bind that is made at `actual`, a loopback address, asks for, so that its
+/// program is told that. If memory runs out, the program is told the real address.
 #[inline(always)]
 pub fn tell(ctx: &SockAddrContext, asked: Endpoint, actual: Endpoint) {
     let (high, low) = halves(asked.address);
@@ -143,7 +143,7 @@ unsafe extern "C" fn tell_bind(
         address => mapped(address),
     };
     let actual = Endpoint::new(address, ports as Port);
-    // What a policy further in has told comes first.
+    // What the policy of an inner cgroup has recorded comes first.
     if let Some(bound) = any(call.socket())
         && bound.is_told != 0
         && bound.actual.is(&asked)
@@ -163,7 +163,7 @@ unsafe extern "C" fn tell_bind(
     0
 }
 
-/// Who makes the call: the lower half of what the helper says.
+/// The user who makes the call: the lower half of what the helper returns.
 #[inline(always)]
 pub fn uid() -> u32 {
     bpf_get_current_uid_gid() as u32
@@ -171,10 +171,10 @@ pub fn uid() -> u32 {
 
 #[inline(always)]
 fn get(map: *const c_void, socket: *mut bpf_sock, flags: u64) -> Option<&'static mut Bound> {
-    // SAFETY: the helper takes any full socket; the value is zero at first.
+    // SAFETY: the helper accepts any full socket; the value is zero at first.
     let value = unsafe { bpf_sk_storage_get(map.cast_mut(), socket.cast(), null_mut(), flags) };
-    // SAFETY: the value is as large as the map says, and lives as long as the
-    // program runs. The socket is locked, or the value is only read: a bind that
-    // goes on at the same time is seen or not.
+    // SAFETY: the value is as large as the map says, and lives as long as the program
+    // runs. The socket is locked, or the value is only read: a bind that goes on at the
+    // same time may be seen or not.
     unsafe { value.cast::<Bound>().as_mut() }
 }

@@ -1,8 +1,8 @@
 //! The one file that reads and writes `struct bpf_sock_addr` and its socket.
 //!
-//! The verifier takes an access to a context field only at its own offset and
-//! width, so each is a volatile read or write that the compiler can neither
-//! merge with its neighbour nor reach through a computed pointer.
+//! The verifier accepts an access to a context field only at the field's offset and width,
+//! so each is a volatile read or write that the compiler can neither merge with its
+//! neighbour nor make through a computed pointer.
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::{bpf_sock, bpf_sock_addr};
@@ -26,7 +26,7 @@ const AF_INET6: u32 = 10;
 #[unsafe(no_mangle)]
 static V6ONLY_BIT: u32 = UNKNOWN_BIT;
 
-/// The same of `sock_common.skc_reuse`, `sock_common.skc_reuseport` and `sock.sk_uid`.
+/// The same for `sock_common.skc_reuse`, `sock_common.skc_reuseport` and `sock.sk_uid`.
 #[unsafe(no_mangle)]
 static REUSE_BIT: u32 = UNKNOWN_BIT;
 #[unsafe(no_mangle)]
@@ -34,13 +34,13 @@ static REUSE_PORT_BIT: u32 = UNKNOWN_BIT;
 #[unsafe(no_mangle)]
 static UID_BIT: u32 = UNKNOWN_BIT;
 
-/// The same of `sock_common.skc_net`, and of `net.ns.inum` from the start of that.
+/// The same for `sock_common.skc_net`, and for `net.ns.inum` from the start of `net`.
 #[unsafe(no_mangle)]
 static NET_BIT: u32 = UNKNOWN_BIT;
 #[unsafe(no_mangle)]
 static INODE_BIT: u32 = UNKNOWN_BIT;
 
-/// Whether this kernel delivers datagrams to members of a group.
+/// Whether this kernel delivers datagrams to members of a group (`SO_REUSEPORT`).
 #[unsafe(no_mangle)]
 static HAS_GROUPS: u8 = 0;
 
@@ -184,11 +184,11 @@ impl Call {
         set_field!(self.addr, msg_src_ip6[3])(address[3]);
     }
 
-    /// Where an IPv4 datagram goes. A connected socket that passes ancillary
-    /// data reaches the hook with an empty address: then it is the peer's.
+    /// The destination of an IPv4 datagram. If a connected socket passes ancillary data,
+    /// the hook gets an empty address: the destination is then the peer.
     ///
-    /// Both are read, whichever is meant. Otherwise the compiler makes one load
-    /// of a chosen pointer: "R1 pointer arithmetic on sock prohibited".
+    /// Both are read in any case. Otherwise the compiler would make one load through a
+    /// pointer that it selects: "R1 pointer arithmetic on sock prohibited".
     #[inline(always)]
     pub fn destination4(&self) -> V4 {
         let named = self.user_ip4();
@@ -196,7 +196,7 @@ impl Call {
         if self.is_connected() { peer } else { named }
     }
 
-    /// Where an IPv6 datagram goes; see [`Self::destination4`].
+    /// The destination of an IPv6 datagram; see [`Self::destination4`].
     #[inline(always)]
     pub fn destination6(&self) -> V6 {
         let named = self.user_ip6();
@@ -210,7 +210,7 @@ impl Call {
         if self.is_connected() { peer } else { named }
     }
 
-    /// The socket's local address and port. Only IPv6 sockets have `src_ip6`;
+    /// The socket's local address and port. Only IPv6 sockets have `src_ip6`; the
     /// `src_ip4` of one that is bound to an IPv6 address reads 127.0.0.6.
     #[inline(always)]
     pub fn local(&self) -> Local {
@@ -255,7 +255,7 @@ impl Call {
         }
     }
 
-    /// The socket's `IPV6_V6ONLY`; false where this kernel does not tell.
+    /// The socket's `IPV6_V6ONLY`; false if this kernel does not tell.
     #[inline(always)]
     pub fn v6only(&self) -> bool {
         let Some(bit) = member(&V6ONLY_BIT) else {
@@ -264,28 +264,28 @@ impl Call {
         kernels(self.socket(), |socket| is_set(socket, bit))
     }
 
-    /// The device that the socket is bound to (`SO_BINDTODEVICE`), by its index;
-    /// 0 if to none.
+    /// The index of the device that the socket is bound to (`SO_BINDTODEVICE`); 0 if there
+    /// is none.
     #[inline(always)]
     pub fn device(&self) -> u32 {
         field!(self.socket(), bound_dev_if)
     }
 
-    /// The network namespace of the socket, by its inode number; 0 where this kernel
-    /// does not tell.
+    /// The inode number of the socket's network namespace; 0 if this kernel does not
+    /// tell.
     #[inline(always)]
     pub fn namespace(&self) -> u64 {
         let (Some(net), Some(inode)) = (member(&NET_BIT), member(&INODE_BIT)) else {
             return 0;
         };
         kernels(self.socket(), |socket| {
-            // SAFETY: as in `byte`: the verifier knows what the pointer is to.
+            // SAFETY: as in `byte`: the verifier knows what the pointer points to.
             let net: *const u8 = unsafe { read_volatile(socket.add((net / 8) as usize).cast()) };
             u64::from(word(net, inode))
         })
     }
 
-    /// The network namespace of the socket, by its cookie.
+    /// The cookie of the socket's network namespace.
     #[inline(always)]
     pub fn cookie(&self) -> u64 {
         // SAFETY: the helper takes the context.
@@ -318,8 +318,8 @@ pub fn protocol(socket: *mut bpf_sock) -> u32 {
     field!(socket, protocol)
 }
 
-/// What one of the globals says that tell where a member of the kernel's socket
-/// is, if it is known.
+/// The value of a global that says where a member of the kernel's socket is, if it is
+/// known.
 #[inline(always)]
 fn member(bit: &'static u32) -> Option<u32> {
     // SAFETY: a static of this object; volatile, because the loader sets it.
@@ -327,10 +327,10 @@ fn member(bit: &'static u32) -> Option<u32> {
     (bit != UNKNOWN_BIT).then_some(bit)
 }
 
-/// What is read of the kernel's own struct of a TCP or UDP socket over IPv6.
+/// What `read` finds in the kernel's own struct of a TCP or UDP socket over IPv6.
 #[inline(always)]
 fn kernels<T: Default>(socket: *mut bpf_sock, read: impl Fn(*const u8) -> T) -> T {
-    // SAFETY: both helpers take any socket, and answer null for one of another
+    // SAFETY: both helpers accept any socket, and return null for one of another
     // protocol.
     let tcp: *const u8 = unsafe { bpf_skc_to_tcp6_sock(socket.cast()) }.cast();
     if !tcp.is_null() {
@@ -345,8 +345,8 @@ fn kernels<T: Default>(socket: *mut bpf_sock, read: impl Fn(*const u8) -> T) -> 
     }
 }
 
-/// What a TCP or UDP socket over IPv6 lets others have of its port: nothing, where
-/// this kernel does not tell.
+/// Under which conditions a TCP or UDP socket over IPv6 shares its port with others: under
+/// none, if this kernel does not tell.
 #[inline(always)]
 pub fn sharing(socket: *mut bpf_sock) -> Sharing {
     let (Some(address), Some(port), Some(uid)) = (
@@ -363,14 +363,14 @@ pub fn sharing(socket: *mut bpf_sock) -> Sharing {
     })
 }
 
-/// The word of the kernel's socket that begins with bit `bit` from its start.
+/// The word of the kernel's socket that begins with bit `bit`, counted from its start.
 #[inline(always)]
 fn word(socket: *const u8, bit: u32) -> u32 {
     // SAFETY: as in `byte`; the kernel aligns it.
     unsafe { read_volatile(socket.add((bit / 8) as usize).cast()) }
 }
 
-/// The byte of the kernel's socket that has bit `bit` from its start.
+/// The byte of the kernel's socket that contains bit `bit`, counted from its start.
 #[inline(always)]
 fn byte(socket: *const u8, bit: u32) -> u8 {
     // SAFETY: the verifier checks the offset, a constant when it loads the
@@ -378,7 +378,7 @@ fn byte(socket: *const u8, bit: u32) -> u8 {
     unsafe { read_volatile(socket.add((bit / 8) as usize)) }
 }
 
-/// The bits of a byte from this one on.
+/// The bits of that byte from this one on.
 #[inline(always)]
 fn shifted(socket: *const u8, bit: u32) -> u32 {
     u32::from(byte(socket, bit) >> (bit % 8))

@@ -1,5 +1,5 @@
-//! A datagram that enters a network namespace by `struct __sk_buff`, and the socket
-//! that it is delivered to.
+//! A datagram that enters a network namespace, as `struct __sk_buff` has it, and the
+//! socket that it is delivered to.
 
 use aya_ebpf::bindings::{__sk_buff, bpf_hdr_start_off::BPF_HDR_START_NET, bpf_sock};
 use aya_ebpf::btf_maps::HashMap;
@@ -30,13 +30,13 @@ const IPV6: u32 = 0x86dd_u16.to_be() as u32;
 const LOOPBACK_DEVICE: u32 = 1;
 /// The first byte of an IPv4 header without options.
 const PLAIN4: u8 = 0x45;
-/// Of `iphdr.frag_off`, network byte order: `IP_MF` and `IP_OFFSET`.
+/// `IP_MF` and `IP_OFFSET` of `iphdr.frag_off`, network byte order.
 const FRAGMENT: u16 = 0x3fff_u16.to_be();
 /// `AF_INET6`
 const AF_INET6: u32 = 10;
-/// `VLAN_VID_MASK`: of a tag, the number of the VLAN.
+/// `VLAN_VID_MASK`: the number of the VLAN in a tag.
 const VLAN: u32 = 0xfff;
-/// `TCP_ESTABLISHED`, which a connected UDP socket is in too.
+/// `TCP_ESTABLISHED`, which is also the state of a connected UDP socket.
 const ESTABLISHED: u32 = 1;
 
 /// Reads one field of the context, or of a socket.
@@ -96,9 +96,9 @@ pub struct Header6 {
 }
 
 impl Datagram {
-    /// None of what is no datagram, comes in fragments, or has options or extensions.
-    /// A packet of a VLAN enters once more, by the device of the VLAN; a tag without one
-    /// has a priority alone.
+    /// `None` if the packet is not a datagram, is a fragment, or has options or
+    /// extensions. A packet of a VLAN enters a second time, through the VLAN's device; a
+    /// tag without a VLAN number has only a priority.
     #[inline(always)]
     pub fn new(ctx: &TcContext) -> Option<Self> {
         let buffer = ctx.skb.skb;
@@ -125,7 +125,7 @@ impl Datagram {
 fn load<H: Default>(buffer: *mut __sk_buff) -> Option<H> {
     let mut header = H::default();
     let size = size_of::<H>() as u32;
-    // SAFETY: the helper writes as many bytes as the header has, which can be any.
+    // SAFETY: the helper writes as many bytes as the header has; any bytes are valid.
     let error = unsafe {
         bpf_skb_load_bytes_relative(
             buffer.cast(),
@@ -139,7 +139,7 @@ fn load<H: Default>(buffer: *mut __sk_buff) -> Option<H> {
 }
 
 impl Packet<Header6> {
-    /// Delivers it to the dual-stack socket that hears it, unless it is somebody else's.
+    /// Delivers it to the dual-stack socket that it is for, unless it is somebody else's.
     #[inline(always)]
     pub fn deliver(&self) {
         let header = &self.header;
@@ -150,7 +150,7 @@ impl Packet<Header6> {
         try_each(header.destination, own, |own| self.deliver_at(own, native));
     }
 
-    /// Who would have it by the kernel's own lookup.
+    /// Who would receive it by the kernel's own lookup.
     #[inline(always)]
     fn native(&self) -> Native {
         let header = &self.header;
@@ -175,7 +175,7 @@ impl Packet<Header6> {
         }
     }
 
-    /// Delivers it to the socket at this IPv4 address, if that hears it. The kernel
+    /// Delivers it to the socket at this IPv4 address, if it is for that one. The kernel
     /// itself chooses the member of a group (`inet6_steal_sock`).
     #[inline(always)]
     fn deliver_at(&self, own: V4, native: Native) -> bool {
@@ -200,7 +200,7 @@ impl Packet<Header6> {
 
 impl Packet<Header4> {
     /// Delivers a reply to the socket that has called the sender. It comes before one at
-    /// the loopback address itself, where anybody could wait for what others are told.
+    /// the loopback address itself, where anybody could wait for replies to others.
     #[inline(always)]
     pub fn deliver(&self) {
         let header = &self.header;
@@ -230,8 +230,8 @@ impl Packet<Header4> {
     }
 }
 
-/// Tries the IPv4 addresses that go with an address, of which `first` is the first,
-/// until one is right.
+/// Tries the IPv4 addresses that go with an address, beginning with `first`, until one is
+/// right.
 #[inline(always)]
 fn try_each(address: V6, first: V4, is_right: impl Fn(V4) -> bool) {
     let mut own = first;
@@ -263,8 +263,8 @@ fn state(socket: *mut bpf_sock) -> Socket {
     }
 }
 
-/// Hands the packet over with its socket. Where the kernel refuses, which it does
-/// before Linux 6.6 for a member of a group, it goes on without.
+/// Assigns the socket to the packet. If the kernel refuses, as it does before Linux 6.6
+/// for a member of a group, the packet goes on without it.
 #[inline(always)]
 fn assign(buffer: *mut __sk_buff, socket: *mut bpf_sock) {
     // SAFETY: the socket is held until it is released.

@@ -61,7 +61,7 @@ pub struct Tuple6 {
 }
 
 impl Tuple6 {
-    /// As [`Tuple4::to`].
+    /// Like [`Tuple4::to`].
     #[inline(always)]
     pub const fn to(to: V6, to_port: Port) -> Self {
         Self {
@@ -73,9 +73,9 @@ impl Tuple6 {
     }
 }
 
-/// Who answers at `address` and `port`, by the type of the calling socket.
+/// Who answers at `address` and `port`, for the type of the calling socket.
 ///
-/// A datagram socket that sent without a bind is on the wildcard; it is the
+/// A datagram socket that has sent without a bind is at the wildcard address; it is the
 /// cgroup's own if it was redirected under the same private loopback.
 #[inline(always)]
 pub fn find(ctx: &SockAddrContext, address: Family, port: Port) -> Found {
@@ -84,8 +84,8 @@ pub fn find(ctx: &SockAddrContext, address: Family, port: Port) -> Found {
     unsafe { find_server(ctx.sock_addr, high, low, port.into(), 0) }.into()
 }
 
-/// The same at an IPv6 address, for a socket that is bound. Of a server at the wildcard
-/// that lets the socket have the port too, nobody.
+/// The same at an IPv6 address, for a socket that is being bound: a server at the wildcard
+/// address that lets the socket share its port counts as nobody.
 #[inline(always)]
 pub fn find_unshared(ctx: &SockAddrContext, address: V6, port: Port) -> Found {
     let (high, low) = halves(address);
@@ -119,7 +119,7 @@ unsafe extern "C" fn find_server(
     found as u32
 }
 
-/// What is kept of the socket that answers at `address` and `port`.
+/// What is kept about the socket that answers at `address` and `port`.
 #[inline(always)]
 pub fn bound_at(ctx: &SockAddrContext, socket_type: u32, address: Family, port: Port) -> Bound {
     let socket = match address {
@@ -134,7 +134,7 @@ pub fn bound_at(ctx: &SockAddrContext, socket_type: u32, address: Family, port: 
     bound
 }
 
-/// Who answers at the end of a tuple; otherwise as [`find`].
+/// Who answers at the destination of a tuple; otherwise like [`find`].
 #[inline(always)]
 pub fn find4(ctx: &impl EbpfContext, policy: &Policy, socket_type: u32, tuple: Tuple4) -> Found {
     let address = tuple.to;
@@ -150,8 +150,8 @@ pub fn find4(ctx: &impl EbpfContext, policy: &Policy, socket_type: u32, tuple: T
     conclude(socket, policy, socket_type, is_loopback, kind)
 }
 
-/// A dual-stack socket of UDP is not found at its IPv6 address, where datagrams are
-/// delivered to it ([`super::datagram`]), but at its IPv4 address.
+/// A dual-stack UDP socket is not found at its IPv6 address, where datagrams are delivered
+/// to it ([`super::datagram`]), but at its IPv4 address.
 #[inline(always)]
 fn find6(
     ctx: &SockAddrContext,
@@ -173,7 +173,7 @@ fn find6(
     found
 }
 
-/// Whether a dual-stack socket of UDP with the addresses of the policy has this port.
+/// Whether a dual-stack UDP socket with the addresses of the policy has this port.
 #[inline(always)]
 fn has_dual(ctx: &SockAddrContext, policy: &Policy, port: Port) -> bool {
     let socket = look_up(ctx.as_ptr(), SOCK_DGRAM, Tuple4::to(policy.ipv4, port));
@@ -188,7 +188,7 @@ fn has_dual(ctx: &SockAddrContext, policy: &Policy, port: Port) -> bool {
     is_dual
 }
 
-/// Who answers at the end of a tuple, as far as the kernel itself knows.
+/// Who answers at the destination of a tuple, as far as the kernel itself knows.
 #[inline(always)]
 fn find_native6(
     ctx: &impl EbpfContext,
@@ -209,7 +209,7 @@ fn find_native6(
     let local = [word(0), word(1), word(2), word(3)];
     let kind = match found(policy, address, local) {
         Found::Other if is_shared(socket) => Found::Nobody,
-        // All cgroups share the address: what is kept of the socket says whose it is.
+        // All cgroups share the address: what is kept about the socket says whose it is.
         Found::Own if same6(&address, &LOOPBACK6) && private_loopback(policy).is_some() => {
             Found::Other
         }
@@ -219,8 +219,8 @@ fn find_native6(
     conclude(socket, policy, socket_type, is_loopback, kind)
 }
 
-/// The socket at the end of a tuple, which has to be released; null if there is none.
-/// `ctx` is the context of a program.
+/// The socket at the destination of a tuple, which has to be released; null if there is
+/// none. `ctx` is the context of a program.
 #[inline(always)]
 pub fn look_up<C, T>(ctx: *mut C, socket_type: u32, mut tuple: T) -> *mut bpf_sock {
     let pointer = (&raw mut tuple).cast::<bpf_sock_tuple>();
@@ -234,15 +234,15 @@ pub fn look_up<C, T>(ctx: *mut C, socket_type: u32, mut tuple: T) -> *mut bpf_so
     }
 }
 
-/// Releases a socket that was found, which the verifier insists on. It is not used again.
+/// Releases a socket that was found, as the verifier requires. It is not used again.
 #[inline(always)]
 pub fn release(socket: *mut bpf_sock) {
-    // SAFETY: the reference came from a lookup, and is used no more.
+    // SAFETY: the reference came from a lookup, and is not used again.
     let _ = unsafe { bpf_sk_release(socket.cast()) };
 }
 
-/// What a socket that was found is, once it is released. At a loopback address that all
-/// share, one that was bound under another policy is somebody else's.
+/// Says what a socket that was found is, and releases it. At a loopback address that all
+/// share, a socket that was bound under another policy is somebody else's.
 #[inline(always)]
 fn conclude(
     socket: *mut bpf_sock,
@@ -273,8 +273,8 @@ fn is_foreign(socket: *mut bpf_sock, loopback: V4) -> bool {
     bound::any(socket).is_some_and(|bound| bound.owner != 0 && bound.owner != loopback)
 }
 
-/// What a socket is to the cgroup with this private loopback, if it is its own: bound there,
-/// at `::1`, or redirected there.
+/// What a socket is to the cgroup with this private loopback, if it belongs to that
+/// cgroup: it was bound to `::1`, or redirected, under its policy.
 #[inline(always)]
 fn own(socket: *mut bpf_sock, private: V4) -> Option<Found> {
     let bound = bound::at_loopback6(socket);
@@ -285,8 +285,8 @@ fn own(socket: *mut bpf_sock, private: V4) -> Option<Found> {
     is_own.then_some(found)
 }
 
-/// Who receives a packet at `::1` by its tuple, where loopback is private: a server, or
-/// who is in a connection.
+/// Who receives a packet with this tuple at `::1`, where loopback is private: a server, or
+/// the other end of a connection.
 #[inline(always)]
 pub fn find_private6(
     ctx: &impl EbpfContext,

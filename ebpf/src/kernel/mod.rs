@@ -1,4 +1,4 @@
-//! What touches the kernel: the context, the maps and the helpers.
+//! Everything that touches the kernel: the context, the maps and the helpers.
 #![expect(
     unsafe_code,
     reason = "the context, the maps and the helpers are raw pointers of the kernel"
@@ -15,7 +15,7 @@ pub mod packet;
 pub mod redirects;
 pub mod storage;
 
-/// The licence that the kernel checks before it lends its GPL-only helpers.
+/// The licence that the kernel checks before it allows its GPL-only helpers.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

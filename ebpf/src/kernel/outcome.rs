@@ -11,8 +11,8 @@ use oci_bind_hook_ebpf::decide::verdict::{Action, Verdict};
 
 use super::storage::{count, count_isolated, count_refusal};
 
-/// Whether this kernel has `bpf_set_retval`; set by the loader, which tries.
-/// The verifier removes the call where it is 0.
+/// Whether this kernel has `bpf_set_retval`; set by the loader, which tries it. The
+/// verifier removes the call where it is 0.
 #[unsafe(no_mangle)]
 static HAS_SET_RETVAL: u8 = 0;
 
@@ -21,8 +21,8 @@ const ALLOW: i32 = 1;
 /// Refuses the call.
 const REFUSE: i32 = 0;
 
-/// Carries out `verdict`; `rewrite` puts the address in place and tells
-/// whether the kernel took it.
+/// Carries out `verdict`; `rewrite` puts the address in place and returns whether the
+/// kernel accepted it.
 #[inline(always)]
 pub fn conclude<A>(hook: Hook, verdict: Verdict<A>, rewrite: impl FnOnce(A) -> bool) -> i32 {
     match verdict.action {
@@ -79,9 +79,9 @@ struct SockaddrIn6 {
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 
-/// Binds the connecting socket to `address` and no port: the kernel chooses
-/// one when it knows the peer, as with `IP_BIND_ADDRESS_NO_PORT`, so that
-/// connections to distinct peers can share it.
+/// Binds the connecting socket to `address` without a port: the kernel chooses one when it
+/// knows the peer, as with `IP_BIND_ADDRESS_NO_PORT`, so that connections to distinct
+/// peers can share it.
 #[inline(always)]
 pub fn bind_source4(ctx: &SockAddrContext, address: V4) -> bool {
     bind(
@@ -113,6 +113,6 @@ pub fn bind_source6(ctx: &SockAddrContext, address: V6) -> bool {
 #[inline(always)]
 fn bind<A>(ctx: &SockAddrContext, mut address: A) -> bool {
     let pointer = (&raw mut address).cast::<sockaddr>();
-    // SAFETY: the pointer is to initialised stack of that length.
+    // SAFETY: the pointer is to initialised memory on the stack, of that length.
     unsafe { bpf_bind(ctx.as_ptr().cast(), pointer, size_of::<A>() as i32) == 0 }
 }

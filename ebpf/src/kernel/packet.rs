@@ -1,4 +1,4 @@
-//! A packet and its socket, by the guard's programs.
+//! A packet and its socket, as the guard's programs see them.
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::{__sk_buff, bpf_sock};
@@ -20,7 +20,7 @@ const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
 /// The first byte of an IPv4 header without options.
 const PLAIN4: u8 = 0x45;
-/// What of IPv6 can have a route in it: `NEXTHDR_HOP`, `NEXTHDR_ROUTING` and
+/// The IPv6 extensions that can contain a route: `NEXTHDR_HOP`, `NEXTHDR_ROUTING` and
 /// `NEXTHDR_DEST`, which come first.
 const EXTENSIONS: [u8; 3] = [0, 43, 60];
 /// `LOOPBACK_IFINDEX`: the loopback device of every network namespace.
@@ -66,7 +66,7 @@ macro_rules! field {
     };
 }
 
-/// A packet that passes a socket of the cgroup.
+/// A packet that a socket of the cgroup sends or receives.
 pub struct Packet<'a> {
     ctx: &'a SkBuffContext,
     policy: &'a Policy,
@@ -113,15 +113,15 @@ impl<'a> Packet<'a> {
     fn at<T: Copy>(&self, offset: usize) -> Option<T> {
         let start = field!(self.buffer(), data) as usize;
         let end = field!(self.buffer(), data_end) as usize;
-        // SAFETY: between these two is the packet, as the verifier makes sure of;
-        // the network layer aligns its header.
+        // SAFETY: the packet is between these two, as the verifier ensures; the network
+        // layer aligns its header.
         (start + offset + size_of::<T>() <= end).then(|| unsafe { *((start + offset) as *const T) })
     }
 
-    /// The port at the destination, which TCP and UDP have in the same place. The
-    /// kernel calls the program for whole packets, before it makes fragments.
+    /// The destination port, which TCP and UDP have in the same place. The kernel calls
+    /// the program for whole packets, before it fragments them.
     ///
-    /// After an extension of an IPv6 header there is no port.
+    /// `None` if an extension follows the IPv6 header.
     #[inline(always)]
     fn destination_port(&self) -> Option<Port> {
         const WORD: usize = 4;
@@ -137,8 +137,8 @@ impl<'a> Packet<'a> {
         self.ctx.load(header + OFFSET).ok()
     }
 
-    /// The socket. The kernel asks for packets of full sockets alone, and for what
-    /// a listener sends before a connection is one, by the listener.
+    /// The socket. The kernel calls the program only for packets of full sockets; what is
+    /// sent before a connection has a socket of its own counts as the listener's.
     #[inline(always)]
     fn socket(&self) -> Option<*mut bpf_sock> {
         let socket = field!(self.buffer(), __bindgen_anon_2);
@@ -147,7 +147,7 @@ impl<'a> Packet<'a> {
         if socket.is_null() {
             return None;
         }
-        // SAFETY: the helper answers null for what is not a full socket.
+        // SAFETY: the helper returns null for what is not a full socket.
         let socket = unsafe { bpf_sk_fullsock(socket) };
         (!socket.is_null()).then_some(socket)
     }

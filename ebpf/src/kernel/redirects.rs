@@ -1,5 +1,5 @@
-//! What each socket remembers of its redirected peers: socket storage, which
-//! the kernel frees with the socket.
+//! What each socket remembers about its redirected peers: socket storage, which the kernel
+//! frees with the socket.
 
 use aya_ebpf::bindings::bpf_sock;
 use aya_ebpf::btf_maps::SkStorage;
@@ -24,9 +24,9 @@ pub fn of(socket: *mut bpf_sock) -> Option<&'static mut Redirects> {
     get(socket, 0)
 }
 
-/// Remembers a peer of the socket; `is_moved` says that the socket was bound
-/// to the peer's address for it. For lack of memory nothing is remembered, and
-/// the program is told the real address.
+/// Remembers a peer of the socket; `is_moved` says that connect also binds the socket to a
+/// new source. If memory runs out, nothing is remembered, and the program is told the real
+/// address.
 #[inline(always)]
 pub fn remember(socket: *mut bpf_sock, policy: &Policy, redirect: Redirect, is_moved: bool) {
     if let Some(redirects) = get(socket, CREATE) {
@@ -38,8 +38,8 @@ pub fn remember(socket: *mut bpf_sock, policy: &Policy, redirect: Redirect, is_m
     }
 }
 
-/// Notes that somebody on loopback has called the socket. For lack of memory it is not
-/// noted, and the socket answers from loopback.
+/// Records that somebody on loopback has called the socket. If memory runs out, that is
+/// not recorded, and the socket answers from loopback.
 #[inline(always)]
 pub fn note_call(socket: *mut bpf_sock) {
     if let Some(redirects) = get(socket, CREATE) {
@@ -58,7 +58,7 @@ pub fn forget(socket: *mut bpf_sock, actual: &Endpoint) {
 #[inline(always)]
 fn get(socket: *mut bpf_sock, flags: u64) -> Option<&'static mut Redirects> {
     let map: *mut c_void = (&raw const REDIRECTS).cast_mut().cast();
-    // SAFETY: the helper takes any full socket; the value is zero at first.
+    // SAFETY: the helper accepts any full socket; the value is zero at first.
     let value = unsafe { bpf_sk_storage_get(map, socket.cast(), null_mut(), flags) };
     // SAFETY: the value is as large as the map says, and lives as long as the
     // program runs; the socket is locked, or its owner's alone.

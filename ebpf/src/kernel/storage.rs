@@ -38,9 +38,9 @@ pub fn policy() -> &'static Policy {
     let map: *mut c_void = (&raw mut POLICY).cast();
     // SAFETY: the helper never fails for a map of the program's own.
     let value = unsafe { bpf_get_local_storage(map, 0) };
-    // SAFETY: the value is as large as the map says, and lives as long as the
-    // program runs. An update replaces it as a whole
-    // (`cgroup_storage_update_elem`), so it never changes under our eyes.
+    // SAFETY: the value is as large as the map says, and lives as long as the program
+    // runs. An update replaces it as a whole (`cgroup_storage_update_elem`), so it never
+    // changes while it is read.
     unsafe { &*value.cast::<Policy>() }
 }
 
@@ -74,9 +74,9 @@ fn counters() -> &'static Counters {
     unsafe { &*value.cast::<Counters>() }
 }
 
-/// Atomic, because another task may run in the middle of this one on the same
-/// CPU; in assembly, because core has no atomics for this target. The form
-/// without a result is the one that kernels before 5.12 know.
+/// Atomic, because another task may interrupt this one on the same CPU; in assembly,
+/// because core has no atomics for this target. Kernels before 5.12 know only the form
+/// without a result.
 #[inline(always)]
 fn add_one(counter: *const u64) {
     // SAFETY: the counter is aligned, and inside the value of a map.

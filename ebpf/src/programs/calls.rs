@@ -137,7 +137,7 @@ fn sendmsg4(ctx: SockAddrContext) -> i32 {
     let source = hide::number(policy, call.msg_src_ip4());
     let asked = mapped(call.destination4());
     let destination = hide::number(policy, meant(asked, mapped(source))[3]);
-    // The kernel asks for no destination of a socket that is connected.
+    // If the socket is connected, the kernel does not read this.
     call.set_user_ip4(destination);
     let datagram = datagram(&call, policy, mapped(destination));
     if !datagram.is_connected {
@@ -193,8 +193,8 @@ fn sendmsg6(ctx: SockAddrContext) -> i32 {
     })
 }
 
-/// Carries out a connect: another destination, another source. `asked` is as in
-/// [`remember`]; `set` writes the destination.
+/// Carries out a connect, with another destination, another source, or both. `asked` is as
+/// in [`remember`]; `set` writes the destination.
 #[inline(always)]
 fn carry_out(
     ctx: &SockAddrContext,
@@ -219,8 +219,8 @@ fn carry_out(
     }
 }
 
-/// Remembers where a call went. `asked` is what was asked for, read once more, since
-/// of what was decided on the verifier knows too much
+/// Remembers where a call went. `asked` is what was asked for, read again, since the
+/// verifier knows too much about the value that the decision has used
 /// ([`hide`](oci_bind_hook_ebpf::decide::hide)).
 #[inline(always)]
 fn remember(call: &Call, policy: &Policy, asked: V6, actual: Endpoint, is_moved: bool) {
@@ -228,9 +228,9 @@ fn remember(call: &Call, policy: &Policy, asked: V6, actual: Endpoint, is_moved:
     redirects::remember(call.socket(), policy, Redirect { asked, actual }, is_moved);
 }
 
-/// A peer called by its real address is no redirected one any more. Before
-/// anything is decided: a redirect is remembered after that, and the verifier
-/// would follow each way through here once for each verdict.
+/// A peer that is called by its real address is no longer a redirected one. This comes
+/// before the decision: a redirect is remembered afterwards, and the verifier would follow
+/// each path through here once for each verdict.
 #[inline(always)]
 fn forget(call: &Call, policy: &Policy, destination: V6) {
     if redirects_calls(policy) {
@@ -239,7 +239,7 @@ fn forget(call: &Call, policy: &Policy, destination: V6) {
     }
 }
 
-/// What a bind asks for, which is kept.
+/// What a bind asks for. It is also recorded.
 #[inline(always)]
 fn asked(ctx: &SockAddrContext, asked: Endpoint) -> Asked {
     let call = Call::new(ctx);
@@ -262,8 +262,8 @@ fn client(call: &Call, policy: &Policy, can_be_mapped: bool) -> Client {
     }
 }
 
-/// A connected IPv6 socket whose peer is IPv4-mapped names that peer at every
-/// send (`udpv6_sendmsg`), whatever the program called it.
+/// For a connected IPv6 socket whose peer is IPv4-mapped, the kernel names that peer at
+/// every send (`udpv6_sendmsg`), whatever the program called it.
 #[inline(always)]
 fn datagram(call: &Call, policy: &Policy, destination: V6) -> Datagram {
     let port = call.user_port();
@@ -272,7 +272,7 @@ fn datagram(call: &Call, policy: &Policy, destination: V6) -> Datagram {
     let is_at_home = matches!(kind, Kind::Loopback | Kind::Unspecified)
         && policy.flags & flag::LOOPBACK_UDP != 0
         && call.cookie() == policy.cookie;
-    // Not asked of others: each call would pay for it.
+    // Looked up only then: every other call would pay for it.
     let is_answer = is_at_home
         && redirects::of(call.socket())
             .is_some_and(|redirects| redirects.is_answer(&Endpoint::new(destination, port)));

@@ -6,8 +6,8 @@ use aya_ebpf::programs::TcContext;
 
 use crate::kernel::datagram::Datagram;
 
-/// Packets that a device receives. Whatever is found, what becomes of the packet is
-/// left to others: the value is that of `TCX_NEXT` too.
+/// Packets that a device receives. Whatever is found, the verdict on the packet is left to
+/// others: `TC_ACT_UNSPEC` has the same value as `TCX_NEXT`.
 #[classifier]
 fn deliver(ctx: TcContext) -> i32 {
     match Datagram::new(&ctx) {

@@ -1,5 +1,5 @@
-//! Dual-stack servers of TCP: entered into a map, and found there for the packets
-//! that open a connection.
+//! Dual-stack TCP servers: added to a map, and found there for the packets that open a
+//! connection.
 
 use aya_ebpf::bindings::sk_action::SK_PASS;
 use aya_ebpf::macros::{cgroup_sock, sk_lookup, sock_ops};

@@ -79,7 +79,7 @@ fn name(call: &Call, local: Endpoint) -> Option<Endpoint> {
     )
 }
 
-/// Notes that somebody on loopback has called the socket.
+/// Records that somebody on loopback has called the socket.
 #[inline(always)]
 fn hear(ctx: &SockAddrContext, from: V6) {
     let call = Call::new(ctx);

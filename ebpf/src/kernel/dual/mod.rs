@@ -1,4 +1,4 @@
-//! Dual-stack servers: the maps, and what is kept of each socket.
+//! Dual-stack servers: the maps, and what is kept about each socket.
 
 pub mod steer;
 pub mod streams;
@@ -29,8 +29,8 @@ static DUAL: SockHash<Place, SERVERS> = SockHash::new();
 #[unsafe(no_mangle)]
 static DUAL_BINDS: SkStorage<DualBind> = SkStorage::new();
 
-/// Remembers that the socket is bound as a dual-stack server; false for lack of
-/// memory.
+/// Remembers that the socket is bound as a dual-stack server; false if memory runs
+/// out.
 #[inline(always)]
 pub fn remember(
     socket: *mut bpf_sock,
@@ -50,10 +50,10 @@ pub fn remember(
     }
 }
 
-/// What the program asked for that binds the socket to `address`; whatever is
-/// remembered of this bind further in, or of one that failed, is forgotten.
+/// What the program that binds the socket to `address` asked for. What an inner cgroup's
+/// policy has recorded about this bind is forgotten, and so is a bind that failed.
 ///
-/// A socket that has a port is not bound again: the kernel will refuse that.
+/// A socket that has a port cannot be bound again: the kernel will refuse that.
 #[inline(always)]
 pub fn take(socket: *mut bpf_sock, policy: &Policy, address: V6, has_port: bool) -> V6 {
     match of(socket, 0) {
@@ -68,21 +68,21 @@ pub fn take(socket: *mut bpf_sock, policy: &Policy, address: V6, has_port: bool)
     }
 }
 
-/// What is kept of the socket; `socket` may be the context of a program.
+/// What is kept about the socket; `socket` may be the context of a program.
 #[inline(always)]
 pub fn of(socket: *mut bpf_sock, flags: u64) -> Option<&'static mut DualBind> {
     let map: *mut c_void = (&raw const DUAL_BINDS).cast_mut().cast();
-    // SAFETY: the helper takes any full socket; the value is zero at first.
+    // SAFETY: the helper accepts any full socket; the value is zero at first.
     let value = unsafe { bpf_sk_storage_get(map, socket.cast(), null_mut(), flags) };
-    // SAFETY: the value is as large as the map says, and lives as long as the
-    // program runs. The socket is locked, or the value is only read: a bind that
-    // goes on at the same time is seen or not.
+    // SAFETY: the value is as large as the map says, and lives as long as the program
+    // runs. The socket is locked, or the value is only read: a bind that goes on at the
+    // same time may be seen or not.
     unsafe { value.cast::<DualBind>().as_mut() }
 }
 
-/// Enters a socket into the map, at its place with this port, in the first slot
-/// that is free; `update` does it. Without a slot, or for lack of memory, it
-/// answers at its IPv4 address alone. Whether it was entered; its place says where.
+/// Adds a socket to the map with `update`, at its place with this port, in the first free
+/// slot, and returns whether that succeeded; its place then says where it is. Without a
+/// free slot or memory, the socket answers only at its IPv4 address.
 #[inline(always)]
 fn enter(bind: &mut DualBind, port: u16, update: impl Fn(&Place) -> i64) -> bool {
     let mut place = Place {
@@ -104,8 +104,8 @@ fn enter(bind: &mut DualBind, port: u16, update: impl Fn(&Place) -> i64) -> bool
     false
 }
 
-/// Notes that a socket is being closed, in order with what the kernel does after
-/// it: to call the socket's `close`, which takes it out of the map if it is in.
+/// Records that a socket is being closed, ordered before what the kernel does next: it
+/// calls the socket's `close`, which removes it from the map if it is there.
 #[inline(always)]
 pub fn close(socket: *mut bpf_sock) {
     if let Some(bind) = of(socket, 0) {
@@ -113,7 +113,7 @@ pub fn close(socket: *mut bpf_sock) {
     }
 }
 
-/// Takes a socket out of the map.
+/// Removes a socket from the map.
 #[inline(always)]
 fn delete(place: &Place) {
     let map: *mut c_void = (&raw const DUAL).cast_mut().cast();
@@ -122,7 +122,7 @@ fn delete(place: &Place) {
     let _ = unsafe { bpf_map_delete_elem(map, key) };
 }
 
-/// Atomic, and in order with all before and after it on x86; in assembly, because
+/// Atomic, and on x86 ordered with everything before and after it; in assembly, because
 /// core has no atomics for this target.
 #[inline(always)]
 fn add(count: *mut u64, change: i64) {

@@ -1,4 +1,4 @@
-//! Packets to servers, by `struct bpf_sk_lookup`.
+//! Packets to servers, as `struct bpf_sk_lookup` has them.
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::{BPF_TCP_LISTEN, bpf_sk_lookup, bpf_sock};
@@ -41,7 +41,7 @@ impl Packet {
         Self { lookup: ctx.lookup }
     }
 
-    /// The place that it is for, if servers in the map can be there.
+    /// The place that it is for, if there can be servers in the map.
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "16 bits are used")]
     pub fn place(&self) -> Option<Place> {
@@ -71,7 +71,7 @@ pub fn assign(ctx: &SkLookupContext, mut place: Place) {
     let Some(counts) = streams::count(&place) else {
         return;
     };
-    // SAFETY: a word of a map's value, which others change.
+    // SAFETY: a word of a map's value, which others may change.
     let counts = unsafe { read_volatile(counts) };
     for bounds in GROUPS.windows(2) {
         if has_servers(counts, bounds[0]) && assign_from(ctx, &mut place, bounds[0]..bounds[1]) {
@@ -80,15 +80,15 @@ pub fn assign(ctx: &SkLookupContext, mut place: Place) {
     }
 }
 
-/// Looks in these slots alone; whether there was a server.
+/// Searches only these slots; returns whether there was a server.
 #[inline(always)]
 fn assign_from(ctx: &SkLookupContext, place: &mut Place, slots: Range<u32>) -> bool {
     let map: *mut c_void = (&raw const DUAL).cast_mut().cast();
     let local = u32::from(u16::from_be(place.port));
     for slot in slots {
         place.slot = slot;
-        // SAFETY: the helper reads a key of the map's size, and answers a
-        // socket that is held until it is released.
+        // SAFETY: the helper reads a key of the map's size, and returns a socket that is
+        // held until it is released.
         let socket = unsafe { bpf_map_lookup_elem(map, (&raw const *place).cast()) };
         if !socket.is_null() {
             let socket: *mut bpf_sock = socket.cast();
@@ -98,9 +98,9 @@ fn assign_from(ctx: &SkLookupContext, place: &mut Place, slots: Range<u32>) -> b
             let state = unsafe { read_volatile(&raw const (*socket).state) };
             // SAFETY: as above; in host byte order.
             let port = unsafe { read_volatile(&raw const (*socket).src_port) };
-            // One of a device does not hear all, one that was shut down or closed
-            // nobody. Without branches: the verifier of Linux 6.1 follows each
-            // through all slots.
+            // A socket bound to a device does not receive everything, one that was shut
+            // down or closed nothing. No branches: the verifier of Linux 6.1 follows each
+            // of them through all slots.
             let is_open = device | (state ^ BPF_TCP_LISTEN) | (port ^ local) == 0;
             if is_open {
                 // SAFETY: as above. If another program has chosen a socket, the

@@ -1,4 +1,4 @@
-//! TCP servers, by `struct bpf_sock_ops`: entered when they listen.
+//! TCP servers, as `struct bpf_sock_ops` has them: added to the map when they listen.
 
 use aya_ebpf::bindings::{
     BPF_NOEXIST, BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_LISTEN_CB,
@@ -28,11 +28,11 @@ macro_rules! field {
     };
 }
 
-/// What a socket is about to do.
+/// How the state of a socket changes.
 pub enum State {
     /// It has begun to listen.
     Listens,
-    /// It listens no more.
+    /// It no longer listens.
     Closes,
     /// Something else.
     Other,
@@ -63,12 +63,12 @@ impl Socket {
         }
     }
 
-    /// Enters the socket into the map if it was bound as a dual-stack server.
+    /// Adds the socket to the map if it was bound as a dual-stack server.
     #[inline(always)]
     pub fn enter(&self) {
         let Some(bind) = self.bind() else { return };
-        // It was not said to listen no more, as this program was not attached. The
-        // kernel has taken it out of the map, and another may have its slot.
+        // If still counted, it stopped listening while this program was not attached. The
+        // kernel has removed it from the map, and another socket may have its slot.
         uncount(bind);
         let local = [
             field!(self.ops, local_ip6[0]),
@@ -90,10 +90,10 @@ impl Socket {
         }
     }
 
-    /// Takes the socket out of the map again, unless it is being closed: then the
-    /// kernel has done so before this, and another may have its slot already. What
-    /// was shut down before it listened, or does not listen any more, is none that
-    /// is closed: it may listen once more.
+    /// Removes the socket from the map again, unless it is being closed: the kernel has
+    /// then already done so, and another socket may have its slot. A socket that was shut
+    /// down before it listened, or that no longer listens, does not count as closed: it
+    /// may listen again.
     #[inline(always)]
     pub fn leave(&self) {
         let Some(bind) = self.bind() else { return };
@@ -134,7 +134,7 @@ impl Socket {
     }
 }
 
-/// Counts the socket no longer at its place.
+/// Stops counting the socket at its place.
 #[inline(always)]
 fn uncount(bind: &mut DualBind) {
     if bind.is_counted != 0
@@ -145,7 +145,7 @@ fn uncount(bind: &mut DualBind) {
     }
 }
 
-/// The count of the servers at a place, and at those that share it.
+/// The count of the servers at a place, and at the places that share the count.
 #[inline(always)]
 pub fn count(place: &Place) -> Option<*mut u64> {
     DUAL_COUNTS.get_ptr_mut(bucket(place))
