@@ -1,4 +1,4 @@
-//! Addresses as functions of the programs take them.
+//! Addresses in the form in which functions of the programs take them.
 
 mod common;
 

@@ -33,8 +33,8 @@ fn bind6(policy: &Policy, asked: Asked, address: V6, v6only: bool) -> Said<(V6, 
     said(bind::bind6(policy, asked, address, &socket))
 }
 
-/// The address alone of a verdict, whose port must be the one asked for, or the kernel's
-/// choice out of reach.
+/// Only the address of a verdict. Its port must be the one asked for, or 0, the kernel's
+/// choice, if the bind is isolated.
 fn address<A>(verdict: Said<(A, u16)>) -> Said<A> {
     let wanted = match verdict {
         Isolate(_) => 0,
@@ -102,7 +102,7 @@ fn ipv6_sockets() {
     }
 }
 
-/// Nobody off the host is where it ends up.
+/// The bind succeeds where no other host can reach it.
 #[test]
 fn the_wildcard_of_a_family_that_is_not_assigned() {
     let loopback4 = Isolate((v4("127.0.0.1"), 0));
@@ -120,7 +120,7 @@ fn the_wildcard_of_a_family_that_is_not_assigned() {
     assert_eq!(bind4(&exempt, asked(INET), 0), Pass, "B18");
 }
 
-/// A program binds every address of the host, and is at the assigned one by the first.
+/// A program binds every address of the host; its first bind has got the assigned one.
 #[test]
 fn one_address_after_another() {
     let next = |family| Asked {
@@ -201,7 +201,7 @@ fn an_exempt_port() {
     assert_eq!(verdict, Rewrite((v4(OWN4), other.port)), "B1");
 }
 
-/// The ports that follow each other get ports that do.
+/// Consecutive ports are moved to consecutive ports.
 #[test]
 fn a_range_of_ports() {
     let policy = with_rule(
@@ -252,7 +252,7 @@ fn a_port_for_multicast() {
         ("B7", dual, UDP, "ff02::fb", false, Pass),
         ("B4", dual, UDP, "2001:db8::20", false, Rewrite(OWN6)),
         ("B4", dual, UDP, "::ffff:192.0.2.20", false, Rewrite(mapped)),
-        // Nobody looks for multicast there.
+        // These protocols have no multicast ports.
         ("B10", dual, TCP, "::", false, Rewrite(mapped)),
         ("B9", dual, UDP_LITE, "::", false, Rewrite(OWN6)),
     ] {
@@ -300,7 +300,7 @@ fn private_loopback() {
         for (there, expected) in [
             (Found::Nobody, Rewrite((v6("::1"), port))),
             (Found::Own, Rewrite((v6("::1"), port))),
-            // Somebody else's, which is not shared.
+            // Somebody else's, so the port is not shared.
             (Found::Other, Deny(Cause::InUse)),
         ] {
             let socket = Socket {

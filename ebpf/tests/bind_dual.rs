@@ -1,4 +1,4 @@
-//! Which binds make dual-stack servers, and where one would take the calls of others.
+//! Which binds make dual-stack servers, and where one would take another server's calls.
 
 mod common;
 
@@ -57,7 +57,7 @@ fn a_dual_stack_server() {
             Found::Other,
             (in_use, false),
         ),
-        // Another member of a group.
+        // Another member of the same group.
         ("::", policy, tcp, false, true, Found::Dual, (own4, true)),
         ("::", policy, tcp, false, true, Found::Own, (in_use, false)),
         (

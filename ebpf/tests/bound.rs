@@ -1,4 +1,4 @@
-//! What is kept of a bind, and what follows from it.
+//! What is kept about a bind, and what follows from it.
 
 mod common;
 
@@ -12,7 +12,7 @@ fn endpoint(address: &str, port: u16) -> Endpoint {
     Endpoint::new(v6(address), port.to_be())
 }
 
-/// A policy whose sockets are known by its loopback address.
+/// A policy whose sockets are identified by its loopback address.
 fn policy(policy: Policy) -> Policy {
     Policy {
         loopback: v4(PRIVATE),
@@ -85,7 +85,7 @@ fn what_is_not_kept() {
         (both(), UDP, "ff02::fb", 80),
         (multicast, UDP, "::", 80),
         (multicast, UDP, "::ffff:0.0.0.0", 80),
-        // It is kept when it is told.
+        // Kept only after the decision, by `kernel::bound::tell`.
         (private(both()), TCP, "::1", 80),
     ] {
         let nothing = Bound::default();
@@ -112,7 +112,7 @@ fn the_loopback_that_all_share() {
     assert_eq!(bound.actual, endpoint("::ffff:127.128.2.10", 80), "L1");
 }
 
-/// The same user's, under the same policy, at the same port of another address.
+/// That is: the same user, policy and port, but another address.
 #[test]
 fn one_address_after_another() {
     let other = kept(both(), TCP, endpoint("::ffff:192.0.2.20", 80));
@@ -135,7 +135,7 @@ fn one_address_after_another() {
         ..own
     };
     assert!(!other.is_repeated_by(&of_others, TCP), "another policy");
-    // 80 is moved to 8080, which is asked for too.
+    // 80 is moved to 8080, which the second bind asks for.
     let moved = with_port(both(), 80, 8080, &[TCP]);
     let first = kept(moved, TCP, endpoint("::ffff:192.0.2.20", 80));
     let second = kept(moved, TCP, endpoint("::ffff:192.0.2.10", 8080));
@@ -143,7 +143,7 @@ fn one_address_after_another() {
     assert!(!first.is_repeated_by(&second, TCP), "another port");
 }
 
-/// A policy further out sees what one further in has made of the bind.
+/// An outer cgroup's policy sees the bind as an inner one has changed it.
 #[test]
 fn a_bind_of_a_policy_further_in() {
     let bound = kept(both(), TCP, endpoint("::ffff:192.0.2.20", 80));

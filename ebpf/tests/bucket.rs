@@ -1,5 +1,5 @@
-//! Servers that share a count cost each other's callers time, so every part of a
-//! place has to count.
+//! Servers that share a count make each other's callers search in vain, so the count has
+//! to depend on every part of a place.
 
 use std::collections::BTreeSet;
 
@@ -9,8 +9,8 @@ use oci_bind_hook_ebpf::decide::dual::{Place, bucket};
 /// protocol and the port.
 const PARTS: usize = 8;
 
-/// A place whose parts have the bits of `others`, each of them other ones,
-/// except for this part.
+/// A place in which this part has this value, and every other part has its own bits of
+/// `others`.
 fn place(part: usize, value: u16, others: u64) -> Place {
     let parts: [u32; PARTS] = std::array::from_fn(|index| {
         let shift = 8 * u32::try_from(index).unwrap();
@@ -40,7 +40,7 @@ fn every_part_of_a_place_counts() {
                 .map(|value| bucket(&place(part, value, others)))
                 .collect();
             let count = buckets.len();
-            // 1000 of 65536 by chance alone: some 8 are shared.
+            // 1000 random choices among 65536 collide about 8 times.
             assert!(count > 950, "{count} for part {part}, others {others:x}");
         }
     }

@@ -34,7 +34,7 @@ fn client(local: Local) -> Client {
     }
 }
 
-/// A connect to where it was asked for, from this address.
+/// A connect to the destination that was asked for, from this address.
 fn from(address: &str) -> Path<V6> {
     Path::from(family(address).to_v6())
 }
@@ -133,7 +133,7 @@ fn a_port_without_an_address_cannot_go_to_the_private_loopback() {
     assert_eq!(to(local6("::", PORT)), refused, "L4");
     let at_home = to(local4(PRIVATE, PORT));
     assert!(matches!(at_home, Rewrite(path) if !path.is_moved), "L4");
-    // To the assigned address the kernel finds the right source.
+    // For the assigned address the kernel finds the right source.
     let server = server(OWN4, 80, Found::Own);
     let local = client(local4("0.0.0.0", PORT));
     let verdict = said(connect::connect4(&policy, v4("127.0.0.1"), local, server));

@@ -1,4 +1,4 @@
-//! Where connects to loopback go, and where from, row by row of the semantics.
+//! Where connects to loopback go, and where they come from, row by row of the semantics.
 
 mod common;
 
@@ -14,7 +14,7 @@ use oci_bind_hook_ebpf::decide::port::Port;
 use oci_bind_hook_ebpf::decide::verdict::Path;
 
 const PORT: u32 = 40_000;
-/// A peer off the host.
+/// A peer on another host.
 const PEER4: &str = "198.51.100.7";
 
 /// An IPv6 TCP socket that is about to connect to port 80.
@@ -28,7 +28,7 @@ fn client(local: &str, port: u32) -> Client {
     }
 }
 
-/// The same one v6only.
+/// The same, but v6only.
 fn v6only() -> Client {
     Client {
         can_be_mapped: false,
@@ -73,8 +73,8 @@ fn ipv6_loopback_finds_servers_of_both_families() {
     }
 }
 
-/// An IPv4-mapped destination is an IPv4 one, which has no servers at an IPv6
-/// address, whatever the socket says of itself.
+/// An IPv4-mapped destination is an IPv4 one, which has no servers at an IPv6 address,
+/// whether or not the socket is v6only.
 #[test]
 fn mapped_loopback_finds_servers_of_ipv4_alone() {
     let policy = auto(both());
@@ -108,7 +108,7 @@ fn a_moved_port_is_where_it_goes() {
     assert_eq!(found, Rewrite(path(true, "::1", OWN6, 8080)), "L1 and B17");
 }
 
-/// Only what has no address and no port can be moved.
+/// Only a socket with neither address nor port can be moved.
 #[test]
 fn a_bound_client_goes_from_where_it_is() {
     let policy = auto(both());
@@ -140,7 +140,7 @@ fn the_private_loopback_comes_first() {
         let expected = Rewrite(path(true, source, destination, 80));
         assert_eq!(found, expected, "L4: {destination}");
     }
-    // Nobody is there, or comes later.
+    // Nobody is there, or a server comes later.
     let port = port6(v4(PRIVATE), 80_u16.to_be());
     for client in [open, v6only()] {
         let found = connect6(&policy, "::1", client, |_, _| Nobody);

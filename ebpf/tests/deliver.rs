@@ -28,7 +28,7 @@ fn whose_datagram_it_is() {
     };
     for (native, asked, chosen) in [
         (Native::default(), false, false),
-        // Nobody was there when the port was asked for.
+        // Nobody else had the port when the program asked for it.
         (there(false), false, true),
         (there(true), true, true),
     ] {
@@ -88,7 +88,7 @@ fn a_socket_awaits_whom_it_called() {
         actual: resolver,
     });
     assert!(awaits(socket(), &redirects, v4(OWN4), &resolver));
-    // The next call does not forget it.
+    // The next call to it does not make the socket forget it.
     redirects.forget(&resolver);
     assert!(awaits(socket(), &redirects, v4(OWN4), &resolver));
     for somebody in [at("127.0.0.53", 5353), at("127.0.0.54", 53)] {

@@ -1,4 +1,4 @@
-//! Servers of both families: where they are kept, and who is one.
+//! Dual-stack servers: where they are kept, and which sockets are servers.
 
 mod common;
 
@@ -87,7 +87,7 @@ fn a_policy_further_in_has_bound_first() {
     let bound = v6("::ffff:192.0.2.20");
     assert_eq!(asked(&outer, &dual_bind(&inner, TCP, 80), bound), v6("::"));
     for (bind, address) in [
-        // Of the same policy, an earlier bind that failed.
+        // An earlier bind under the same policy, which failed.
         (dual_bind(&outer, TCP, 80), mapped(v4(OWN4))),
         (dual_bind(&inner, TCP, 80), v6("::ffff:192.0.2.30")),
         (dual_bind(&inner, TCP, 80), v6(OWN6)),
@@ -118,7 +118,7 @@ fn who_can_share_a_port() {
     }
 }
 
-/// Servers that share a count cost each other's callers time.
+/// Servers that share a count make each other's callers search in vain.
 #[test]
 fn counts_are_seldom_shared() {
     let place = |port: u16, last: u32| Place {
@@ -129,7 +129,7 @@ fn counts_are_seldom_shared() {
     };
     let ports: BTreeSet<_> = (1..=1000).map(|port| bucket(&place(port, 1))).collect();
     let addresses: BTreeSet<_> = (1..=1000).map(|last| bucket(&place(80, last))).collect();
-    // 1000 of 65536 by chance alone: some 8 are shared.
+    // 1000 random choices among 65536 collide about 8 times.
     assert!(ports.len() > 950, "{} for 1000 ports", ports.len());
     assert!(addresses.len() > 950, "{} for as many", addresses.len());
 }
@@ -141,7 +141,7 @@ fn groups_of_slots_are_counted_apart() {
             assert_eq!(one(slot), 1 << (16 * group), "slot {slot}");
         }
     }
-    // As many as there can be in all.
+    // As many as there can be in total.
     let counts = 16384 * one(0) + one(9);
     let found = GROUPS.map(|first| first < SLOTS && has_servers(counts, first));
     assert_eq!(found, [true, false, true, false, false]);

@@ -10,15 +10,15 @@ use oci_bind_hook_ebpf::decide::guard::{self, Owner, may_enter};
 use oci_bind_hook_ebpf::decide::loopback::Found;
 use oci_bind_hook_ebpf::decide::verdict::kind;
 
-/// Of a raw socket, whatever its number.
+/// The protocol of a raw socket, whatever its number.
 const RAW: u32 = 0;
 const PEER4: &str = "198.51.100.7";
 const PEER6: &str = "2001:db8:1::7";
-/// An address of the host, to which it rewrites packets.
+/// An address of the host, which it may write into packets as the source.
 const HOST4: &str = "192.0.2.11";
 const HOST6: &str = "2001:db8::11";
 
-/// A packet on its way out of the host, or to the host itself.
+/// A packet that leaves, to another host or to the host itself.
 #[derive(Clone, Copy)]
 struct Packet {
     source: &'static str,
@@ -65,7 +65,7 @@ impl guard::Packet for Packet {
     }
 }
 
-/// A packet of no known socket.
+/// A packet whose socket is not known.
 const UNKNOWN: Packet = Packet {
     source: OWN4,
     destination: PEER4,
@@ -123,21 +123,21 @@ fn what_the_host_rewrites_goes_by_the_socket() {
         ("G7", udp, OWN4, PEER4, PEER4, true),
         ("G7", tcp, OWN6, PEER6, PEER6, true),
         ("G7", udp, OWN6, PEER6, PEER6, true),
-        // sendmsg chooses where a UDP socket sends from, but to link-local
-        // addresses.
+        // sendmsg chooses the source of a UDP socket, except for link-local
+        // destinations.
         ("G7", udp, "0.0.0.0", "0.0.0.0", PEER4, true),
         ("G7", udp, "::", "::", PEER6, true),
         ("G7", udp, "224.0.0.251", "0.0.0.0", PEER4, true),
         ("G7", udp, NETWORK, "0.0.0.0", PEER4, true),
         ("G1", udp, "::", "::", "fe80::1", false),
-        // A device leads there.
+        // It leaves by another device than `lo`.
         ("G1", udp, "::", "::", "::1", false),
         ("G1", tcp, "0.0.0.0", "0.0.0.0", PEER4, false),
         ("G1", tcp, "::", "::", PEER6, false),
-        // Bound before the policy came.
+        // Bound before the policy was attached.
         ("G1", tcp, HOST4, PEER4, PEER4, false),
         ("G1", udp, HOST6, PEER6, PEER6, false),
-        // One that receives for a group, likewise connected.
+        // Bound to a group or broadcast address, but also connected.
         ("G1", udp, "224.0.0.251", PEER4, PEER4, false),
         ("G1", udp, "ff02::fb", PEER6, PEER6, false),
         ("G1", udp, NETWORK, PEER4, PEER4, false),
@@ -149,7 +149,7 @@ fn what_the_host_rewrites_goes_by_the_socket() {
         ("L9", udp, "127.0.0.1", PEER4, PEER4, false),
         ("L9", udp, "127.0.0.1", "0.0.0.0", PEER4, false),
         ("L9", tcp, "::1", PEER6, PEER6, false),
-        // A NodePort, called at loopback.
+        // A NodePort that is called at loopback.
         ("G7", tcp, "127.0.0.1", "127.0.0.1", PEER4, true),
         ("G7", udp, "127.0.0.1", "127.0.0.1", PEER4, true),
     ];
@@ -207,7 +207,7 @@ fn private_loopback_is_all_that_is_reached() {
     use Found::{Nobody, Other, Own};
     let host = "127.0.0.1";
     let policy = private(both());
-    // With a connection that is open, none of whose ends is looked up.
+    // Not opening a connection: in an open one, neither end is looked up over IPv4.
     let open = |protocol| (protocol, false);
     let opening = (TCP, true);
     #[rustfmt::skip]
@@ -226,10 +226,10 @@ fn private_loopback_is_all_that_is_reached() {
         (opening, PRIVATE, host, None, false),
         (opening, "::1", "::1", Some(Own), true),
         (opening, OWN6, "::1", Some(Other), false),
-        // To programs of the host that have called the container's servers.
+        // To programs on the host that have called the container's servers.
         (open(TCP), PRIVATE, host, None, true),
         (open(TCP), OWN4, host, None, true),
-        // Of before the policy.
+        // A connection from before the policy.
         (open(TCP), host, host, None, false),
         (open(TCP), "::1", "::1", Some(Own), true),
         (open(TCP), "::1", "::1", Some(Nobody), true),
@@ -250,7 +250,7 @@ fn private_loopback_is_all_that_is_reached() {
         let packet = Packet {
             destination,
             is_local: true,
-            // What a program writes into the header of a raw socket counts.
+            // It is what a program writes into the header of a raw socket that counts.
             is_icmp: protocol == ICMP,
             owner: Some(owner),
             receiver,
@@ -284,7 +284,7 @@ fn the_broadcast_address_of_the_network_comes_in() {
     assert!(!enters(&both(), NETWORK), "G2: it is not known");
 }
 
-/// A port opens no address.
+/// Such a port does not open another address.
 #[test]
 fn exempt_and_multicast_ports() {
     let multicast = with_multicast(both(), 5353);
@@ -293,9 +293,9 @@ fn exempt_and_multicast_ports() {
         for (protocol, local, peer, expected) in [
             (UDP, HOST4, PEER4, false),
             (UDP, OWN4, PEER4, true),
-            // Its calls do not tell the address.
+            // A connected socket's calls do not show its source.
             (UDP, "0.0.0.0", PEER4, false),
-            // sendmsg has.
+            // sendmsg has chosen the source.
             (UDP, "0.0.0.0", "0.0.0.0", true),
             (TCP, HOST4, PEER4, false),
             (TCP, "0.0.0.0", "0.0.0.0", false),

@@ -57,7 +57,7 @@ fn the_hosts() {
     assert_eq!(route(&both(), FROM_V6, no_lookup), Route::HOST, "L3");
 }
 
-/// No lookup finds it, since it is bound to `lo`.
+/// No lookup finds systemd-resolved, since its sockets are bound to `lo`.
 #[test]
 fn auto_leaves_calls_to_systemd_resolved_alone() {
     let policy = auto(both());
@@ -112,7 +112,7 @@ fn auto_finds_the_moved_server() {
     assert_eq!(only6, Route::HOST, "L1: no such address");
 }
 
-/// As on a host without policies.
+/// The same happens on a host without policies.
 #[test]
 fn auto_leaves_a_call_to_who_is_at_the_very_address() {
     let policy = auto(both());
@@ -127,7 +127,7 @@ fn auto_leaves_a_call_to_who_is_at_the_very_address() {
     ] {
         let find = |found| move |address, _| if address == family(there) { found } else { Own };
         assert_eq!(route(&policy, call, find(Own)), Route::HOST, "L1: {call:?}");
-        // Somebody at the wildcard, or nobody.
+        // Somebody at the wildcard address, or nobody.
         for found in [Other, Nobody] {
             let way = route(&policy, call, find(found)).way;
             assert_eq!(way, Way::To, "L1: {call:?}, {found:?}");
@@ -157,7 +157,7 @@ fn auto_finds_the_moved_port() {
 fn private_never_reaches_the_host() {
     let policy = private(both());
     let refused = Route::nowhere(Cause::Refused);
-    // Nobody is there, or comes later.
+    // Nobody is there, or a server comes later.
     let own6 = to("::1", Port::from_be(port6(v4(PRIVATE), 80_u16.to_be())));
     let rows = [
         (FROM_V4, server(PRIVATE, 80, Own), to(PRIVATE, 80)),
@@ -170,7 +170,7 @@ fn private_never_reaches_the_host() {
         (FROM_V6ONLY, server(OWN6, 80, Own), to(OWN6, 80)),
         (FROM_V6ONLY, server(OWN6, 80, Dual), to(OWN6, 80)),
         (FROM_V6ONLY, server(PRIVATE, 80, Own), own6),
-        // All containers share ::1, so the host's is not it.
+        // All containers share ::1, so one of the host's there is not the container's.
         (FROM_V6, server("::1", 80, Other), own6),
         (FROM_V6ONLY, server("::1", 80, Other), own6),
         (FROM_V6ONLY, server("::1", 80, Nobody), own6),
@@ -178,7 +178,7 @@ fn private_never_reaches_the_host() {
     for (call, find, expected) in rows {
         assert_eq!(route(&policy, call, find), expected, "L4: {call:?}");
     }
-    // At its IPv4 address, it is called from the private loopback.
+    // A dual-stack server is called at its IPv4 address, from the private loopback.
     let dual = |address, _| match address {
         Family::V4(address) if address == v4(OWN4) => Own,
         Family::V6(_) => Dual,
@@ -187,8 +187,8 @@ fn private_never_reaches_the_host() {
     assert_eq!(route(&policy, FROM_V6, dual), to(OWN4, 80), "L4: dual");
 }
 
-/// A server that a program has bound to `::1` is at a port of the cgroup's own; who has
-/// called one is at the port that the kernel chose.
+/// A server that a program has bound to `::1` is at a port of the cgroup's own; a client
+/// of one is at the port that the kernel chose.
 #[test]
 fn private_finds_servers_at_the_ipv6_loopback() {
     let policy = private(both());
@@ -200,7 +200,7 @@ fn private_finds_servers_at_the_ipv6_loopback() {
             assert_eq!(route, to("::1", at), "L7: {call:?}");
         }
     }
-    // Who asked for another port is answered at its own, and not called there.
+    // A socket that asked for another port gets answers at its actual port, but no calls.
     let moved = |can_be_answer, at| {
         let call = Loopback {
             protocol: UDP,
@@ -212,7 +212,7 @@ fn private_finds_servers_at_the_ipv6_loopback() {
     assert_eq!(moved(true, 80), to("::1", 80), "L7");
     assert_eq!(moved(false, 80), to("::1", port), "L7");
     assert_eq!(moved(false, port), to("::1", port), "L7");
-    // It comes before the server of the same port at 127.0.0.1.
+    // It comes before a server at 127.0.0.1 with the same port.
     let both = |address, asked: Port| match address {
         Family::V4(_) => Own,
         Family::V6(LOOPBACK6) if asked == port.to_be() => Own,
@@ -220,7 +220,7 @@ fn private_finds_servers_at_the_ipv6_loopback() {
     };
     assert_eq!(route(&policy, FROM_V6, both), to("::1", port), "L7");
     assert_eq!(route(&policy, FROM_V4, both), to(PRIVATE, 80), "L7");
-    // An answer to who is connected, whom no lookup finds.
+    // An answer to a socket that is connected, which no lookup finds.
     let datagram = Loopback {
         protocol: UDP,
         can_be_answer: true,
@@ -267,12 +267,12 @@ fn the_unspecified_address_means_loopback() {
     let (any4, own4) = ("::ffff:0.0.0.0", "::ffff:192.0.2.10");
     for (destination, source, expected) in [
         (any4, own4, "::ffff:127.0.0.1"),
-        // The kernel says so itself.
+        // The kernel itself treats it as loopback.
         (any4, any4, any4),
         (any4, "::", any4),
         ("::", OWN6, "::"),
         ("::", own4, "::"),
-        // On any host it is where the socket is, if that is on loopback.
+        // If the socket is on loopback, it means the socket's own address, as on any host.
         (any4, "::ffff:127.0.0.9", any4),
         (own4, own4, own4),
     ] {

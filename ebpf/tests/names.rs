@@ -1,4 +1,4 @@
-//! What a program is told of redirected peers.
+//! What a program is told about redirected peers.
 
 mod common;
 
@@ -22,7 +22,7 @@ fn redirect(port: u16) -> Redirect {
     }
 }
 
-/// Whatever two of their words and the port are.
+/// With any values in any two of their words, the port included.
 #[test]
 fn endpoints_are_the_same_if_all_of_them_is() {
     let with = |first: (usize, u32), second: (usize, u32)| {
@@ -115,7 +115,7 @@ fn private_loopback_has_its_usual_name() {
     assert_eq!(local, Some(name), "L4");
 }
 
-/// As long as it has no peer, which could be on loopback alone.
+/// As long as it has no peer: a peer could only be on loopback.
 #[test]
 fn an_isolated_socket_is_where_it_was_bound() {
     let policy = auto(both());
@@ -165,14 +165,14 @@ fn a_server_at_the_private_ipv6_loopback_is_where_it_was_bound() {
     assert_eq!(name, None, "L7: the bind has failed");
 }
 
-/// The container's own sockets call from there, and are called so.
+/// The container's own sockets call from there, and are known as 127.0.0.1.
 #[test]
 fn a_loopback_address_of_its_own_has_its_usual_name() {
     let actual = endpoint("::ffff:127.128.2.10", 80);
     let name = endpoint("::ffff:127.0.0.1", 80);
     let policy = delivered(auto(both()));
     assert_eq!(peer_name(&policy, None, actual), Some(name), "L6");
-    // The address is known, but nothing is delivered to it.
+    // The address is known, but no datagrams to it are delivered.
     let undelivered = Policy {
         flags: policy.flags & !flag::LOOPBACK_UDP,
         ..policy
@@ -180,12 +180,12 @@ fn a_loopback_address_of_its_own_has_its_usual_name() {
     assert_eq!(peer_name(&undelivered, None, actual), None);
     let other = endpoint("::ffff:127.128.2.20", 80);
     assert_eq!(peer_name(&policy, None, other), None);
-    // A socket that is bound there knows it by what it asked for.
+    // A socket that is bound there already has the name that its program asked for.
     let local = local_name(&policy, None, None, actual, actual);
     assert_eq!(local, None);
 }
 
-/// Whom a socket has called is no caller.
+/// A peer that the socket has called does not count as a caller.
 #[test]
 fn a_call_from_loopback_is_noted() {
     let resolver = endpoint("::ffff:127.0.0.53", 53);

@@ -1,4 +1,4 @@
-//! Which port a socket gets, against a list that is searched from its beginning.
+//! Which port a socket gets, compared with a linear search of the rules.
 
 use oci_bind_hook_ebpf::abi::{PORT_RULES, Policy, PortRule};
 use oci_bind_hook_ebpf::decide::port::{PortUse, port};
@@ -10,8 +10,8 @@ const UDP: u32 = 17;
 const SCTP: u32 = 132;
 const UDP_LITE: u32 = 136;
 
-/// Rules that could be those of a policy: ranges in ascending order, of which each is a
-/// single port as often as not.
+/// Rules that a policy could have: ranges in ascending order, about half of which are
+/// single ports.
 fn rules() -> impl Strategy<Value = Vec<PortRule>> {
     let gap = prop_oneof![Just(0), 0_u16..2000];
     let more = prop_oneof![Just(0), 0_u16..2000];
@@ -26,7 +26,7 @@ fn rules() -> impl Strategy<Value = Vec<PortRule>> {
             };
             let last = first.saturating_add(more);
             next = last.checked_add(1);
-            // No port is beyond the last one.
+            // No port may be beyond 65535.
             let becomes = |actual: Option<u16>| match actual {
                 None => first,
                 Some(actual) => actual.min(u16::MAX - (last - first)),
@@ -44,7 +44,7 @@ fn rules() -> impl Strategy<Value = Vec<PortRule>> {
     })
 }
 
-/// What becomes of a port, in host byte order.
+/// What happens to a port, in host byte order.
 fn expected(rules: &[PortRule], number: u32, asked: u16) -> PortUse {
     let rule = rules
         .iter()

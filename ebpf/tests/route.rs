@@ -1,4 +1,4 @@
-//! What a way to loopback consists of: its address, port, source and cause.
+//! What a route to loopback consists of: its address, port, source and cause.
 
 mod common;
 
@@ -72,7 +72,7 @@ fn a_call_comes_from_loopback() {
     }
 }
 
-/// A port that is moved is so at the assigned addresses alone.
+/// A port is moved only at the assigned addresses.
 #[test]
 fn the_private_loopback_keeps_the_port() {
     let policy = with_port(private(both()), 80, 8080, &[TCP]);
@@ -105,8 +105,8 @@ fn an_exempt_port_is_looked_for_on_the_private_loopback_alone() {
     }
 }
 
-/// Someone else's answer on the private loopback counts, and the moved server
-/// of the cgroup still comes first.
+/// A server of somebody else at the private loopback makes it a refusal, but the moved
+/// server of the cgroup still comes first.
 #[test]
 fn the_moved_server_comes_before_a_refusal() {
     let find = |address, _| {
@@ -127,7 +127,7 @@ fn the_moved_server_comes_before_a_refusal() {
             Nobody
         }
     };
-    // A server of both families is called at its IPv4 address, if at all.
+    // A caller that can use IPv4 reaches a dual-stack server at its IPv4 address only.
     let found = route(&private(both()), OPEN, dual);
     let port = port6(v4(PRIVATE), 80_u16.to_be());
     assert_eq!(found, Route::to(family("::1"), port), "L4");

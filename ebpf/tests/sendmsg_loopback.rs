@@ -1,4 +1,4 @@
-//! Where datagrams to loopback go, and where from, row by row of the semantics.
+//! Where datagrams to loopback go, and where they come from, row by row of the semantics.
 
 mod common;
 
@@ -18,8 +18,8 @@ const PORT: u32 = 40_000;
 const OTHER4: &str = "192.0.2.20";
 const OTHER6: &str = "2001:db8::20";
 
-/// What becomes of a datagram to `to` of a socket bound to `local`, with
-/// `source` as the kernel has it.
+/// What happens to a datagram to `to` from a socket bound to `local`, with `source` as the
+/// source that the kernel has chosen.
 fn sendmsg4(
     policy: &Policy,
     to: &str,
@@ -52,7 +52,7 @@ fn sendmsg6(
     ))
 }
 
-/// To a server, with a new source or with the one that it has.
+/// A path to a server, with a new source or with the one that the datagram has.
 fn path<A>(is_moved: bool, source: A, destination: A, port: u16) -> Path<A> {
     Path {
         is_moved,
@@ -129,7 +129,7 @@ fn a_moved_port_is_where_it_goes() {
     assert_eq!(verdict, Rewrite(expected), "L1 and B17");
 }
 
-/// Each family finds the servers at its own address alone.
+/// Each family finds only the servers at its own address.
 #[test]
 fn without_a_moved_server_it_goes_to_the_hosts() {
     let policy = auto(both());
@@ -138,7 +138,7 @@ fn without_a_moved_server_it_goes_to_the_hosts() {
     assert_eq!(verdict, Rewrite(Path::from(v4("127.0.0.1"))), "L2");
     let verdict = sendmsg6(&policy, "::1", any6, server(OWN4, 53, Own));
     assert_eq!(verdict, Rewrite(Path::from(v6("::1"))), "L2");
-    // Not from a foreign address, though.
+    // But not from a foreign address.
     let verdict = sendmsg4(
         &policy,
         "127.0.0.1",
@@ -150,8 +150,8 @@ fn without_a_moved_server_it_goes_to_the_hosts() {
     assert_eq!(verdict, Rewrite(Path::from(v6(OWN6))), "U2");
 }
 
-/// A socket at the assigned address calls loopback from a loopback address of its own,
-/// and remembers whom it called.
+/// A socket at the assigned address calls loopback from its own loopback address, and
+/// remembers whom it called.
 #[test]
 fn a_bound_socket_calls_from_its_own_loopback_address() {
     let bound = (OWN4, OWN4);
@@ -168,7 +168,7 @@ fn a_bound_socket_calls_from_its_own_loopback_address() {
         let verdict = sendmsg4(&policy, "127.0.0.1", bound, server(OWN4, 53, Own));
         let expected = path(true, own, v4(OWN4), 53);
         assert_eq!(verdict, Rewrite(expected), "L6");
-        // It answers from where it was called.
+        // It answers from the address at which it was called.
         let verdict = sendmsg4(&policy, PRIVATE, bound, server(OWN4, 53, Own));
         assert!(!is_moved(verdict), "L6: to {PRIVATE}");
         let answer = Datagram {
@@ -180,7 +180,7 @@ fn a_bound_socket_calls_from_its_own_loopback_address() {
         assert!(!is_moved(said(verdict)), "L6: an answer");
     }
     let (policy, find) = (delivered(auto(both())), server(OWN6, 53, Own));
-    // Others send as they do without.
+    // Other sockets send as they do without delivery.
     for (local, source, expected) in [
         ("0.0.0.0", "0.0.0.0", Rewrite(Path::from(v4("127.0.0.1")))),
         ("127.0.0.1", "127.0.0.1", Pass),
@@ -204,7 +204,7 @@ fn a_bound_socket_calls_from_its_own_loopback_address() {
     assert_eq!(verdict, Pass);
 }
 
-/// Whether a datagram that is redirected leaves from elsewhere than its socket is.
+/// Whether a redirected datagram is sent from another address than its socket's.
 fn is_moved(verdict: Said<Path<u32>>) -> bool {
     match verdict {
         Rewrite(path) => path.is_moved,
@@ -212,7 +212,7 @@ fn is_moved(verdict: Said<Path<u32>>) -> bool {
     }
 }
 
-/// What is not loopback is not looked up.
+/// Only loopback destinations are looked up.
 #[test]
 fn other_destinations_are_not_redirected() {
     let policy = auto(both());
@@ -232,7 +232,7 @@ fn other_destinations_are_not_redirected() {
     assert_eq!(verdict, Rewrite(Path::from(v6(OWN6))), "U1");
 }
 
-/// connect(2) has decided where it goes.
+/// connect(2) has already decided where it goes.
 #[test]
 fn a_connected_socket_is_not_redirected() {
     let policy = auto(both());
@@ -296,7 +296,7 @@ fn a_family_that_is_not_assigned_has_no_address_of_its_own() {
     );
     let expected = path(true, v4(PRIVATE), v4(PRIVATE), 53);
     assert_eq!(verdict, Rewrite(expected), "U2");
-    // A server at an IPv6 address is not looked for without one.
+    // Without an assigned IPv6 address, no server is looked up at one.
     let servers = server(OWN6, 53, Own);
     let verdict = sendmsg6(&auto(only4()), "::1", ("::", "::"), servers);
     assert_eq!(verdict, Rewrite(Path::from(v6("::1"))), "L2");

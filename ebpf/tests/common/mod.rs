@@ -15,7 +15,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 pub const OWN4: &str = "192.0.2.10";
 /// The assigned IPv6 address.
 pub const OWN6: &str = "2001:db8::10";
-/// The loopback address of its own.
+/// The policy's own loopback address.
 pub const PRIVATE: &str = "127.128.2.10";
 
 /// `IPPROTO_TCP`
@@ -38,7 +38,7 @@ pub fn datagram(local: Local) -> Datagram {
     }
 }
 
-/// A verdict, with what belongs to its action alone.
+/// A verdict that has only the fields of its action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Said<R> {
     /// The call goes on as it is.
@@ -52,7 +52,7 @@ pub enum Said<R> {
 }
 
 impl<R> Said<R> {
-    /// The same about another type of address.
+    /// The same with another type of address.
     pub fn map<S>(self, convert: impl FnOnce(R) -> S) -> Said<S> {
         match self {
             Self::Pass => Said::Pass,
@@ -93,7 +93,7 @@ pub fn words(address: Ipv6Addr) -> V6 {
     })
 }
 
-/// A policy with IPv4 alone.
+/// A policy with only an IPv4 address.
 pub fn only4() -> Policy {
     Policy {
         flags: flag::ACTIVE | flag::IPV4,
@@ -102,7 +102,7 @@ pub fn only4() -> Policy {
     }
 }
 
-/// A policy with IPv6 alone.
+/// A policy with only an IPv6 address.
 pub fn only6() -> Policy {
     Policy {
         flags: flag::ACTIVE | flag::IPV6,
@@ -111,7 +111,7 @@ pub fn only6() -> Policy {
     }
 }
 
-/// A policy with both families.
+/// A policy with addresses of both families.
 pub fn both() -> Policy {
     Policy {
         flags: flag::ACTIVE | flag::IPV4 | flag::IPV6,
@@ -121,7 +121,7 @@ pub fn both() -> Policy {
     }
 }
 
-/// The same, and calls to dual-stack servers are steered.
+/// The same with dual-stack servers.
 pub fn dual(policy: Policy) -> Policy {
     Policy {
         flags: policy.flags | flag::DUAL | flag::DUAL_UDP,
@@ -138,7 +138,7 @@ pub fn auto(policy: Policy) -> Policy {
     }
 }
 
-/// The same, and datagrams to the loopback address of its own are delivered.
+/// The same with delivery of datagrams to the policy's own loopback address.
 pub fn delivered(policy: Policy) -> Policy {
     Policy {
         flags: policy.flags | flag::LOOPBACK_UDP,
@@ -159,7 +159,7 @@ pub fn private(policy: Policy) -> Policy {
 /// The broadcast address of the network in [`linked`].
 pub const NETWORK: &str = "192.0.2.255";
 
-/// The same, its IPv4 address in a network that has a broadcast address.
+/// The same with a broadcast address for the network of its IPv4 address.
 pub fn linked(policy: Policy) -> Policy {
     Policy {
         broadcast: v4(NETWORK),
@@ -167,7 +167,7 @@ pub fn linked(policy: Policy) -> Policy {
     }
 }
 
-/// The same with one port moved for these protocols; to 0 means exempt.
+/// The same with one port moved for these protocols; 0 makes it exempt.
 pub fn with_port(policy: Policy, asked: u16, actual: u16, protocols: &[u32]) -> Policy {
     let of = |protocol| match protocols.contains(&protocol) {
         true => actual,
@@ -190,20 +190,20 @@ pub fn with_multicast(policy: Policy, port: u16) -> Policy {
     with_rule(policy, rule)
 }
 
-/// The same with one rule of ports.
+/// The same with one port rule.
 pub fn with_rule(policy: Policy, rule: PortRule) -> Policy {
     let mut policy = policy;
     assert!(policy.set_rules(&[rule]));
     policy
 }
 
-/// A network in which nobody may be looked up.
+/// A network in which a lookup is a failure.
 pub fn no_lookup(address: Family, port: Port) -> Found {
     panic!("looked up {address:?} port {}", Port::from_be(port));
 }
 
-/// A network with one server at this address and port; `found` is what a
-/// lookup says of it.
+/// A network with one server at this address and port; `found` is what a lookup says about
+/// it.
 pub fn server(at: &str, port: u16, found: Found) -> impl Fn(Family, Port) -> Found + use<> {
     let at = family(at);
     move |address, asked| {
