@@ -1,4 +1,4 @@
-//! B1 to B14: where a server ends up that binds to an address.
+//! B1 to B14: where a server that binds to an address ends up.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -20,8 +20,8 @@ const MAPPED_LOOP: IpAddr = mapped(LOOP4);
 const MAPPED_CIP: IpAddr = mapped(CIP4);
 const MAPPED_OTHER: IpAddr = mapped(OTHER4);
 
-/// Row, policies, socket, asked address; where it is under the policy, and
-/// where otherwise.
+/// Row, policies, socket, requested address; where it is under the policy, and where
+/// otherwise.
 type Line = (
     &'static str,
     &'static [Policy],

@@ -16,8 +16,8 @@ use rustix::io::Errno;
 use crate::observe::{PORT, Peer, dial, serve};
 use crate::row::{Row, Site, WITH4, WITHOUT4, row};
 
-/// The two families: policies with an address, TCP, UDP, wildcard, the
-/// container's, another's, nobody's, a peer's, the host's.
+/// The two families: policies with an address, TCP, UDP, and the addresses: the wildcard,
+/// the container's, another's, nobody's, a peer's, the host's.
 type Family = (
     &'static [oci_bind_hook_tests::hook::Policy],
     Kind,
@@ -95,8 +95,8 @@ pub fn rows() -> Vec<Row> {
     rows
 }
 
-/// Two servers at one port, by `SO_REUSEPORT`: where they are. The group is
-/// looked at one by one, since it shares what arrives.
+/// Two servers at one port, by `SO_REUSEPORT`: where they are. The members of the group
+/// are checked one by one, since they share what arrives.
 fn reuse_port(site: &Site, kind: Kind, asked: IpAddr) -> Result<[Outcome; 2]> {
     let bind = || -> Result<(Socket, Outcome)> {
         let server = site.socket(kind)?;
@@ -109,8 +109,8 @@ fn reuse_port(site: &Site, kind: Kind, asked: IpAddr) -> Result<[Outcome; 2]> {
     };
     let (first, one) = bind()?;
     let (_second, two) = bind()?;
-    // The second does not listen, and UDP's share goes by a hash of the peer:
-    // so only a TCP group has one that answers everything.
+    // The second does not listen, and UDP distributes by a hash of the peer: so only a TCP
+    // group has a member that answers everything.
     if kind.tcp && one.is_ok() {
         first.listen()?;
         oci_bind_hook_tests::reach::assert_as_named(&first)?;
@@ -118,8 +118,8 @@ fn reuse_port(site: &Site, kind: Kind, asked: IpAddr) -> Result<[Outcome; 2]> {
     Ok([one, two])
 }
 
-/// A server that restarts while an old connection lingers: bind fails without
-/// `SO_REUSEADDR`, and where it ends up with it.
+/// A server that restarts while an old connection lingers: its bind without
+/// `SO_REUSEADDR`, which fails, and where it ends up with the option.
 fn restart(site: &Site, kind: Kind, asked: IpAddr) -> Result<(Outcome, Outcome)> {
     let reusing = |on: bool| -> Result<Socket> {
         let server = site.socket(kind)?;
@@ -172,7 +172,7 @@ fn non_local(site: &Site, kind: Kind, option: &str, asked: IpAddr) -> Result<Out
     serve(&server, site.at(asked, PORT))
 }
 
-/// Binds without a port, which the kernel then picks at connect: where it is
+/// Binds without a port, which the kernel then chooses at connect: where the socket is
 /// bound, and what the peer sees.
 fn bind_late(site: &Site, kind: Kind, asked: IpAddr, peer: IpAddr) -> Result<(Outcome, Outcome)> {
     let client = site.socket(kind)?;

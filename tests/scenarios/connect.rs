@@ -107,19 +107,19 @@ fn connect_bound(site: &Site, kind: Kind, bound: IpAddr, to: IpAddr) -> Result<O
 const CROWD: u8 = 250;
 const PORTS: u16 = 8;
 
-/// How many connections to distinct peers went.
+/// How connections to many distinct peers went.
 #[derive(Clone, PartialEq, Debug)]
 struct Crowd {
-    /// All of them, from no more ports than there are.
+    /// Whether all of them succeeded, with no more ports than there are.
     shared: bool,
-    /// Where all of them came from, if from one address.
+    /// The address that they came from, if it was the same for all.
     from: Option<IpAddr>,
 }
 
 /// Connects to many more peers than there are local ports.
 fn crowd(site: &Site, kind: Kind, member: fn(u8) -> IpAddr) -> Result<Crowd> {
     site.net().squeeze_ports(PORTS)?;
-    // Outside of the few ports, so that it takes none of them.
+    // A port outside the few local ones, so that it takes none of them.
     let any = if kind.v6 { ANY6 } else { ANY4 };
     let peer = Peer::at(true, SocketAddr::new(any, 9000))?;
     let mut clients = Vec::new();
@@ -142,9 +142,9 @@ fn crowd(site: &Site, kind: Kind, member: fn(u8) -> IpAddr) -> Result<Crowd> {
     })
 }
 
-/// Sends, which takes a port on the wildcard, and connects then: what the peer
-/// sees of either. A refused connect is as good as one from the container's
-/// own address; another address is not.
+/// Sends, which takes a port at the wildcard address, and then connects: what the peer
+/// sees each time. A refused connect is as good as one from the container's own address;
+/// one from another address is not.
 fn send_then_connect(site: &Site, kind: Kind, to: IpAddr) -> Result<[Outcome; 2]> {
     let peer = Peer::new(false, to)?;
     let client: Socket = site.socket(kind)?;

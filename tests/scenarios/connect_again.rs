@@ -43,7 +43,7 @@ pub fn rows() -> Vec<Row> {
     rows
 }
 
-/// Connects to a closed port, and on the same socket again once it is open.
+/// Connects to a closed port, and again on the same socket once the port is open.
 fn refused(site: &Site, kind: Kind, to: IpAddr) -> Result<[Outcome; 2]> {
     let closed = Peer::new(kind.tcp, to)?.address();
     let client = site.socket(kind)?;

@@ -27,7 +27,7 @@ pub fn rows() -> Vec<Row> {
     rows
 }
 
-/// io_uring, which makes its calls past the table of system calls.
+/// io_uring, whose calls bypass the system call table.
 fn by_ring() -> Vec<Row> {
     let mut rows = Vec::new();
     for (policies, kind, asked, inside) in [
@@ -64,7 +64,7 @@ fn by_ring() -> Vec<Row> {
     rows
 }
 
-/// TCP Fast Open: the first connection brings a cookie, the second data in its
+/// TCP Fast Open: the first connection brings a cookie, the second one sends data in its
 /// first packet.
 fn fast_open() -> Vec<Row> {
     let mut rows = Vec::new();
@@ -108,7 +108,8 @@ fn open_fast(site: &Site, kind: Kind, peer: &Peer, form: &str) -> Result<Outcome
     Ok(Ok(accepted.peer()?.ip()))
 }
 
-/// A name with addresses of both families, under a policy with one.
+/// A name that has addresses of both families, under policies with one family and with
+/// both.
 fn names() -> Vec<Row> {
     let lines: [(Policy, &[IpAddr]); 3] = [(V4, &[CIP4]), (V6, &[CIP6]), (BOTH, &[CIP4, CIP6])];
     let trial = |(policy, expected): (Policy, &'static [IpAddr])| {
@@ -152,7 +153,7 @@ fn by_name(_: Net, policy: Policy, expected: &[IpAddr]) -> Result<()> {
     Ok(())
 }
 
-/// Connects that return before they are through, one and a crowd.
+/// Connects that return before they have completed: one, and a crowd.
 fn without_waiting() -> Vec<Row> {
     let mut rows = Vec::new();
     for (policies, kind, to, own, host) in [
@@ -196,10 +197,10 @@ fn start(client: &Socket, to: SocketAddr) -> Result<Outcome<()>> {
     })
 }
 
-/// Starts a thousand connects, or as many as descriptors allow, and accepts
-/// them then: where they came from.
+/// Starts a thousand connects, or as many as descriptors allow, and then accepts them:
+/// where they came from.
 fn crowd(site: &Site, kind: Kind, to: IpAddr) -> Result<Vec<IpAddr>> {
-    // Two for each connection, and some of our own.
+    // Two descriptors for each connection, and some for the test itself.
     let count = 1000.min((host::raise_descriptors()? - 64) / 2);
     let peer = Peer::new(true, to)?;
     let mut clients = Vec::new();

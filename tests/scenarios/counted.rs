@@ -10,10 +10,10 @@ use oci_bind_hook_tests::socket::{Outcome, TCP4, TCP6, UDP4, UDP6};
 use crate::multipath;
 use crate::row::{Row, Scene, Site};
 
-/// Of a peer that need not be there.
+/// The port of a peer that need not exist.
 const PORT: u16 = 9;
 
-/// One call, which is refused.
+/// A call that is refused.
 type Call = fn(&Site) -> Result<Outcome<()>>;
 
 /// All rows of this file.

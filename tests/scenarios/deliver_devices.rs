@@ -1,4 +1,4 @@
-//! B10: UDP servers at `::` of both families, and callers on other hosts.
+//! B10: dual-stack UDP servers at `::`, and callers on other hosts.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -19,7 +19,7 @@ use crate::links::{Far, LINKS, Link};
 use crate::observe::PORT;
 use crate::row::{Row, Scene};
 
-/// How a device that came later is found.
+/// How `deliver` gets to a device that was added later.
 type Refresh = fn(&Hook) -> Result<()>;
 
 /// All rows of this file.
@@ -41,7 +41,7 @@ pub fn rows() -> Vec<Row> {
     rows
 }
 
-/// One alone, and then a group.
+/// First a single server, and then a group.
 fn over(scene: &Scene, link: Link) -> Result<()> {
     let far = link.set_up()?;
     scene.attach(BOTH.guarded())?;
@@ -51,7 +51,7 @@ fn over(scene: &Scene, link: Link) -> Result<()> {
         assert_shared(&[&server], &far, to).context("alone")?;
     }
     drop(server);
-    // `bpf_sk_assign` takes members of groups from that version on.
+    // `bpf_sk_assign` accepts members of groups from that version on.
     if tc::has_tcx()? {
         let group = [open(in_group)?, open(in_group)?];
         for to in [CIP4, CIP6] {
@@ -61,7 +61,7 @@ fn over(scene: &Scene, link: Link) -> Result<()> {
     Ok(())
 }
 
-/// Nobody can tell the kernel to have programs at devices to come.
+/// The kernel cannot be told to attach programs to future devices.
 fn later(scene: &Scene, refresh: Refresh) -> Result<()> {
     host::private_bpffs()?;
     scene.attach(BOTH)?;
@@ -77,8 +77,8 @@ fn later(scene: &Scene, refresh: Refresh) -> Result<()> {
     Ok(())
 }
 
-/// Fails unless each of these gets datagrams from the other host to this address: so
-/// many that none is left out by chance, but once in a million of runs.
+/// Fails unless each of these gets datagrams from the other host to this address: enough
+/// that one is left out by chance only once in a million runs.
 fn assert_shared(group: &[&Socket], far: &Far, to: IpAddr) -> Result<()> {
     let mut shares = BTreeSet::new();
     for _ in 0..20 {
@@ -93,14 +93,14 @@ fn assert_shared(group: &[&Socket], far: &Far, to: IpAddr) -> Result<()> {
     bail!("of {} members, {} serve {to}", group.len(), shares.len())
 }
 
-/// Which of these servers hears the other host when that calls this address. None if
-/// the caller is told that nobody is there.
+/// Which of these servers hears the other host when it calls this address; `None` if the
+/// caller is told that nobody is there.
 fn heard(servers: &[&Socket], far: &Far, to: IpAddr) -> Result<Option<usize>> {
     heard_when(servers, far, to, |client| Ok(client.send(None, b"ping")?))
 }
 
-/// The same with another way to send `ping`, on the other host. Whoever hears it answers,
-/// and the caller takes an answer from the address alone that it has called.
+/// The same with another way to send `ping` on the other host. Whoever hears it answers,
+/// and the caller accepts an answer only from the address that it has called.
 pub fn heard_when(
     servers: &[&Socket],
     far: &Far,

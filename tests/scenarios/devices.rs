@@ -1,5 +1,5 @@
-//! G1: datagrams to loopback that the program sends by an interface of its choice,
-//! for which the kernel chooses the source, and even the way off the host.
+//! G1: datagrams to loopback that the program sends through an interface of its choice,
+//! for which the kernel chooses the source, and even a route off the host.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZero;
@@ -54,20 +54,20 @@ pub fn rows() -> Vec<Row> {
     rows
 }
 
-/// Servers of the host, and whoever is at the other end of the link, see the
-/// datagram from the host's own address without a policy, and never with one.
+/// Without a policy, servers of the host and whoever is at the other end of the link see
+/// the datagram come from the host's own address; with one they never do.
 fn by(scene: &Scene, way: Way, to: IpAddr) -> Result<()> {
     let kind = Kind::of(false, to.to_canonical());
     let [router, _] = &Host::beyond()?;
     let (own, host, loopback) = if kind.v6 {
-        // Without one, nothing but loopback leads to `::1`.
+        // Without such a route, only loopback leads to `::1`.
         let gateway = ROUTER6.to_string();
         let source = HOST6.to_string();
         #[rustfmt::skip]
         ip(&["route", "add", "default", "via", &gateway, "dev", DEVICE, "src", &source], "")?;
         (CIP6, HOST6, LOOP6)
     } else {
-        // No neighbour says that it is at a loopback address.
+        // No neighbour claims to be at a loopback address.
         let (mac, loopback) = ("02:00:00:00:00:02", LOOP4.to_string());
         #[rustfmt::skip]
         ip(&["neigh", "replace", &loopback, "lladdr", mac, "nud", "permanent", "dev", DEVICE], "")?;
@@ -99,7 +99,7 @@ fn by(scene: &Scene, way: Way, to: IpAddr) -> Result<()> {
 impl Way {
     fn send(self, client: &Socket, link: u32, to: IpAddr) -> Result<Outcome<()>> {
         let to = at(to, PORT, link);
-        // The kernel takes an IPv4-mapped destination for what it is.
+        // The kernel treats an IPv4-mapped destination as the IPv4 one that it is.
         let is_v6 = to.ip().to_canonical().is_ipv6();
         match self {
             Self::PacketInfo => {
@@ -133,7 +133,7 @@ impl Way {
     }
 }
 
-/// All who could see a datagram.
+/// Everybody who could see a datagram.
 struct Observers {
     /// Servers of the host, each at an address.
     servers: [Socket; 2],
@@ -179,8 +179,8 @@ impl Observers {
         }
     }
 
-    /// Who sent what all of them have seen, and will have: somebody else's
-    /// datagrams come after it.
+    /// Who sent what any of them has seen or will see: somebody else's marker datagrams
+    /// come after it.
     fn until_marked(&self, kind: Kind, addresses: [IpAddr; 2]) -> Result<Vec<IpAddr>> {
         let router = if kind.v6 { ROUTER6 } else { ROUTER4 };
         let [first, second] = addresses;

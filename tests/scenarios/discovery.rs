@@ -49,7 +49,7 @@ pub fn rows() -> Vec<Row> {
 
 fn binds() -> Vec<Row> {
     let mut rows = Vec::new();
-    // Policies, socket, asked address and port; the address under the policy.
+    // Policies, socket, requested address and port; the address under the policy.
     #[rustfmt::skip]
     let lines = [
         (MULTICAST4, UDP4, ANY4, PORT, ANY4),
@@ -60,7 +60,7 @@ fn binds() -> Vec<Row> {
         (BOTH_FAMILIES, UDP4, ANY4, 6000, ANY4),
         (BOTH_FAMILIES, UDP6, ANY6, 6010, ANY6),
         (BOTH_FAMILIES, UDP4, ANY4, 6011, CIP4),
-        // Nobody looks for multicast there.
+        // These binds are not for multicast.
         (MULTICAST4, UDP4, OTHER4, PORT, CIP4),
         (MULTICAST6, UDP6, OTHER6, PORT, CIP6),
         (MULTICAST4, TCP4, ANY4, PORT, CIP4),
@@ -85,8 +85,8 @@ fn binds() -> Vec<Row> {
     rows
 }
 
-/// What arrives: groups that were joined, broadcasts, and unicast for the assigned
-/// address and loopback alone.
+/// What arrives: groups that were joined, broadcasts, and of unicast only that for the
+/// assigned address and loopback.
 fn hears() -> Vec<Row> {
     let all4 = [GROUP4, HOST4, NETWORK, OTHER4, EVERYBODY, LOOP4, CIP4];
     let own4 = [GROUP4, NETWORK, EVERYBODY, LOOP4, CIP4];
@@ -109,8 +109,8 @@ fn hears() -> Vec<Row> {
     rows
 }
 
-/// What a member of the groups hears of what is sent to these addresses, the last of
-/// which it hears in any case.
+/// What a member of the groups hears of what is sent to these addresses; it hears the last
+/// one in any case.
 fn hear(site: &Site, kind: Kind, any: IpAddr, sent: &[IpAddr]) -> Result<Vec<IpAddr>> {
     let link = site.net().link();
     let server = site.socket(kind)?;
@@ -127,7 +127,7 @@ fn hear(site: &Site, kind: Kind, any: IpAddr, sent: &[IpAddr]) -> Result<Vec<IpA
         if client.kind().v6 {
             client.set(IPPROTO_IPV6, IPV6_MULTICAST_IF, link.try_into()?)?;
         } else if to == EVERYBODY {
-            // There is no route.
+            // There is no route to it.
             client.bind(site.at(HOST4, 0))?;
         }
         client.send(Some(site.at(to, PORT)), to.to_string().as_bytes())?;
@@ -139,8 +139,8 @@ fn hear(site: &Site, kind: Kind, any: IpAddr, sent: &[IpAddr]) -> Result<Vec<IpA
     Ok(heard)
 }
 
-/// A socket at the broadcast address of the network hears broadcasts, after another that
-/// has moved from the wildcard to the assigned address, as nmbd's do.
+/// A socket at the network's broadcast address hears broadcasts, after another one has
+/// been moved from the wildcard address to the assigned one, like those of nmbd.
 fn at_the_broadcast_address() -> Vec<Row> {
     let mut rows = Vec::new();
     let policies = &[V4, V4.guarded(), BOTH.loopback("auto").guarded()];
@@ -183,7 +183,7 @@ fn at_the_broadcast_address() -> Vec<Row> {
     rows
 }
 
-/// Where its unicast comes from, and that it does not connect, which would be from
+/// Where its unicast comes from, and that it cannot connect, since that would be from
 /// another address.
 fn unicast() -> Vec<Row> {
     let mut rows = Vec::new();
@@ -207,7 +207,7 @@ fn unicast() -> Vec<Row> {
         let what = format!("{at} sends");
         rows.extend(row("M2", &what, policies, observe, Ok(own), Ok(host)));
 
-        // As a server does that answers from where it was asked.
+        // Like a server that answers from the address at which it was called.
         let other = if host.is_ipv4() { OTHER4 } else { OTHER6 };
         let observe = move |site: &Site| -> Result<Outcome> {
             let (member, peer) = member(site)?;

@@ -16,7 +16,7 @@ use crate::row::{Row, Site, WITH_BOTH, row};
 const MAPPED_CIP: IpAddr = mapped(CIP4);
 const EVERYWHERE: [IpAddr; 8] = reach::PROBED;
 
-/// Where a server says that it is, and where it answers.
+/// Where a server believes it is, and where it answers.
 type Seen = Outcome<(IpAddr, Vec<IpAddr>)>;
 
 /// All rows of this file.
@@ -38,7 +38,7 @@ pub fn rows() -> Vec<Row> {
     let call = |site: &Site| serve(&site.socket(TCP6)?, site, PORT);
     let what = "tcp6 bind :: to a moved port, where it answers";
     rows.extend(row("B10", what, moved, call, both, plain()));
-    // It hears its device alone, as the kernel has it.
+    // It hears only its device, as the kernel has it.
     let call = |site: &Site| -> Result<Outcome> {
         let server = site.socket(TCP6)?;
         server.set(
@@ -69,7 +69,7 @@ pub fn rows() -> Vec<Row> {
     rows
 }
 
-/// What such a client comes to: it is taken for a server.
+/// What happens to such a client: it is taken for a server.
 fn connected(to: IpAddr) -> Outcome {
     match (has_dual(), to) {
         (true, PEER4) => Ok(CIP4),

@@ -1,4 +1,4 @@
-//! B10: `::` servers of both families when something comes in between.
+//! B10: dual-stack `::` servers when something comes in between.
 
 use anyhow::{Context, Result, ensure};
 use libc::{SO_BINDTOIFINDEX, SOL_SOCKET};
@@ -31,12 +31,12 @@ pub fn rows() -> Vec<Row> {
     tests.map(|(what, test)| trial(what, test)).into()
 }
 
-/// As proxies do that hand over to others: what is shut down does not listen,
-/// but can again.
+/// Like proxies that hand over to others: a socket that was shut down does not listen, but
+/// can do so again.
 fn pause(scene: &Scene) -> Result<()> {
     scene.attach(BOTH)?;
     let (one, two) = (open(&scene.agent, in_group)?, open(&scene.agent, in_group)?);
-    // Which the kernel refuses, after the program has seen it.
+    // The kernel refuses this, after the program has seen it.
     let again = one.bind(at(ANY6, PORT + 1, 0));
     ensure!(again == Err(Errno::INVAL), "bound twice: {again:?}");
     shutdown(&one, Shutdown::Read)?;
@@ -47,7 +47,8 @@ fn pause(scene: &Scene) -> Result<()> {
     assert_shared(&[&one]).context("the second is shut down")
 }
 
-/// However often it listens. What is shut down before it listens stays so then.
+/// However often it listens. A socket that was shut down before it listens stays marked as
+/// shut down.
 fn turns(scene: &Scene) -> Result<()> {
     scene.attach(BOTH)?;
     let one = open(&scene.agent, in_group)?;
@@ -67,8 +68,8 @@ fn conflicts(scene: &Scene) -> Result<()> {
     refuse(scene, [TCP6, TCP4], |server, _| Ok(server.listen()?))
 }
 
-/// As on a host without policies, where all of these are at wildcards. `ready`
-/// follows the first bind, and is told whether that made a server of both families.
+/// As on a host without policies, where all of these are at wildcard addresses. `ready` is
+/// called after the first bind, and is told whether that made a dual-stack server.
 pub fn refuse(
     scene: &Scene,
     [six, four]: [Kind; 2],
@@ -83,8 +84,8 @@ pub fn refuse(
         })
     };
     let only6 = six.v6only();
-    // First, second, what the second comes to, and whether it is our program
-    // that refuses it.
+    // First, second, the outcome of the second, and whether it is our program that refuses
+    // it.
     for ((first, one), (second, two), expected) in [
         ((six, ANY6), (only6, ANY6), in_use(true)),
         ((only6, ANY6), (six, ANY6), in_use(true)),
@@ -106,7 +107,7 @@ pub fn refuse(
     Ok(())
 }
 
-/// The next one of the same socket is for IPv4 alone.
+/// The next bind of the same socket is for IPv4 alone.
 fn failed(scene: &Scene) -> Result<()> {
     scene.attach(BOTH)?;
     let first = open(&scene.agent, plainly)?;
@@ -121,7 +122,7 @@ fn failed(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// Its server goes on there, and nobody else gets it meanwhile.
+/// Its server keeps serving there, and nobody else gets the address meanwhile.
 fn moved_on(scene: &Scene) -> Result<()> {
     scene.attach(BOTH)?;
     let server = open(&scene.agent, plainly)?;
@@ -139,7 +140,7 @@ fn moved_on(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// Nobody would look whether a call comes from there.
+/// Nothing would check whether a call comes from that device.
 fn of_device(scene: &Scene) -> Result<()> {
     scene.attach(BOTH)?;
     let server = open(&scene.agent, plainly)?;
@@ -149,7 +150,7 @@ fn of_device(scene: &Scene) -> Result<()> {
     assert_refused(&[CIP6], PORT)
 }
 
-/// No program hears of it.
+/// No program is called when it pauses.
 fn unseen(scene: &Scene) -> Result<()> {
     scene.attach(BOTH)?;
     let (one, two) = (open(&scene.agent, in_group)?, open(&scene.agent, in_group)?);

@@ -1,4 +1,4 @@
-//! B10: UDP servers at `::` of both families.
+//! B10: dual-stack UDP servers at `::`.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -62,7 +62,7 @@ fn names(scene: &Scene) -> Result<()> {
     for (to, from, peer) in [(CIP4, HOST4, mapped(HOST4)), (CIP6, HOST6, HOST6)] {
         let client = Socket::new(Kind::of(false, to))?;
         client.bind(at(from, 0, 0))?;
-        // Connected, it takes an answer from the address alone that it asked.
+        // A connected client accepts an answer only from the address that it asked.
         client.connect(at(to, PORT, 0))?;
         client.send(None, b"ping")?;
         let (_, seen) = server.receive()?;
@@ -101,7 +101,8 @@ fn group(scene: &Scene) -> Result<()> {
     for _ in 0..4 {
         group.push(open(&scene.agent, PORT, in_group)?);
     }
-    // The kernel delivers to members from Linux 6.6 on: before, they are at IPv6 alone.
+    // The kernel delivers to members from Linux 6.6 on: before, they are at the IPv6
+    // address alone.
     let places = if tc::has_tcx()? {
         &[CIP4, CIP6][..]
     } else {
@@ -117,8 +118,8 @@ fn group(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// Fails unless each of these gets datagrams to this address: so many that none is
-/// left out by chance, but once in a million of runs.
+/// Fails unless each of these gets datagrams to this address: enough that one is left out
+/// by chance only once in a million runs.
 fn assert_shared(group: &[Socket], to: IpAddr) -> Result<()> {
     let mut shares = BTreeSet::new();
     for _ in 0..60 {
@@ -159,7 +160,7 @@ fn thousand(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// From a socket that the kernel takes for one of IPv4.
+/// The kernel takes the calling socket for an IPv4 one.
 fn loopback(scene: &Scene) -> Result<()> {
     scene.attach(BOTH.loopback("auto"))?;
     let server = open(&scene.agent, PORT, plainly)?;
@@ -170,7 +171,7 @@ fn loopback(scene: &Scene) -> Result<()> {
         let from = theirs.receive()?;
         ensure!(from == at(CIP6, PORT, 0), "to {to} it comes from {from}");
     }
-    // And is found at localhost itself, by a client of the same container.
+    // It is also found at localhost itself, by a client in the same container.
     let client = scene.agent.socket(UDP6)?;
     client.send(Some(at(LOOP6, PORT, 0)), b"ping")?;
     let (_, from) = server.receive()?;
@@ -181,7 +182,7 @@ fn loopback(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// In one that was made after the programs were loaded.
+/// In a network namespace that was made after the programs were loaded.
 fn elsewhere(scene: &Scene) -> Result<()> {
     let (hook, cgroup) = (&scene.hook, &scene.cgroup);
     Net::isolated(move |_| {

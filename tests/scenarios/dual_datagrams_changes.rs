@@ -1,4 +1,4 @@
-//! B10: UDP servers at `::` of both families when something comes in between.
+//! B10: dual-stack UDP servers at `::` when something comes in between.
 
 use anyhow::{Context, Result, ensure};
 use libc::{AF_INET, IPPROTO_IPV6, IPV6_ADDRFORM, SO_BINDTOIFINDEX, SOL_SOCKET};
@@ -47,7 +47,7 @@ fn again(scene: &Scene) -> Result<()> {
         let server = open(&scene.agent, PORT, plainly)?;
         whole(&server)?;
     }
-    // One for IPv4 alone, of a socket whose first bind failed.
+    // A server for IPv4 alone, on a socket whose first bind failed.
     let first = open(&scene.agent, PORT, plainly)?;
     let server = scene.agent.socket(UDP6)?;
     let outcome = server.bind(at(ANY6, PORT, 0));
@@ -57,7 +57,7 @@ fn again(scene: &Scene) -> Result<()> {
     assert_half(&server)
 }
 
-/// Whoever looks for a free port does so. Nothing is left of them.
+/// As programs that look for a free port do. Nothing is left behind.
 fn fleeting(scene: &Scene) -> Result<()> {
     const BINDS: usize = 10_000;
     host::private_bpffs()?;
@@ -74,7 +74,7 @@ fn fleeting(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// It hears IPv4 still, and no IPv6, as on a host without policies.
+/// It still hears IPv4, but no IPv6, as on a host without policies.
 fn transformed(scene: &Scene) -> Result<()> {
     scene.attach(BOTH)?;
     let server = open(&scene.agent, PORT, plainly)?;
@@ -91,7 +91,7 @@ fn transformed(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// The kernel gives such a socket less than all datagrams to its port.
+/// The kernel gives such a socket only some of the datagrams to its port.
 fn narrowed(scene: &Scene) -> Result<()> {
     scene.attach(BOTH)?;
     let nobody = |server: &Socket, what: &str| -> Result<()> {
@@ -109,7 +109,8 @@ fn narrowed(scene: &Scene) -> Result<()> {
     server.set(SOL_SOCKET, SO_BINDTOIFINDEX, device)?;
     nobody(&server, "of a device")?;
     drop(server);
-    // In a group it leaves the others theirs, where the kernel delivers to members.
+    // In a group it leaves the others' datagrams to them, where the kernel delivers to
+    // members.
     if !tc::has_tcx()? {
         return Ok(());
     }
@@ -131,8 +132,8 @@ fn reloaded(scene: &Scene) -> Result<()> {
     whole(&server).context("after unload")?;
     ensure!(!host::pins()?.is_empty(), "its pins are gone");
     drop(server);
-    // Now nobody needs them, not even a socket at the same address in another network
-    // namespace, where they are at no device.
+    // Now nothing needs them, not even a socket at the same address in another network
+    // namespace, where no device has the programs.
     let hook = &scene.hook;
     Net::isolated(|_| {
         let other = Socket::new(UDP6)?;

@@ -1,4 +1,4 @@
-//! B10: which UDP servers at `::` of both families hear a datagram, and from when on.
+//! B10: which dual-stack UDP servers at `::` hear a datagram, and from when on.
 
 use anyhow::{Result, ensure};
 use libc::{SO_REUSEADDR, SOL_SOCKET};
@@ -19,7 +19,7 @@ pub fn rows() -> Vec<Row> {
         .into_iter()
         .flat_map(|(what, test)| trials(what, test))
         .collect();
-    // Fragments enter the host one by one, and only the first of them has ports.
+    // Fragments enter the host one by one, and only the first has ports.
     let what = format!("udp6 server at {ANY6}, hears fragments over IPv4 and IPv6");
     let inside = [true, false];
     rows.extend(row("B10", &what, POLICIES, fragments, inside, [true; 2]));
@@ -27,7 +27,7 @@ pub fn rows() -> Vec<Row> {
     rows
 }
 
-/// Of two servers at one port the newest hears, and the other one when that has gone.
+/// Of two servers at one port the newer one hears, and the other once that has gone.
 fn newest(site: &Site, way: Way) -> Result<()> {
     let reusing = |socket: &Socket| socket.set(SOL_SOCKET, SO_REUSEADDR, 1);
     let first = way.serve(site, reusing)?;
@@ -57,7 +57,7 @@ fn at_once(site: &Site, way: Way) -> Result<()> {
     Ok(())
 }
 
-/// What it is sent enters the host by another device than that of loopback.
+/// Its datagrams enter the host through another device than the loopback one.
 fn afar(scene: &Scene) -> Result<()> {
     let [router, far] = Host::beyond()?;
     scene.attach(POLICIES[0])?;
@@ -73,7 +73,7 @@ fn afar(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// Whether a datagram is heard that is too large for the device, over IPv4 and IPv6.
+/// Whether a datagram that is too large for the device is heard, over IPv4 and over IPv6.
 fn fragments(site: &Site) -> Result<[bool; 2]> {
     require_dual()?;
     ip(&["link", "set", "lo", "mtu", "1500"], "")?;

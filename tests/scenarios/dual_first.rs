@@ -1,4 +1,4 @@
-//! B24: a `::` server of both families where the host serves the port at IPv6 already.
+//! B24: a dual-stack `::` server where the host already serves the port at IPv6.
 
 use std::net::IpAddr;
 
@@ -63,14 +63,14 @@ fn streams(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// The kernel lets them, since to it the addresses have nothing in common.
+/// The kernel allows that, since it sees no conflict between the addresses.
 fn later(scene: &Scene) -> Result<()> {
     scene.attach(BOTH)?;
     let server = dual_datagrams::open(&scene.agent, PORT, dual_servers::plainly)?;
     let stranger = Socket::new(UDP6.v6only())?;
     stranger.bind(at(CIP6, PORT, 0))?;
     dual_datagrams::whole(&server)?;
-    // Of a port that the kernel chose nobody could know who has it.
+    // If the kernel chose the port, nobody could know who else has it.
     drop((server, stranger));
     let first = Socket::new(UDP6.v6only())?;
     first.bind(at(CIP6, 0, 0))?;
@@ -79,7 +79,7 @@ fn later(scene: &Scene) -> Result<()> {
     scene.net.only_port(port)?;
     server.bind(at(ANY6, 0, 0))?;
     ensure!(server.local()?.port() == port, "it is elsewhere");
-    // The caller needs one too.
+    // The caller needs a port too.
     scene.net.squeeze_ports(1000)?;
     let is_called = reach::answers(&first, at(CIP6, port, 0))?;
     ensure!(is_called, "it is not called any more");
@@ -113,7 +113,7 @@ struct Server {
 }
 
 impl Server {
-    /// One that nobody is in the way of, whose socket belongs to `owner`, if not to us.
+    /// One that is there first. Its socket belongs to `owner`, if given, otherwise to us.
     fn first((kind, place): (Kind, IpAddr), owner: Option<u32>, shared: Shared) -> Result<Self> {
         let socket = Socket::new(kind)?;
         share(&socket, shared)?;
@@ -128,8 +128,8 @@ impl Server {
         Ok(Self { socket, what })
     }
 
-    /// Binds to `::` without a policy, and by the program in the cgroup: both come to
-    /// what is expected, and if that is an error, this one is called as before.
+    /// Binds to `::` without a policy, and from the program in the cgroup: both have the
+    /// expected outcome, and if that is an error, this server is called as before.
     fn compare(
         &self,
         agent: &Agent,
@@ -146,7 +146,7 @@ impl Server {
         let inside = agent.socket(kind)?;
         share(&inside, shared)?;
         let bound = inside.bind(at(ANY6, PORT, 0));
-        // The kernel itself may say so too.
+        // The kernel itself may refuse it, too.
         let is_expected = bound == expected || bound == expected.map_err(deny_errno);
         ensure!(is_expected, "{what}: {bound:?}");
         if expected.is_ok() {

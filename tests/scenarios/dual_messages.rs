@@ -1,5 +1,5 @@
-//! B10: what comes along with datagrams to UDP servers at `::` of both families, and
-//! how such sockets send many at once.
+//! B10: what comes with datagrams to dual-stack UDP servers at `::`, and how such sockets
+//! send many at once.
 
 use std::net::IpAddr;
 use std::os::fd::AsFd as _;
@@ -47,7 +47,7 @@ fn only(message: &Message, level: i32, kind: i32) -> Result<&[u8]> {
     }
 }
 
-/// A server answers from the address that it was asked at, as many do.
+/// A server answers from the address at which it was asked, as many do.
 fn packet_info(site: &Site, way: Way) -> Result<()> {
     let (server, client) = way.pair(site)?;
     server.set(IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)?;
@@ -68,7 +68,7 @@ fn packet_info(site: &Site, way: Way) -> Result<()> {
     Ok(())
 }
 
-/// The kernel tells neither of a datagram over IPv4.
+/// For a datagram over IPv4 the kernel tells neither.
 fn header(site: &Site, way: Way) -> Result<()> {
     let (server, client) = way.pair(site)?;
     for option in [IPV6_RECVTCLASS, IPV6_RECVHOPLIMIT] {
@@ -96,7 +96,7 @@ fn control(level: i32, kind: i32, value: i32) -> Control {
     }
 }
 
-/// With the option the server gets the segments together, and without it one by one.
+/// With the option the server gets the segments together, without it one by one.
 fn received_segments(site: &Site, way: Way) -> Result<()> {
     let (server, client) = way.pair(site)?;
     let together = together()?;
@@ -107,7 +107,7 @@ fn received_segments(site: &Site, way: Way) -> Result<()> {
         assert_received(&server, client.local()?.port(), expected)
             .with_context(|| format!("UDP_GRO {is_set}"))?;
     }
-    // Nothing comes along with what is alone.
+    // A single segment comes without a size.
     server.set(SOL_UDP, UDP_GRO, 1)?;
     client.send(None, b"aaaa")?;
     assert_received(&server, client.local()?.port(), &[(b"aaaa", None)])
@@ -128,8 +128,8 @@ fn together() -> Result<Vec<(&'static [u8], Option<i32>)>> {
     })
 }
 
-/// Fails unless these payloads come from this port, each with the size of the segments
-/// that are in it, if the kernel is to tell.
+/// Fails unless these payloads come from this port, each with the size of its segments, if
+/// the kernel is to tell that.
 fn assert_received(socket: &Socket, port: u16, expected: &[(&[u8], Option<i32>)]) -> Result<()> {
     for (payload, size) in expected {
         let message = message::receive(socket, ROOM)?;
@@ -151,8 +151,8 @@ fn assert_received(socket: &Socket, port: u16, expected: &[(&[u8], Option<i32>)]
     Ok(())
 }
 
-/// By a server that was called, to its client and to another peer, and by a socket that
-/// was never bound.
+/// Sent by a server that was called, to its client and to another peer, and by a socket
+/// that was never bound.
 fn sent_segments(site: &Site, way: Way) -> Result<()> {
     let (server, client) = way.pair(site)?;
     client.send(None, b"ping")?;
@@ -179,7 +179,7 @@ fn sent_segments(site: &Site, way: Way) -> Result<()> {
         send_segments(sender.as_fd(), Some(to), SIZE, WHOLE)?;
         let port = sender.local()?.port();
         assert_received(&peer, port, &alone).context("what a peer hears")?;
-        // All of them from where one alone comes from.
+        // All of them come from the address that a single one comes from.
         send_segments(sender.as_fd(), Some(to), SIZE, WHOLE)?;
         let seen = peer.receive()?.1.ip();
         let expected = way.address(&server)?.ip();

@@ -1,5 +1,5 @@
-//! B10: UDP servers at `::` of both families receive as on a plain host, whichever call
-//! or option they use.
+//! B10: dual-stack UDP servers at `::` receive as on a plain host, whichever call or
+//! option they use.
 
 use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
@@ -18,18 +18,18 @@ use crate::dual_servers::plainly;
 use crate::observe::PORT;
 use crate::row::{Row, Site, row};
 
-/// The default of everything but the addresses.
+/// The default for everything but the addresses.
 pub const POLICIES: &[Policy] = &[BOTH.loopback("auto").guarded()];
 
-/// What holds of every server, in the cgroup and elsewhere.
+/// What holds for every server, in the cgroup and elsewhere.
 pub type Test = fn(&Site, Way) -> Result<()>;
 
 /// A port to bind to, and the family that the server is called over.
 #[derive(Clone, Copy, Debug)]
 pub struct Way {
-    /// The port, 0 for one of the kernel's choice.
+    /// The port; 0 for the kernel's choice.
     pub port: u16,
-    /// Over IPv6.
+    /// Whether over IPv6.
     pub v6: bool,
 }
 
@@ -82,7 +82,7 @@ impl Way {
         Ok(server)
     }
 
-    /// Where a server is called: at the assigned address, if it is there.
+    /// Where a server is called: at the assigned address, if it is bound there.
     pub fn address(self, server: &Socket) -> Result<SocketAddr> {
         let name = server.local()?;
         let address = match (name.ip().is_unspecified(), self.v6) {
@@ -241,7 +241,7 @@ fn readiness(site: &Site, way: Way) -> Result<()> {
     let data = epoll::EventData::new_u64(0);
     let wanted = epoll::EventFlags::IN | epoll::EventFlags::ET;
     epoll::add(&epoll, &server, data, wanted)?;
-    // At an edge each datagram is one event.
+    // When edge-triggered, each datagram is one event.
     for payload in [b"first", b"other"] {
         client.send(None, payload)?;
         let mut events = [epoll::Event {

@@ -1,4 +1,4 @@
-//! B10: what becomes of `::` servers of both families.
+//! B10: what happens to dual-stack `::` servers.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -38,7 +38,7 @@ pub fn rows() -> Vec<Row> {
     tests.map(|(what, test)| trial(what, test)).into()
 }
 
-/// A trial of this row, where there are such servers.
+/// A trial of this row, on kernels that have such servers.
 pub fn trial(what: &str, test: impl FnOnce(&Scene) -> Result<()> + Send + 'static) -> Row {
     Scene::row("B10", what, move |scene| {
         require_dual()?;
@@ -103,7 +103,7 @@ fn side_by_side(scene: &Scene) -> Result<()> {
     let host = Socket::new(TCP6)?;
     host.bind(at(HOST6, PORT, 0))?;
     host.listen()?;
-    // A connection to a neighbour would be an answer by somebody else: an error.
+    // If a neighbour got the connection, somebody else would answer: an error.
     for (server, own) in [(&one, [CIP4, CIP6]), (&two, [OTHER4, OTHER6])] {
         for address in own {
             let place = at(address, PORT, 0);
@@ -118,9 +118,8 @@ fn side_by_side(scene: &Scene) -> Result<()> {
     whole(&one)
 }
 
-/// Fails unless each of these, and nobody else, gets connections to both
-/// addresses: so many that none is left out by chance, but once in a million of
-/// runs.
+/// Fails unless each of these, and nobody else, gets connections to both addresses: enough
+/// that one is left out by chance only once in a million runs.
 pub fn assert_shared(group: &[&Socket]) -> Result<()> {
     for to in [CIP4, CIP6] {
         let mut shares = BTreeSet::new();
@@ -212,7 +211,7 @@ fn thousand(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// Calls are steered in the namespace alone that the policy was made in.
+/// Calls are steered only in the namespace that the policy was made in.
 fn elsewhere(scene: &Scene) -> Result<()> {
     scene.attach(BOTH)?;
     let cgroup = &scene.cgroup;

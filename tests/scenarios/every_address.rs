@@ -28,13 +28,13 @@ pub fn rows() -> Vec<Row> {
             ];
             for order in orders {
                 if !kind.tcp && order[0] != own {
-                    // The one that names the assigned address comes there too.
+                    // The socket that names the assigned address is bound there too.
                     continue;
                 }
                 let what = format!("{kind:?} bind {order:?}, all at one port");
                 let call = move |site: &Site| all(site, kind.tcp, order);
                 let [first, second, third] = order;
-                // By the first it is where it may be, and knows that.
+                // With the first bind it is where it may be, and is told so.
                 let inside = vec![(own, true), (second, false), (third, false)];
                 let plain = vec![(first, true), (second, true), (third, true)];
                 rows.extend(row("B23", &what, policies, call, inside, plain));
@@ -48,7 +48,7 @@ pub fn rows() -> Vec<Row> {
                 };
                 let in_use = Err(Errno::ADDRINUSE);
                 for policy in policies {
-                    // A `::` server of both families has another address.
+                    // A dual-stack `::` server has another address.
                     let is_dual = kind.v6 && again[0] == any && policy.ipv4.is_some();
                     let inside = if is_dual {
                         denied(Errno::ADDRINUSE)
@@ -65,8 +65,8 @@ pub fn rows() -> Vec<Row> {
     rows
 }
 
-/// A datagram socket that names the assigned address is there, beside the one that came
-/// first.
+/// A datagram socket that names the assigned address is bound there, beside the one that
+/// came first.
 fn by_name() -> Vec<Row> {
     let mut rows = Vec::new();
     for (policies, kind, [own, other, third]) in [
@@ -94,8 +94,8 @@ fn by_name() -> Vec<Row> {
     rows
 }
 
-/// The same with the addresses of the family that is not assigned, once the program is at
-/// the assigned address.
+/// The same with addresses of the family that is not assigned, once the program is at the
+/// assigned address.
 fn both_families() -> Vec<Row> {
     let mut rows = Vec::new();
     for (policy, order) in [(V4, [OTHER4, HOST6, OTHER6]), (V6, [OTHER6, HOST4, OTHER4])] {

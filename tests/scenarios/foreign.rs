@@ -1,4 +1,4 @@
-//! G5: programs of somebody else on the same cgroup, below and above it.
+//! G5: somebody else's programs on the same cgroup, below it and above it.
 
 use std::fs::File;
 
@@ -37,7 +37,7 @@ pub fn rows() -> Vec<Row> {
     tests.map(|(what, test)| Scene::row("G5", what, test)).into()
 }
 
-/// A policy on a cgroup below the one of the scene, which is somebody else's.
+/// A policy on a cgroup below that of the scene, which is somebody else's.
 struct Below<'a> {
     scene: &'a Scene,
     /// A process under the policy.
@@ -56,23 +56,23 @@ impl<'a> Below<'a> {
         })
     }
 
-    /// Puts a program on the ancestor.
+    /// Attaches a program to the ancestor.
     fn above(&self, program: &Foreign) -> Result<()> {
         program.attach(&self.scene.cgroup, Mode::Multi)
     }
 
-    /// Takes it off.
+    /// Detaches it.
     fn gone(&self, program: &Foreign) -> Result<()> {
         program.detach(&self.scene.cgroup)
     }
 
-    /// Puts another policy in the place of the first.
+    /// Replaces the policy with another one.
     fn change(&self, policy: Policy) -> Result<()> {
         self.scene.hook.attach(&self.cgroup, policy)
     }
 }
 
-/// Where a server ends up that binds to 0.0.0.0.
+/// Where a server that binds to `address` ends up.
 fn bound(process: &Agent, address: IpAddr) -> Result<Outcome> {
     let server = process.socket(TCP4)?;
     done!(server.bind(at(address, 0, 0)));
@@ -93,7 +93,7 @@ fn sent(process: &Agent, peer: &Peer) -> Result<Outcome> {
 
 fn last_bind(scene: &Scene) -> Result<()> {
     let below = Below::new(scene, V4)?;
-    // It would run first if it met what the program asked for.
+    // If it found what the program asked for, it would have run first.
     let first = Foreign::replace(BIND4, Member::UserIp4, ANY4, OTHER4)?;
     below.above(&first)?;
     expect("asked", bound(&below.process, ANY4)?, Ok(CIP4))?;
@@ -118,7 +118,8 @@ fn last_connect(scene: &Scene) -> Result<()> {
     let called = at(peer4(7), peer.address().port(), 0);
     let elsewhere = Foreign::replace(CONNECT4, Member::UserIp4, called.ip(), PEER4)?;
     below.above(&elsewhere)?;
-    // The destination is the ancestor's, the source is the assigned address.
+    // The destination is what the ancestor's program wrote, the source is the assigned
+    // address.
     let client = below.process.socket(UDP4)?;
     client.connect(called)?;
     expect("to another peer", peer.meet(&client)?, Ok(CIP4))?;
@@ -140,7 +141,7 @@ fn last_datagram(scene: &Scene) -> Result<()> {
     let seen = sent(&below.process, &peer)?;
     expect("from another address", seen, Ok(OTHER4))?;
     below.change(V4.guarded())?;
-    // The guard takes it for what the host rewrites.
+    // To the guard it looks like a packet that the host has rewritten.
     let client = below.process.socket(UDP4)?;
     client.send(Some(peer.address()), b"ping")?;
     let seen = peer.receive()?.ip();
@@ -177,7 +178,7 @@ fn refusing(scene: &Scene) -> Result<()> {
         below.gone(&program)?;
         expect(&what, call(attach_type)?, Ok(CIP4))?;
     }
-    // A refusal of ours keeps its errno, whatever an ancestor says to the call.
+    // A refusal of ours keeps its errno, whatever an ancestor's program decides.
     below.change(V6)?;
     let refused = Err(deny_errno(Errno::ADDRNOTAVAIL));
     expect("alone", bound(&below.process, CIP4)?, refused)?;
@@ -189,7 +190,7 @@ fn refusing(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// The kernel's rule for this mode. Such a program is in force again once the
+/// This is the kernel's rule for this mode. Such a program is in force again once the
 /// policy has gone.
 fn overridden(scene: &Scene) -> Result<()> {
     let inner = scene.cgroup.child("inner")?;
@@ -207,7 +208,7 @@ fn overridden(scene: &Scene) -> Result<()> {
     expect("after detach", bound(&process, ANY4)?, Err(Errno::PERM))
 }
 
-/// In either order, and also for a packet that the other one drops.
+/// In either order of attachment, and also for a packet that the other program drops.
 fn packets(scene: &Scene) -> Result<()> {
     const LIMIT: u16 = 200;
     const LONG: &[u8] = &[0; LIMIT as usize];
@@ -247,9 +248,9 @@ fn packets(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// Nor does a policy depend on them.
+/// Nor does a policy depend on such programs.
 fn stay(scene: &Scene) -> Result<()> {
-    // Where nobody else's pins come and go.
+    // In a bpffs in which nobody else's pins come and go.
     host::private_bpffs()?;
     let programs = [
         Foreign::refuse_port(BIND4, PORT)?,

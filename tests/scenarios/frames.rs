@@ -1,4 +1,4 @@
-//! G8: what a neighbour sends to all of a link, and to whom.
+//! G8: what a neighbour sends to everybody on a link, and who receives it.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -39,8 +39,8 @@ pub fn rows() -> Vec<Row> {
     rows
 }
 
-/// A neighbour that takes another address to be at everybody's: what is for it
-/// reaches nobody here.
+/// A neighbour that believes another address to be at the MAC address of everybody: what
+/// it sends there reaches nobody here.
 fn unicast(scene: &Scene, mac: &str, v6: bool) -> Result<()> {
     let (kind, router, own, other) = if v6 {
         (UDP6, ROUTER6, CIP6, OTHER6)
@@ -49,7 +49,7 @@ fn unicast(scene: &Scene, mac: &str, v6: bool) -> Result<()> {
     };
     let [neighbour, _] = Host::beyond()?;
     scene.attach(POLICY)?;
-    // At the wildcard, as it has sent without a bind.
+    // At the wildcard address, since it has sent without a bind.
     let server = scene.agent.socket(kind)?;
     server.send(Some(at(router, PORT, 0)), b"hello")?;
     let port = server.local()?.port();
@@ -71,7 +71,7 @@ fn unicast(scene: &Scene, mac: &str, v6: bool) -> Result<()> {
     await_dropped(&scene.cgroup, |counts| counts == (0, 1))?;
     scene.hook.detach(&scene.cgroup)?;
     send()?;
-    // Whichever comes first.
+    // In either order.
     let arrived = [server.receive()?.0, server.receive()?.0];
     ensure!(
         arrived.contains(&b"other".to_vec()),
@@ -108,7 +108,7 @@ fn directed(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// A socket of a neighbour that may send to all.
+/// A neighbour's socket that may send broadcasts.
 fn broadcaster(neighbour: &Host) -> Result<Socket> {
     let client = neighbour.within(|| Socket::new(UDP4))?;
     client.set(SOL_SOCKET, SO_BROADCAST, 1)?;
@@ -116,8 +116,8 @@ fn broadcaster(neighbour: &Host) -> Result<Socket> {
     Ok(client)
 }
 
-/// The assigned address tells its network: by its prefix, or as it was given. An
-/// address alone has none.
+/// The network's broadcast address is known from the assigned address: by its prefix, or
+/// as it was configured. A single address (/32) has none.
 fn known(scene: &Scene) -> Result<()> {
     const GIVEN: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 200));
     const WITH_GIVEN: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 31));

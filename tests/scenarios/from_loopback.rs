@@ -1,5 +1,5 @@
 //! L9 and G7: what does not leave the host from loopback, and what the host itself
-//! sends elsewhere.
+//! redirects to another host.
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd as _;
@@ -57,8 +57,7 @@ pub fn rows() -> Vec<Row> {
     rows
 }
 
-/// Where the host masquerades, and lets loopback addresses leave, as kube-proxy has
-/// it do.
+/// On a host that masquerades and lets loopback addresses leave, as kube-proxy sets it up.
 fn leave(
     scene: &Scene,
     loopback: &'static str,
@@ -99,7 +98,7 @@ fn leave(
     Ok(())
 }
 
-/// As [`leave`], of a socket that has its address from a call to loopback.
+/// Like [`leave`], with a socket that got its address from a call to loopback.
 fn turn_away(
     scene: &Scene,
     loopback: &'static str,
@@ -123,7 +122,7 @@ fn turn_away(
     ensure!(server.receive()?.0 == b"before", "it sends otherwise");
 
     scene.attach(BOTH.loopback(loopback).guarded())?;
-    // Under `private` a call needs a server of the container's.
+    // Under `private` a call needs a server in the container.
     let _own = serve(&scene.inside(), kind, at(called, DISCARD, 0))?;
     for client in [client, connected()?] {
         let sent = client.send(Some(to), b"turned");
@@ -158,7 +157,7 @@ fn by_route(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// A NodePort at loopback: the container calls it as any program of the host does.
+/// A NodePort at loopback: the container calls it like any program of the host.
 fn node_port(scene: &Scene) -> Result<()> {
     const NODE_PORT: u16 = 30080;
     let hosts = Host::beyond()?;
@@ -190,7 +189,7 @@ fn node_port(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// A server of the far host.
+/// A server on the far host.
 fn at_far(far: &Host, kind: Kind, address: SocketAddr) -> Result<Socket> {
     far.within(|| {
         let server = Socket::new(kind)?;
@@ -199,7 +198,7 @@ fn at_far(far: &Host, kind: Kind, address: SocketAddr) -> Result<Socket> {
     })
 }
 
-/// What leaves the host does so from its address, loopback addresses included.
+/// Whatever leaves the host gets the host's address as its source, even from loopback.
 fn masquerade(chain: &str) -> Result<()> {
     let path = "/proc/sys/net/ipv4/conf/all/route_localnet";
     std::fs::write(path, "1").with_context(|| format!("write {path}"))?;

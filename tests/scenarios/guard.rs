@@ -1,4 +1,4 @@
-//! G1 to G3: packets of sockets that no call has moved, and their count.
+//! G1 to G3: packets of sockets that no call has moved, and how they are counted.
 
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -40,11 +40,11 @@ pub fn rows() -> Vec<Row> {
     rows
 }
 
-/// What reaches a socket that got its port by sending, at the wildcard.
+/// What reaches a socket at the wildcard address that got its port by sending.
 fn wildcard() -> Vec<Row> {
     let mut rows = Vec::new();
-    // The last one arrives in any case, and so tells that all others have, or
-    // will not.
+    // The last one arrives in any case, and so shows that all others have arrived or never
+    // will.
     for (policies, kind, peer, group, own, others) in [
         (GUARDED4, UDP4, PEER4, GROUP4, CIP4, [HOST4, OTHER4, LOOP4]),
         (GUARDED6, UDP6, PEER6, GROUP6, CIP6, [HOST6, OTHER6, LOOP6]),
@@ -89,7 +89,7 @@ const GROUP6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xff15, 0, 0, 0, 0, 0, 1, 3));
 pub fn join(socket: &Socket, group: IpAddr, link: u32) -> Result<()> {
     match group {
         IpAddr::V4(group) => {
-            // The interface goes by an address of its own.
+            // The interface is named by an address that it has.
             let IpAddr::V4(own) = HOST4 else {
                 anyhow::bail!("{HOST4} is not of IPv4");
             };
@@ -99,7 +99,7 @@ pub fn join(socket: &Socket, group: IpAddr, link: u32) -> Result<()> {
     }
 }
 
-/// A socket that is connected from another address when the policy comes.
+/// A socket that is already connected from another address when the policy is attached.
 fn early(scene: &Scene) -> Result<()> {
     let peer = Peer::new(false, PEER4)?;
     let client = scene.agent.socket(UDP4)?;
@@ -119,8 +119,8 @@ fn early(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// A socket that receives for a group is connected when the policy comes, and the
-/// kernel has chosen where it sends from; or it is connected only then.
+/// A socket bound to a group: connected before the policy is attached, so that the kernel
+/// has chosen its source, or only afterwards.
 fn early_member(scene: &Scene, kind: Kind, group: IpAddr, peer: IpAddr) -> Result<()> {
     let peer = Peer::new(false, peer)?;
     let member = || -> Result<Socket> {
@@ -147,8 +147,8 @@ fn early_member(scene: &Scene, kind: Kind, group: IpAddr, peer: IpAddr) -> Resul
     Ok(())
 }
 
-/// A connection from another address ends when the policy comes: its peer
-/// hears no more of it, and is not heard.
+/// A connection from another address is cut when the policy is attached: its peer hears no
+/// more of it, and is not heard.
 fn cut(scene: &Scene) -> Result<()> {
     let server = Socket::new(TCP4)?;
     server.bind(scene.inside().at(PEER4, PORT))?;
@@ -161,7 +161,7 @@ fn cut(scene: &Scene) -> Result<()> {
     accepted.send(None, b"more")?;
     await_dropped(&scene.cgroup, |(_, ingress)| ingress > 0)?;
     scene.hook.detach(&scene.cgroup)?;
-    // The peer sends it again.
+    // The peer sends it again after that.
     ensure!(client.receive_connected()? == b"more", "not all of it");
     Ok(())
 }

@@ -34,7 +34,7 @@ pub fn rows() -> Vec<Row> {
     tests.map(|(id, what, test)| Scene::row(id, what, test)).into()
 }
 
-/// The kernel files a socket under its maker's cgroup for good.
+/// To the kernel, a socket belongs to its creator's cgroup for good.
 fn passed_in(scene: &Scene) -> Result<()> {
     scene.attach(V4.loopback("auto").guarded())?;
     let socket = Socket::new(TCP4)?;
@@ -69,7 +69,7 @@ fn early(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// As systemd passes them. What such a socket accepts is the maker's too.
+/// Like those that systemd passes. What such a socket accepts is its creator's too.
 fn inherited(scene: &Scene) -> Result<()> {
     let listener = Socket::new(TCP4)?;
     open(&listener, at(HOST4, PORT, 0))?;
@@ -133,7 +133,7 @@ fn outside(scene: &Scene) -> Result<()> {
     let made = scene.agent.socket(TCP4)?;
     sibling.take_in(scene.agent.id())?;
     assert_bound(&scene.agent, ANY4)?;
-    // What it made inside stays under the policy.
+    // A socket that it made inside stays under the policy.
     made.bind(at(ANY4, 0, 0))?;
     let name = made.local()?.ip();
     ensure!(name == CIP4, "it is at {name}");
@@ -141,7 +141,7 @@ fn outside(scene: &Scene) -> Result<()> {
     assert_bound(&scene.agent, CIP4)
 }
 
-/// Where a server of the process ends up that binds to 0.0.0.0.
+/// Fails unless a server of the process that binds to 0.0.0.0 ends up there.
 fn assert_bound(process: &Agent, expected: IpAddr) -> Result<()> {
     let server = process.socket(TCP4)?;
     server.bind(at(ANY4, 0, 0)).context("bind to 0.0.0.0")?;
@@ -150,7 +150,7 @@ fn assert_bound(process: &Agent, expected: IpAddr) -> Result<()> {
     Ok(())
 }
 
-/// What the host sends to a wildcard socket of the process does not arrive.
+/// Fails unless what the host sends to a wildcard socket of the process is dropped.
 fn assert_guarded(process: &Agent) -> Result<()> {
     let server = process.socket(UDP4)?;
     server.send(Some(at(HOST4, PORT, 0)), b"hello")?;

@@ -1,4 +1,4 @@
-//! B22: binds to the wildcard of a family that is not assigned.
+//! B22: binds to the wildcard address of a family that is not assigned.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -20,7 +20,7 @@ use crate::row::{Row, Scene, Site, denied, row};
 /// Policies without an IPv4 address, and without an IPv6 address.
 const WITHOUT4: &[Policy] = &[V6, V6.loopback("auto").guarded(), V6.loopback("private")];
 const WITHOUT6: &[Policy] = &[V4, V4.loopback("auto").guarded()];
-/// A wildcard socket under `private` is on the loopback of the container's own.
+/// Under `private` a wildcard socket is on the container's own loopback.
 const PRIVATE: &[Policy] = &[V4.loopback("private")];
 
 const MAPPED_ANY: IpAddr = mapped(ANY4);
@@ -36,10 +36,10 @@ pub fn rows() -> Vec<Row> {
     rows
 }
 
-/// What a bind came to: what getsockname says, and where the socket answers.
+/// The outcome of a bind: what getsockname reports, and where the socket answers.
 type Seen = Outcome<(SocketAddr, Vec<IpAddr>)>;
 
-/// A wildcard of the family that is not assigned.
+/// The wildcard address of a family that is not assigned.
 fn wildcards() -> Vec<Row> {
     let mut rows = Vec::new();
     let v6only = [TCP6.v6only(), UDP6.v6only()];
@@ -63,8 +63,8 @@ fn wildcards() -> Vec<Row> {
     rows
 }
 
-/// Binds to `asked`: what the program is told, with port 0 for the kernel's choice, and
-/// which other hosts could reach it.
+/// Binds to `asked`: what the program is told, with port 0 if the kernel chose it, and the
+/// addresses at which other hosts could reach it.
 fn bind(site: &Site, kind: Kind, asked: SocketAddr) -> Result<Seen> {
     let server = site.socket(kind)?;
     done!(server.bind(asked));
@@ -76,14 +76,14 @@ fn bind(site: &Site, kind: Kind, asked: SocketAddr) -> Result<Seen> {
     let name = SocketAddr::new(name.ip(), if asked.port() == 0 { 0 } else { name.port() });
     let mut reached = reach::answered_at(&server, place.port())?;
     if place.ip().to_canonical().is_loopback() {
-        // On a host's own loopback it may be.
+        // On the host's loopback it may be reached.
         reached.retain(|address| !address.is_loopback());
     }
     Ok(Ok((name, reached)))
 }
 
-/// Programs that bind first, to the family that is not assigned, and then call its loopback,
-/// as dig and rndc do; other hosts are out of their reach.
+/// Programs that first bind to the family that is not assigned, and then call its
+/// loopback, as dig and rndc do; they cannot reach other hosts.
 fn callers() -> Vec<Row> {
     let mut rows = Vec::new();
     for (policies, kinds, any, loopback, peer) in [
@@ -146,7 +146,7 @@ fn callers() -> Vec<Row> {
     rows
 }
 
-/// Two containers whose programs want the same port, and one of them again.
+/// Two containers whose programs want the same port, one of them twice.
 fn side_by_side() -> Vec<Row> {
     [
         (V6, TCP4, ANY4),
@@ -173,7 +173,7 @@ fn side_by_side() -> Vec<Row> {
                     let name = server.local()?;
                     ensure!(name == asked, "it is told {name}");
                 }
-                // Nobody takes anything from the host's.
+                // Nothing is taken from the host's server.
                 reach::assert_as_named(&host)?;
             }
             Ok(())
@@ -182,7 +182,7 @@ fn side_by_side() -> Vec<Row> {
     .into()
 }
 
-/// They are counted apart from the binds that moved a socket.
+/// Isolated binds are counted apart from those that moved a socket.
 fn counted() -> Vec<Row> {
     vec![Scene::row("B22", "they are counted", |scene| {
         scene.attach(V4)?;

@@ -1,5 +1,4 @@
-//! G1 and G2: what must keep working under the guard, with other hosts behind
-//! a link.
+//! G1 and G2: what must keep working under the guard, with other hosts behind a link.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Instant;
@@ -26,7 +25,7 @@ use crate::told::open;
 
 const POLICY: Policy = BOTH.loopback("auto").guarded();
 
-/// A trial beyond whose link the router and the far host are.
+/// A trial with the router and the far host behind the link.
 type Test = fn(&Scene, &[Host; 2]) -> Result<()>;
 
 /// All rows of this file.
@@ -82,7 +81,7 @@ fn no_host(scene: &Scene, _: &[Host; 2]) -> Result<()> {
     let connected = scene.agent.socket(TCP4)?.connect(at(NO_HOST4, PORT, 0));
     ensure!(connected == Err(Errno::HOSTUNREACH), "tcp4: {connected:?}");
     let client = scene.agent.socket(UDP4)?;
-    // Otherwise the kernel does not take it for final.
+    // Otherwise the kernel does not treat the error as final.
     client.set(IPPROTO_IP, IP_RECVERR, 1)?;
     client.connect(at(NO_HOST4, PORT, 0))?;
     client.send(None, b"ping")?;
@@ -290,8 +289,8 @@ fn dhcp(scene: &Scene, [router, _]: &[Host; 2]) -> Result<()> {
     Ok(())
 }
 
-/// What a program of the same host sends to the link, and then to the socket
-/// alone: what arrives.
+/// What a program on the same host sends to the link, and then only to the socket: what
+/// arrives.
 fn broadcast(site: &Site) -> Result<Vec<String>> {
     const LINK: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 255));
     let server = site.socket(UDP4)?;
@@ -308,7 +307,7 @@ fn broadcast(site: &Site) -> Result<Vec<String>> {
     Ok(arrived)
 }
 
-/// A server at the wildcard, in the calling thread's namespace.
+/// A server at the wildcard address, in the calling thread's namespace.
 fn bound(kind: Kind, port: u16) -> Result<Socket> {
     let server = Socket::new(kind)?;
     if kind.tcp {

@@ -1,4 +1,4 @@
-//! L8: what does not leave a container's loopback, by whatever call.
+//! L8: what does not leave a container's loopback, whatever the call.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd as _;
@@ -22,8 +22,8 @@ use crate::unhooked::{EXPERIMENT, raw_pair};
 
 const UNGUARDED: &[Policy] = &[V4.loopback("private")];
 const PRIVATE_BOTH: Policy = BOTH.loopback("private").guarded();
-/// Its words add up to the same as those of `::1`, and so does the checksum of a
-/// datagram to it.
+/// An address whose words add up to the same as those of `::1`, so that the checksum of a
+/// datagram to it is the same, too.
 const SAME_SUM: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0xd247));
 /// Dropped on its way out.
 const DROPPED: Outcome<()> = Err(Errno::PERM);
@@ -45,7 +45,7 @@ pub fn rows() -> Vec<Row> {
     rows
 }
 
-/// A datagram whose address has no family, to the host's servers.
+/// A datagram to the host's servers whose address has no family.
 fn without_family() -> Vec<Row> {
     let mut rows = Vec::new();
     for (host, by_policy) in [(LOOP4, false), (ANY4, true)] {
@@ -71,7 +71,7 @@ fn without_family() -> Vec<Row> {
     rows
 }
 
-/// A UDP socket that is connected when a server of the host comes.
+/// A UDP socket that is already connected when a server of the host starts.
 fn late() -> Vec<Row> {
     let mut rows = Vec::new();
     for (kind, to, host) in [
@@ -91,7 +91,7 @@ fn late() -> Vec<Row> {
                 };
                 let client = site.socket(kind)?;
                 done!(client.connect(to));
-                // At `::1` it is at another port.
+                // At `::1` the server has another port.
                 let port = match &own {
                     Some(own) => places::place(own)?.port(),
                     None => PORT,
@@ -102,7 +102,7 @@ fn late() -> Vec<Row> {
                 done!(client.send(None, b"ping"));
                 received(&client, &server)
             };
-            // A call to `::1` waits at the port that a server of its own would have.
+            // A call to `::1` goes to the port that a server of the container would have.
             let inside = if to.ip() == LOOP6 && !has_server {
                 Err(Errno::CONNREFUSED)
             } else {
@@ -114,7 +114,7 @@ fn late() -> Vec<Row> {
     rows
 }
 
-/// Packets whose header has another destination than the call.
+/// Packets whose header has another destination than the call had.
 fn header() -> Vec<Row> {
     let what = "sendto with a routing header by the host's loopback";
     let routed = |site: &Site| -> Result<Outcome<()>> {
@@ -147,7 +147,7 @@ fn header() -> Vec<Row> {
     rows
 }
 
-/// Sockets that had called the host's loopback when the policy came.
+/// Sockets that had called the host's loopback before the policy was attached.
 fn early(scene: &Scene) -> Result<()> {
     let servers = [Socket::new(TCP4)?, Socket::new(UDP4)?];
     let mut clients = Vec::new();
@@ -169,7 +169,7 @@ fn early(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// A program of the host connects from its loopback, and is answered.
+/// A program of the host connects from loopback, and is answered.
 fn replies(scene: &Scene) -> Result<()> {
     scene.attach(PRIVATE_BOTH)?;
     for (asked, called) in [(ANY4, CIP4), (LOOP4, DERIVED)] {

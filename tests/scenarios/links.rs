@@ -1,5 +1,5 @@
-//! Ways by which another host reaches the test's own: a device of each kind, with
-//! addresses of a network that is behind it alone.
+//! How another host reaches the test's own: through a device of each kind, with addresses
+//! of a network that is only behind that device.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -20,17 +20,17 @@ pub enum Link {
     Bridge,
     /// A VLAN.
     Vlan,
-    /// One of several at a device, by its Ethernet address.
+    /// One of several devices on another one, distinguished by its Ethernet address.
     Macvlan,
-    /// A tunnel of frames in datagrams.
+    /// A tunnel for frames, in datagrams.
     Vxlan,
-    /// A tunnel of packets in IPv4.
+    /// A tunnel for packets, in IPv4.
     Sit,
-    /// A tunnel of packets in IPv6.
+    /// A tunnel for packets, in IPv6.
     Ip6tnl,
-    /// A tunnel of a program.
+    /// A tunnel that a program implements.
     Tun,
-    /// Tunnels of IPsec, which have no device of their own.
+    /// IPsec tunnels, which have no device of their own.
     Esp,
 }
 
@@ -56,16 +56,16 @@ const ENDS: [[&str; 2]; 2] = [
     ["198.18.0.1", "198.18.0.2"],
     ["2001:db8:300::1", "2001:db8:300::2"],
 ];
-/// What is behind the tunnels of IPsec.
+/// What is behind the IPsec tunnels.
 const NETWORKS: [[&str; 2]; 2] = [
     ["192.0.2.10/32", "203.0.113.2/32"],
     ["2001:db8::10/128", "2001:db8:200::2/128"],
 ];
-/// The own address at the device.
+/// The test's own address at the device.
 const NEAR6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0x200, 0, 0, 0, 0, 1));
-/// How rarely the host says that nobody is at a port, in milliseconds.
+/// The minimum time between replies that nobody is at a port, in milliseconds.
 const RATE_LIMIT: &str = "/proc/sys/net/ipv6/icmp/ratelimit";
-/// What the other host adds: the ways to the container.
+/// What the other host adds: the routes to the container.
 const WAYS: &str = "\
 route add 192.0.2.10 via 203.0.113.1
 route add 2001:db8::10 via 2001:db8:200::1
@@ -86,7 +86,7 @@ pub struct Far {
 }
 
 impl Link {
-    /// Sets it up. Skips the trial where the kernel has no such thing.
+    /// Sets it up. Skips the trial if the kernel does not support it.
     pub fn set_up(self) -> Result<Far> {
         let (carrier, device) = if self == Self::Tun {
             let open = |name| tun::open(name).map_err(|error| skip(format!("no tun: {error}")));
@@ -101,7 +101,7 @@ impl Link {
         std::fs::write(RATE_LIMIT, "0").with_context(|| format!("write {RATE_LIMIT}"))?;
         self.set_up_side(0)?;
         host.within(|| self.set_up_side(1))?;
-        // Addresses are of use once the other end of their link is up.
+        // Addresses can be used once the other end of their link is up.
         Routes::watch()?.wait_for(&[NEAR6, CIP6])?;
         host.within(|| Routes::watch()?.wait_for(&[FAR6]))?;
         Ok(Far {
@@ -110,7 +110,8 @@ impl Link {
         })
     }
 
-    /// All of one side, in its network namespace: 0 is the test's, 1 the other host's.
+    /// Everything on one side, in its network namespace: 0 is the test's, 1 the other
+    /// host's.
     fn set_up_side(self, side: usize) -> Result<()> {
         let (cable, number) = (CABLE[side], side + 1);
         if self != Self::Tun {
@@ -147,8 +148,8 @@ impl Link {
         Ok(())
     }
 
-    /// The device that gets the addresses of one side: makes it, unless it is the end of
-    /// the veth pair.
+    /// The device that gets the addresses of one side. It is created, unless it is the end
+    /// of the veth pair.
     fn device(self, side: usize) -> Result<&'static str> {
         let (cable, device) = (CABLE[side], DEVICES[side]);
         let ends = |[near, far]: [&str; 2]| match side {

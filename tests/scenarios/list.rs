@@ -10,9 +10,9 @@ pub struct Item {
     pub floor: &'static str,
 }
 
-/// All programs of the hook load.
+/// The kernel on which all programs of the hook load.
 const ALL: &str = "5.10";
-/// As [`ALL`], and a refused call shows its own errno.
+/// Like [`ALL`], and a refused call shows its own errno.
 const ERRNO: &str = "5.10; errno from 5.18, EPERM before";
 
 /// All rows, in the order of the list.

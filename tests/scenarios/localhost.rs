@@ -19,7 +19,7 @@ pub const AUTO6: &[Policy] = &[auto(V6), auto(BOTH)];
 const AUTO4_ALONE: &[Policy] = &[auto(V4)];
 const AUTO_ANY: &[Policy] = &[auto(V4), auto(V6)];
 
-/// The default of everything but the addresses.
+/// The default for everything but the addresses.
 const fn auto(policy: Policy) -> Policy {
     policy.loopback("auto").guarded()
 }
@@ -51,11 +51,11 @@ pub fn rows() -> Vec<Row> {
     rows
 }
 
-/// Servers of the program itself, bound to the wildcard.
+/// Servers of the program itself, bound to the wildcard address.
 fn own_servers() -> Vec<Row> {
     let mut rows = Vec::new();
-    // Row, policies, server and client as TCP and UDP, the server's wildcard,
-    // and what the client calls.
+    // Row, policies, server and client as TCP and UDP, the server's wildcard address, and
+    // what the client calls.
     #[rustfmt::skip]
     let lines = [
         ("L1", AUTO4, [TCP4, UDP4], [TCP4, UDP4], ANY4, LOOP4),
@@ -91,7 +91,7 @@ fn own_servers() -> Vec<Row> {
             rows.extend(row(id, &what, policies, call, told(seen), told(seen)));
         }
     }
-    // connect can take an IPv6 socket to the IPv4 address, sendto cannot.
+    // connect can move an IPv6 socket to the IPv4 address, sendto cannot.
     for kind in [TCP6, UDP6] {
         let what = format!("{kind:?} Connect {LOOP6}, own {kind:?} server at {ANY6}");
         let to = SocketAddr::new(LOOP6, PORT);
@@ -132,12 +132,11 @@ fn own_servers() -> Vec<Row> {
     rows
 }
 
-/// What one call leaves behind must not show in the next.
+/// What one call leaves behind must not affect the next.
 fn kept() -> Vec<Row> {
     let mut rows = Vec::new();
-    // Without a policy, a wildcard server answers from an address of the
-    // kernel's choice; the last two are those, for a client without an address
-    // and for one that is bound.
+    // Without a policy, a wildcard server answers from an address that the kernel chooses:
+    // the last two, for a client without an address and for one that is bound.
     for (policies, tcp, udp, any, own, host, [free, bound]) in [
         (
             AUTO4,
@@ -204,7 +203,7 @@ fn kept() -> Vec<Row> {
                 if is_same {
                     return Ok([first, told(&client, names[1])?]);
                 }
-                // The next socket gets the number of the closed one.
+                // The next socket gets the descriptor of the closed one.
                 drop(client);
                 Ok([first, told(&make()?, names[1])?])
             };
@@ -214,7 +213,7 @@ fn kept() -> Vec<Row> {
     rows
 }
 
-/// The host's servers, which a container without its own reaches as before;
+/// The host's servers, which a container without a server of its own reaches as before,
 /// and loopback binds, which stay where they are (L2).
 fn hosts() -> Vec<Row> {
     let mut rows = Vec::new();
@@ -265,12 +264,12 @@ fn wildcard(
     call(&site.socket(kind)?, &server, to, how)
 }
 
-/// How many redirected peers one socket remembers; older ones show by their
-/// real address.
+/// How many redirected peers one socket remembers; older ones appear with their real
+/// address.
 const REMEMBERED: u16 = 4;
 
-/// Sends to several servers from one socket, all of which answer only then:
-/// who they are to the client, in the order of their ports.
+/// Sends to several servers from one socket, and only then do they all answer: what the
+/// client is told they are, in the order of their ports.
 fn several(site: &Site, kind: Kind, loopback: IpAddr, count: u16) -> Result<Vec<SocketAddr>> {
     let any = if kind.v6 { ANY6 } else { ANY4 };
     let client = site.socket(kind)?;

@@ -51,7 +51,7 @@ pub fn rows() -> Vec<Row> {
             Ok(loopback),
         ));
     }
-    // The kernel would take the address that the socket was moved to for 0.0.0.0.
+    // The kernel would replace 0.0.0.0 with the address that the socket was moved to.
     for (policies, tcp, udp, any, own, loopback) in [
         (WITH4, TCP4, UDP4, ANY4, CIP4, LOOP4),
         (WITH4, TCP6, UDP6, MAPPED_ANY, CIP4, LOOP4),
@@ -68,7 +68,7 @@ pub fn rows() -> Vec<Row> {
             };
             rows.extend(row("L5", &what, policies, call, Ok(own), Ok(loopback)));
         }
-        // The kernel takes no such destination.
+        // The kernel accepts no such destination.
         if any == MAPPED_ANY {
             continue;
         }
@@ -93,7 +93,7 @@ fn send_bound(site: &Site, kind: Kind, address: IpAddr) -> Result<Outcome> {
     peer.reply(&client)
 }
 
-/// Connects to the wildcard, which means loopback.
+/// Connects to the wildcard address, which means loopback.
 fn connect_any(site: &Site, kind: Kind, any: IpAddr, loopback: IpAddr) -> Result<Outcome> {
     let peer = Peer::new(kind.tcp, loopback)?;
     let client = site.socket(kind)?;

@@ -1,5 +1,5 @@
-//! L6: UDP sockets that were bound to the wildcard, and so are at the assigned
-//! address, call servers at loopback.
+//! L6: UDP sockets that were bound to the wildcard address, and so are at the assigned
+//! one, call servers at loopback.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -32,7 +32,7 @@ const fn with(loopback: &'static str) -> [Policy; 2] {
     ]
 }
 
-/// These rows; they are skipped where a bound socket calls from the assigned address.
+/// These rows, which are skipped where a bound socket calls from the assigned address.
 pub fn moved(mut rows: Vec<Row>) -> Vec<Row> {
     if !has_cookie() {
         for row in &mut rows {
@@ -44,12 +44,12 @@ pub fn moved(mut rows: Vec<Row>) -> Vec<Row> {
     rows
 }
 
-/// What becomes of calls.
+/// What happens to calls.
 #[derive(Clone, Debug, PartialEq)]
 struct Seen {
-    /// Whether the server at loopback sees the client there, call by call.
+    /// Whether the server at loopback sees the client on loopback, call by call.
     on_loopback: [bool; 3],
-    /// What the client is told that the server is, call by call.
+    /// The server's name as the client is told it, call by call.
     told: [SocketAddr; 3],
     /// Where a peer elsewhere sees the same socket.
     elsewhere: Outcome,
@@ -95,7 +95,7 @@ pub fn rows() -> Vec<Row> {
     rows
 }
 
-/// A server at loopback: of the program at 127.0.0.1, and elsewhere of the host.
+/// A server at loopback: the program's at 127.0.0.1, the host's at any other address.
 fn server(site: &Site, address: IpAddr) -> Result<Socket> {
     let address = at(address, RESOLVER_PORT, 0);
     if address.ip() == LOOP4 {
@@ -105,7 +105,7 @@ fn server(site: &Site, address: IpAddr) -> Result<Socket> {
     }
 }
 
-/// A client of the program that is bound to the wildcard.
+/// A client of the program that is bound to the wildcard address.
 pub fn bound(site: &Site, kind: Kind, port: u16) -> Result<Socket> {
     let client = site.socket(kind)?;
     let any = if kind.v6 { ANY6 } else { ANY4 };
@@ -135,8 +135,8 @@ fn call(client: &Socket, server: &Socket, to: SocketAddr) -> Result<Seen> {
     })
 }
 
-/// A datagram and its answer: what either side is told that the other one is. `to` is
-/// none if the client is connected.
+/// A datagram and its answer: what each side is told that the other one is. `to` is `None`
+/// if the client is connected.
 pub fn exchange(
     client: &Socket,
     server: &Socket,
@@ -150,8 +150,8 @@ pub fn exchange(
     Ok((seen, told))
 }
 
-/// At the loopback address that the socket calls from, it is there only for the server
-/// that it has called.
+/// At the loopback address that the socket calls from, it hears only the server that it
+/// has called.
 fn strangers(scene: &Scene, loopback: &'static str, kind: Kind, called: IpAddr) -> Result<()> {
     scene.attach(BOTH.loopback(loopback).guarded())?;
     let site = scene.inside();
@@ -163,7 +163,7 @@ fn strangers(scene: &Scene, loopback: &'static str, kind: Kind, called: IpAddr) 
     client.send(Some(to), b"ping")?;
     let seen = take(&server)?;
     ensure!(seen.ip().is_loopback(), "it calls from {seen}");
-    // Another address, and another port of the server's own.
+    // Another address, and another port at the server's own address.
     for address in [STRANGER, RESOLVER, LOOP4] {
         let stranger = Socket::new(UDP4)?;
         stranger.bind(at(address, 0, 0))?;

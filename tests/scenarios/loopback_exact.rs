@@ -1,5 +1,5 @@
-//! L1 under the policy `auto`: who is at the very loopback address that is called comes
-//! before the own server at the wildcard, as on any host.
+//! L1 under the policy `auto`: a server at the very loopback address that is called comes
+//! before the container's own server at the wildcard address, as on any host.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd as _;
@@ -18,7 +18,7 @@ use crate::observe::PORT;
 use crate::row::{Row, Scene, Site, row};
 use crate::told::{How, Told, call, open, serve};
 
-/// Where resolvers are that serve their own host alone.
+/// The address of resolvers that serve only their own host.
 const RESOLVER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 53));
 /// The port of DNS.
 const DNS: u16 = 53;
@@ -34,8 +34,8 @@ enum Whose {
 /// All rows of this file.
 pub fn rows() -> Vec<Row> {
     let mut rows = Vec::new();
-    // Policies, server and client as TCP and UDP, the wildcard and the address of the
-    // servers, what the client calls.
+    // Policies, server and client as TCP and UDP, the wildcard address and the exact
+    // address of the servers, what the client calls.
     #[rustfmt::skip]
     let lines = [
         (AUTO4, [TCP4, UDP4], [TCP4, UDP4], ANY4, LOOP4, LOOP4),
@@ -127,7 +127,7 @@ fn resolved() -> Vec<Row> {
     rows
 }
 
-/// A server that has its port beside another, as without a policy it has to.
+/// A server that shares its port with another, as it must without a policy.
 fn shared(server: Socket, address: SocketAddr) -> Result<Socket> {
     server.set(SOL_SOCKET, SO_REUSEPORT, 1)?;
     open(&server, address)?;

@@ -1,5 +1,5 @@
-//! L6: UDP servers that were bound to the wildcard, and so are at the assigned
-//! address, are called from loopback.
+//! L6: UDP servers that were bound to the wildcard address, and so are at the assigned
+//! one, are called from loopback.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -80,7 +80,7 @@ fn wildcard(kind: Kind) -> SocketAddr {
     at(if kind.v6 { ANY6 } else { ANY4 }, PORT, 0)
 }
 
-/// Clients of the same program: whether the server sees them at loopback, and what they
+/// Clients of the same program: whether the server sees them on loopback, and what they
 /// are told that the server is.
 fn own_server(policies: &'static [Policy], server: Kind, client: Kind, how: Client) -> Vec<Row> {
     let to = if client.v6 { mapped(LOOP4) } else { LOOP4 };
@@ -107,8 +107,8 @@ fn own_server(policies: &'static [Policy], server: Kind, client: Kind, how: Clie
     row("L6", &what, policies, observe, seen.clone(), seen)
 }
 
-/// Clients of the program, all of which have called the server before it answers the
-/// first of them: each hears what is for it, from where it has called.
+/// Clients of the program that all call the server before it answers the first of them:
+/// each hears its own answer, from the address that it has called.
 fn crowd(site: &Site, server: &Socket, called: IpAddr) -> Result<()> {
     let mut clients = Vec::new();
     for number in 0..CROWD {
@@ -143,7 +143,7 @@ fn crowd(site: &Site, server: &Socket, called: IpAddr) -> Result<()> {
 }
 
 /// The answer comes from the address that the host has called, since a connected client
-/// takes no other. Clients of the program are still answered from loopback.
+/// accepts no other. Clients of the program are still answered from loopback.
 fn from_host(scene: &Scene, loopback: &'static str, kind: Kind) -> Result<()> {
     scene.attach(BOTH.loopback(loopback).guarded())?;
     let site = scene.inside();
@@ -181,7 +181,8 @@ fn itself(site: &Site) -> Result<SocketAddr> {
     take(&socket)
 }
 
-/// Where nothing is delivered, so that it calls from the assigned address.
+/// A network namespace where nothing is delivered, so that the socket calls from the
+/// assigned address.
 fn elsewhere(scene: &Scene) -> Result<()> {
     scene.attach(BOTH.loopback("auto").guarded())?;
     let cgroup = &scene.cgroup;
@@ -194,7 +195,7 @@ fn elsewhere(scene: &Scene) -> Result<()> {
     })
 }
 
-/// Where anybody can bind.
+/// Anybody can bind to that address.
 fn waiting(scene: &Scene) -> Result<()> {
     scene.attach(BOTH.loopback("auto").guarded())?;
     let client = bound(&scene.inside(), UDP4, PORT + 1)?;

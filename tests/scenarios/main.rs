@@ -1,8 +1,8 @@
 //! What sockets do under a policy, row by row of the acceptance list.
 //!
-//! Every row states a call, what it comes to inside a cgroup with the policy,
-//! and what it comes to otherwise: outside of that cgroup while the policy is
-//! in force, and inside once it has been taken off.
+//! Every row states a call, its outcome inside a cgroup with the policy, and its outcome
+//! otherwise: outside of that cgroup while the policy is in force, and inside once it has
+//! been taken off.
 
 mod bind;
 mod bind_options;

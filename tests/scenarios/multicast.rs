@@ -1,4 +1,4 @@
-//! U6: multicast of a container.
+//! U6: multicast in a container.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -28,8 +28,7 @@ pub fn rows() -> Vec<Row> {
     ] {
         for policies in [policies, guarded] {
             let what = format!("{kind:?} sendto {group}");
-            // Which of the host's addresses it is otherwise is the kernel's
-            // choice.
+            // Otherwise the kernel chooses one of the host's addresses.
             let is_own = move |seen| seen == own;
             let observe = move |site: &Site| Ok(send(site, kind, any, group)?.map(is_own));
             rows.extend(row("U6", &what, policies, observe, Ok(true), Ok(false)));
@@ -37,8 +36,8 @@ pub fn rows() -> Vec<Row> {
         let all = vec!["group".to_owned(), "own".to_owned()];
         for (policies, inside, port) in [
             (EXEMPT, all.clone(), "an exempt port"),
-            // The socket is at the assigned address, which no group has: the
-            // documented gap.
+            // The socket is at the assigned address, where nothing sent to a group
+            // arrives: the documented gap.
             (guarded, all[1..].to_vec(), "a port that is not exempt"),
         ] {
             let what = format!("{kind:?} at {any} receives from {group}, {port}");
@@ -65,7 +64,7 @@ fn looped(site: &Site) -> Result<Outcome> {
     join(&member, GROUP4, site.net().link())?;
     let client = lite(site, UDP4)?;
     done!(client.connect(site.at(GROUP4, PORT)));
-    // EPERM, where it is dropped.
+    // EPERM if it is dropped.
     let _ = client.send(None, b"hello");
     Ok(Ok(member.receive()?.1.ip()))
 }
@@ -81,8 +80,8 @@ fn send(site: &Site, kind: Kind, any: IpAddr, group: IpAddr) -> Result<Outcome> 
     Ok(Ok(member.receive()?.1.ip()))
 }
 
-/// A member at an address, to which somebody outside sends by the group and
-/// then by the address that it has at least: what arrives.
+/// A member that is bound to an address; somebody outside sends to the group and then to
+/// an address where it hears in any case: what arrives.
 fn receive(site: &Site, kind: Kind, addresses: [IpAddr; 4]) -> Result<Vec<String>> {
     let [at, group, own, host] = addresses;
     let member = site.socket(kind)?;
@@ -101,7 +100,7 @@ fn receive(site: &Site, kind: Kind, addresses: [IpAddr; 4]) -> Result<Vec<String
     Ok(arrived)
 }
 
-/// IPv6 has no route to groups of all links.
+/// IPv6 has no route to groups on all links.
 fn choose_link(site: &Site, socket: &Socket) -> Result<()> {
     if socket.kind().v6 {
         socket.set(

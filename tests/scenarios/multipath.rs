@@ -1,4 +1,4 @@
-//! B20: Multipath TCP, which no program under a policy gets.
+//! B20: Multipath TCP, which no program under a policy can use.
 
 use std::net::IpAddr;
 
@@ -49,7 +49,7 @@ pub fn rows() -> Vec<Row> {
     rows
 }
 
-/// A socket for MPTCP. Skips the trial where the kernel has no such thing.
+/// A socket for MPTCP. Skips the trial if the kernel does not support it.
 pub fn open(site: &Site, kind: Kind) -> Result<Outcome<Socket>> {
     site.outside().open(kind, SocketType::STREAM, MPTCP)?;
     match site.make(kind, SocketType::STREAM, MPTCP)? {
@@ -58,7 +58,7 @@ pub fn open(site: &Site, kind: Kind) -> Result<Outcome<Socket>> {
     }
 }
 
-/// As Go does it: whatever the error, with TCP.
+/// As Go does it: with TCP, whatever the error.
 fn fall_back(site: &Site) -> Result<Vec<IpAddr>> {
     let server = match open(site, TCP6)? {
         Ok(server) => server,
@@ -69,7 +69,7 @@ fn fall_back(site: &Site) -> Result<Vec<IpAddr>> {
     answered(&server)
 }
 
-/// It is not refused any more, but bound as TCP is.
+/// It is no longer refused, but bound as with TCP.
 fn made_before(scene: &Scene) -> Result<()> {
     let site = scene.inside();
     let server = open(&site, TCP4)??;

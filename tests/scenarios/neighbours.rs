@@ -30,7 +30,7 @@ pub fn rows() -> Vec<Row> {
         })
     })
     .into();
-    // The first is that of the host, which all programs there have.
+    // The first is the host's, which all programs there share.
     for (id, loopback, kind, seen) in [
         ("L1", "auto", TCP4, LOOP4),
         ("L1", "auto", UDP4, LOOP4),
@@ -45,7 +45,7 @@ pub fn rows() -> Vec<Row> {
     rows
 }
 
-/// What 192.0.2.20 makes of 127.128.0.0/9.
+/// The address in 127.128.0.0/9 that is derived from 192.0.2.20.
 const NEIGHBOUR_LOOP: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 128, 2, 20));
 
 /// The documented limit: within a host, a client that binds to loopback calls
@@ -83,7 +83,7 @@ fn side_by_side(net: Net, kind: Kind, any: IpAddr, inside: [IpAddr; 3]) -> Resul
     let seen = serve_all(net, [first.socket(kind)?, second.socket(kind)?], any, host)?;
     ensure!(seen == inside.map(Ok), "in the cgroups: {seen:?}");
 
-    // Without a policy the first wildcard takes the port from all others.
+    // Without a policy the first wildcard socket takes the port from all others.
     let crowded = [Ok(any), Err(Errno::ADDRINUSE), Err(Errno::ADDRINUSE)];
     let seen = serve_all(net, [Socket::new(kind)?, Socket::new(kind)?], any, host)?;
     ensure!(seen == crowded, "outside: {seen:?}");
@@ -95,8 +95,8 @@ fn side_by_side(net: Net, kind: Kind, any: IpAddr, inside: [IpAddr; 3]) -> Resul
     Ok(())
 }
 
-/// Binds two containers' sockets to the wildcard and then the host's own to
-/// its address, all at one port and at once; each must answer where it says.
+/// Binds two containers' sockets to the wildcard address and then the host's own to its
+/// address, all at one port and at once; each must answer where it says.
 fn serve_all(net: Net, containers: [Socket; 2], any: IpAddr, host: IpAddr) -> Result<[Outcome; 3]> {
     let [one, two] = containers;
     let three = Socket::new(one.kind())?;

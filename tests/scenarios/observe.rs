@@ -1,4 +1,4 @@
-//! What the rows look at: each function makes a call and says what it came to.
+//! What the rows observe: each function makes a call and returns its outcome.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -23,24 +23,24 @@ macro_rules! done {
 }
 pub(crate) use done;
 
-/// Binds to `asked`: the address that getsockname tells, at which, and at no
-/// other, the server answers.
+/// Binds to `asked`: the address that getsockname reports, which is the only one at which
+/// the server answers.
 pub fn bind(site: &Site, kind: Kind, asked: IpAddr) -> Result<Outcome> {
     serve(&site.socket(kind)?, site.at(asked, PORT))
 }
 
-/// Binds to port 0 of `asked`; otherwise as [`bind`].
+/// Binds to port 0 of `asked`; otherwise like [`bind`].
 pub fn bind_port0(site: &Site, kind: Kind, asked: IpAddr) -> Result<Outcome> {
     serve(&site.socket(kind)?, site.at(asked, 0))
 }
 
-/// Binds `server` to `asked`, listens and looks where it answers.
+/// Binds `server` to `asked`, listens and checks where it answers.
 pub fn serve(server: &Socket, asked: SocketAddr) -> Result<Outcome> {
     done!(server.bind(asked));
     answer(server, asked.port())
 }
 
-/// Looks where `server`, bound to the port `asked`, answers.
+/// Checks where `server`, bound to the port `asked`, answers.
 pub fn answer(server: &Socket, asked: u16) -> Result<Outcome> {
     if server.kind().tcp {
         server.listen().context("listen")?;
@@ -62,14 +62,14 @@ pub fn connect(site: &Site, kind: Kind, to: IpAddr) -> Result<Outcome> {
     dial(&site.socket(kind)?, &Peer::new(kind.tcp, to)?)
 }
 
-/// Connects `client`, otherwise as [`connect`].
+/// Connects `client`; otherwise like [`connect`].
 pub fn dial(client: &Socket, peer: &Peer) -> Result<Outcome> {
     done!(client.connect(peer.address()));
     peer.meet(client)
 }
 
-/// Sends to a peer at `to`, by `call`: the address that the peer sees. The
-/// peer's reply must arrive and show the address that was sent to.
+/// Sends to a peer at `to` with `call`: the address that the peer sees. The peer's reply
+/// must arrive and show the address that was sent to.
 pub fn send(
     site: &Site,
     kind: Kind,
@@ -94,8 +94,8 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// At `address`, on a port of the kernel's choice. A mapped address is
-    /// IPv4 to the peer.
+    /// At `address`, on a port that the kernel chooses. A mapped address is an IPv4 one to
+    /// the peer.
     pub fn new(tcp: bool, address: IpAddr) -> Result<Self> {
         Self::at(tcp, SocketAddr::new(address, 0))
     }
@@ -141,7 +141,7 @@ impl Peer {
         self.agree(client, seen)
     }
 
-    /// Takes a datagram of the client and answers it.
+    /// Takes a datagram from the client and answers it.
     pub fn reply(&self, client: &Socket) -> Result<Outcome> {
         let seen = self.receive()?;
         self.socket.send(Some(seen), b"pong")?;
@@ -171,7 +171,7 @@ impl Peer {
         Ok(self.socket.send(Some(to), b"ping")?)
     }
 
-    /// What the client calls itself, if anything, is what the peer sees.
+    /// Fails unless the client's name, if it has one, is the address that the peer sees.
     fn agree(&self, client: &Socket, seen: SocketAddr) -> Result<Outcome> {
         let name = canonical(client.local()?);
         ensure!(

@@ -17,12 +17,12 @@ use crate::row::{Row, Site, WITH4, WITH6, row};
 
 /// `IPPROTO_ICMP` and `IPPROTO_ICMPV6`
 const ICMP: [u32; 2] = [1, 58];
-/// An echo request (RFC 792, RFC 4443); the kernel writes checksum and id.
+/// An echo request (RFC 792, RFC 4443); the kernel fills in checksum and id.
 const ECHO4: &[u8] = &[8, 0, 0, 0, 0, 0, 0, 1];
 const ECHO6: &[u8] = &[128, 0, 0, 0, 0, 0, 0, 1];
 
-/// Policies with an address of the family, with the guard and without, the
-/// socket, its peer, the container's and the host's own address.
+/// Policies with an address of the family, with the guard and without; the socket; its
+/// peer's, the container's and the host's own address.
 type Family = ([&'static [Policy]; 2], Kind, IpAddr, IpAddr, IpAddr);
 const FAMILIES: [Family; 2] = [
     ([GUARDED4, WITH4], UDP4, PEER4, CIP4, HOST4),
@@ -62,9 +62,9 @@ pub fn rows() -> Vec<Row> {
     rows
 }
 
-/// Sends an echo request from an address, if any: who answers. A second one,
-/// from the container's own address, is answered in any case, and only after
-/// the first would have been.
+/// Sends an echo request from an address, if any: who answers. A second request, from the
+/// container's own address, is answered in any case, and only after the first one would
+/// have been.
 fn ping(
     site: &Site,
     kind: Kind,
@@ -77,7 +77,7 @@ fn ping(
         client.bind(site.at(address, 0))?;
     }
     match client.send(Some(site.at(to, 0)), request(kind)) {
-        // What the guard drops is an error to the sender, but not of IPv6
+        // What the guard drops is an error to the sender, except over IPv6
         // (`ping_v6_sendmsg`).
         Err(Errno::PERM) | Ok(()) => {}
         Err(errno) => return Err(errno.into()),
@@ -91,8 +91,8 @@ fn ping(
     Ok(Some(client.receive()?.1.ip()))
 }
 
-/// Connects, and sends an echo request: the local address, if it is answered.
-/// A second one, as in [`ping`], tells that it never will be.
+/// Connects, and sends an echo request: the local address, if it is answered. A second
+/// request, as in [`ping`], shows that the first one never will be.
 fn connect(site: &Site, kind: Kind, own: IpAddr, to: IpAddr) -> Result<Outcome<Option<IpAddr>>> {
     let (client, second) = (open(site, kind)?, open(site, kind)?);
     done!(client.connect(site.at(to, 0)));
@@ -108,9 +108,9 @@ fn connect(site: &Site, kind: Kind, own: IpAddr, to: IpAddr) -> Result<Outcome<O
     Ok(Ok(Some(client.local()?.ip())))
 }
 
-/// Whether the connect of a ping socket has a hook (Linux 6.1): the function
-/// that runs it is among the kernel's types. Before, the guard alone sees what
-/// is sent from another address.
+/// Whether the connect of a ping socket has a hook (Linux 6.1): the function that runs it
+/// is among the kernel's types. Before that, only the guard sees what is sent from another
+/// address.
 fn has_ping_hook() -> bool {
     const FUNCTION: &[u8] = b"ping_v6_pre_connect";
     static HAS: OnceLock<bool> = OnceLock::new();

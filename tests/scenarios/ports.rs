@@ -67,7 +67,7 @@ pub fn rows() -> Vec<Row> {
         let observe = move |site: &Site| listen(site, kind, None, addresses);
         let inside = vec![loopback, own];
         rows.extend(row("B19", &what, guarded, observe, inside, all.clone()));
-        // Without the guard there is no hook in it: the documented gap.
+        // Without the guard, no hook sees it: the documented gap.
         rows.extend(row("B19", &what, policies, observe, all.clone(), all));
     }
     rows
@@ -75,7 +75,7 @@ pub fn rows() -> Vec<Row> {
 
 fn moved() -> Vec<Row> {
     let mut rows = Vec::new();
-    // Policies, socket, asked address; where it is under the policy.
+    // Policies, socket, requested address; where it is under the policy.
     #[rustfmt::skip]
     let lines = [
         (MOVED, TCP4, ANY4, (CIP4, ACTUAL)),
@@ -92,7 +92,7 @@ fn moved() -> Vec<Row> {
         (MOVED_UDP, UDP6.v6only(), ANY6, (CIP6, ACTUAL)),
         (MOVED_RANGE, TCP4, ANY4, (CIP4, ACTUAL)),
         (MOVED_RANGE, UDP6.v6only(), ANY6, (CIP6, ACTUAL)),
-        // A program that binds loopback knows what it does.
+        // A program that binds to loopback gets what it asked for.
         (MOVED, TCP4, LOOP4, (LOOP4, ASKED)),
         (MOVED, UDP6, LOOP6, (LOOP6, ASKED)),
     ];
@@ -105,7 +105,7 @@ fn moved() -> Vec<Row> {
     rows
 }
 
-/// Binds at a port: the name that getsockname tells, at which it answers.
+/// Binds to a port: the name that getsockname reports, at which it answers.
 fn named(site: &Site, kind: Kind, asked: IpAddr) -> Result<Outcome<(IpAddr, u16)>> {
     let server = site.socket(kind)?;
     done!(server.bind(site.at(asked, ASKED)));
@@ -139,7 +139,7 @@ fn exempt() -> Vec<Row> {
         let observe = move |site: &Site| bind(site, kind, asked);
         rows.extend(row("B18", &what, policies, observe, Ok(inside), Ok(asked)));
     }
-    // Its clients are answered from where they called, whatever that is.
+    // Its clients are answered from the address that they called, whatever that is.
     for (policies, kind, any, other) in
         [(EXEMPT, TCP4, ANY4, OTHER4), (EXEMPT6, TCP6, ANY6, OTHER6)]
     {
@@ -172,7 +172,7 @@ fn connect(site: &Site) -> Result<Outcome> {
     peer.meet(&client)
 }
 
-/// An exempt port opens no address while the guard is on.
+/// An exempt port does not open another address while the guard is on.
 fn guarded() -> Vec<Row> {
     let mut rows = Vec::new();
     for (kind, any, addresses, own, loopback) in [
@@ -202,7 +202,7 @@ fn guarded() -> Vec<Row> {
             inside,
             all.clone(),
         ));
-        // Where the guard is off, everything passes.
+        // If the guard is off, everything passes.
         let addresses = all.clone();
         let observe = move |site: &Site| hear(site, kind, any, &addresses);
         let what = format!("{kind:?} at {any} hears datagrams at an exempt port, no guard");
@@ -229,8 +229,8 @@ fn guarded() -> Vec<Row> {
     rows
 }
 
-/// What a server at the exempt port hears of what is sent to these addresses, the last
-/// of which it hears in any case.
+/// What a server at the exempt port hears of what is sent to these addresses; it hears the
+/// last one in any case.
 fn hear(site: &Site, kind: Kind, at: IpAddr, addresses: &[IpAddr]) -> Result<Vec<IpAddr>> {
     let server = site.socket(kind)?;
     server.bind(site.at(at, ASKED))?;
@@ -249,7 +249,7 @@ fn hear(site: &Site, kind: Kind, at: IpAddr, addresses: &[IpAddr]) -> Result<Vec
 }
 
 /// Listens on a socket that is bound at the exempt port, or was never bound: at which of
-/// `addresses`, the last of which answers in any case, it does.
+/// `addresses` it answers, the last of which it does in any case.
 fn listen(
     site: &Site,
     kind: Kind,
@@ -272,9 +272,9 @@ fn listen(
             Err(errno) => return Err(errno.into()),
         }
     }
-    // What is dropped is not answered, and nobody says so. But packets to this
-    // very host are delivered in turn, at once or, on a busy machine, by
-    // ksoftirqd: when the last handshake is over, so are those before it.
+    // A packet that is dropped is not answered, and nothing reports it. But packets to
+    // this host itself are delivered in turn, at once or, on a busy machine, by ksoftirqd:
+    // when the last handshake is over, so are those before it.
     let mut answered = Vec::new();
     let (_, own) = clients.last().context("no address is called")?;
     own.connected()

@@ -1,4 +1,4 @@
-//! L4: a loopback of the container's own.
+//! L4: the container's own loopback.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -16,7 +16,7 @@ use crate::observe::{PORT, done};
 use crate::row::{Row, Site, denied, row};
 use crate::told::{How, Told, call, open, serve};
 
-/// Policies with a private loopback that is derived.
+/// Policies with a derived private loopback.
 pub const PRIVATE: &[Policy] = &[
     V4.loopback("private").guarded(),
     BOTH.loopback("private").guarded(),
@@ -24,7 +24,7 @@ pub const PRIVATE: &[Policy] = &[
 const PRIVATE_BOTH: &[Policy] = &[BOTH.loopback("private").guarded()];
 const CHOSEN: &[Policy] = &[V4.loopback("127.5.6.7").guarded()];
 
-/// What 192.0.2.10 makes of 127.128.0.0/9.
+/// The address in 127.128.0.0/9 that is derived from 192.0.2.10.
 pub const DERIVED: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 128, 2, 10));
 const LOOP4_ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 const MAPPED_LOOP: IpAddr = mapped(LOOP4);
@@ -48,8 +48,8 @@ pub fn rows() -> Vec<Row> {
     rows
 }
 
-/// Programs are told nothing of it: client and server, in either role, meet
-/// what they would without a policy.
+/// Programs do not notice it: client and server, in either role, are told what they would
+/// be without a policy.
 fn transparent() -> Vec<Row> {
     let mut rows = Vec::new();
     #[rustfmt::skip]
@@ -76,7 +76,7 @@ fn transparent() -> Vec<Row> {
         let told = |seen| Ok((at, Told::by_call(how, client, to, seen)));
         rows.extend(row("L4", &what, policies, observe, told(seen), told(at)));
     }
-    // A server of both families is called at its IPv4 address.
+    // A dual-stack server is called at its IPv4 address.
     let dual = if has_dual() { LOOP4 } else { CIP6 };
     // A server that a wildcard bind moved is found as under `auto`.
     for (policies, kind, any, to, how, seen) in [
@@ -100,7 +100,7 @@ fn transparent() -> Vec<Row> {
     rows
 }
 
-/// Where a server at loopback really is, as the kernel lists it.
+/// Where a server at loopback really is, according to the kernel's list of sockets.
 fn moved() -> Vec<Row> {
     let mut rows = Vec::new();
     #[rustfmt::skip]
@@ -121,7 +121,7 @@ fn moved() -> Vec<Row> {
     rows
 }
 
-/// The host's servers, at loopback and at the wildcard.
+/// The host's servers, at loopback and at the wildcard address.
 fn unreachable() -> Vec<Row> {
     let mut rows = Vec::new();
     #[rustfmt::skip]
@@ -154,7 +154,7 @@ fn unreachable() -> Vec<Row> {
             open(&server, site.at(at, PORT))?;
             let client = site.socket(kind)?;
             if how == How::SendTo {
-                // Otherwise the kernel keeps errors to itself.
+                // Otherwise the kernel does not report errors.
                 client.set(IPPROTO_IP, IP_RECVERR, 1)?;
                 done!(client.send(Some(site.at(to, PORT)), b"ping"));
                 return received(&client, &server);
@@ -180,8 +180,8 @@ pub fn received(client: &Socket, server: &Socket) -> Result<Outcome<()>> {
     Ok(Ok(()))
 }
 
-/// Two containers and the host hold one port of loopback at once, and each
-/// reaches its own.
+/// Two containers and the host hold the same port of loopback at once, and each reaches
+/// its own server.
 fn side_by_side(kind: Kind, how: How) -> Result<()> {
     let to = SocketAddr::new(LOOP4, PORT);
     let cgroups = [Cgroup::new()?, Cgroup::new()?];

@@ -57,13 +57,13 @@ pub fn rows() -> Vec<Row> {
 fn has_sent(site: &Site, kind: Kind, first: IpAddr) -> Result<Socket> {
     let peer = Peer::new(false, first)?;
     let client = site.socket(kind)?;
-    // To loopback it may be refused: nobody of this container is there.
+    // To loopback it may be refused: nobody in this container listens there.
     let _ = client.send(Some(peer.address()), b"hello");
     Ok(client)
 }
 
-/// Servers of the container are told translated names. The host's own, at the
-/// container's private address, is not.
+/// The container's servers are told translated names. A server of the host at the
+/// container's private address is not.
 fn real_source(scene: &Scene, kind: Kind, first: IpAddr, to: SocketAddr) -> Result<()> {
     scene.attach(BOTH.loopback("private").guarded())?;
     let server = Socket::new(UDP4)?;

@@ -1,4 +1,4 @@
-//! L7: 127.0.0.1 and `::1` at one port, on a loopback of the container's own.
+//! L7: 127.0.0.1 and `::1` at one port, on the container's own loopback.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -43,7 +43,7 @@ pub fn rows() -> Vec<Row> {
     rows
 }
 
-/// Servers at both, in either order; a call to each finds the one that is there.
+/// Servers at both, in either order; a call to each address finds the server there.
 fn both() -> Vec<Row> {
     let mut rows = Vec::new();
     for (kind4, kind6, how) in [
@@ -186,8 +186,8 @@ fn late() -> Row {
     )
 }
 
-/// Options that let sockets have one port do not let containers have one at `::1`: a
-/// server of the host is at the very port that the container's would be.
+/// Options that let sockets share a port do not let a container share one at `::1`: a
+/// server of the host is at the very port that the container's would get.
 fn shared() -> Vec<Row> {
     [
         (TCP6, SO_REUSEPORT),
@@ -210,7 +210,7 @@ fn shared() -> Vec<Row> {
             open(&host, place)?;
             let outcome = sharing(own.socket(kind)?)?.bind(at(LOOP6, PORT, 0));
             ensure!(outcome == denied(Errno::ADDRINUSE), "{outcome:?}");
-            // Nor is it called.
+            // Nor does a call from the container reach it.
             let client = own.socket(kind)?;
             let outcome = client.connect(at(LOOP6, PORT, 0));
             if kind.tcp {
@@ -228,7 +228,7 @@ fn shared() -> Vec<Row> {
     .into()
 }
 
-/// A port that was not asked for is nobody's, whoever is there.
+/// A server cannot be called at its actual port, which nobody asked for.
 fn unasked(scene: &Scene) -> Result<()> {
     scene.attach(BOTH.loopback("private").guarded())?;
     let own = scene.inside();

@@ -1,4 +1,4 @@
-//! G1 and L8: raw sockets of TCP and UDP, which no hook governs either.
+//! G1 and L8: raw sockets for TCP and UDP, which no address hook sees either.
 
 use std::net::IpAddr;
 

@@ -22,7 +22,7 @@ const POLICY: Policy = BOTH.loopback("auto").guarded();
 /// Where a service or a published server is called.
 const CALLED: u16 = 80;
 
-/// A family, its addresses here, and how rules speak of it.
+/// A family, its addresses here, and how firewall rules name it.
 #[derive(Clone, Copy)]
 struct Family {
     kinds: [Kind; 2],
@@ -58,7 +58,7 @@ const FAMILIES: [Family; 2] = [
     },
 ];
 
-/// A trial beyond whose link the router and the far host are.
+/// A trial with the router and the far host behind the link.
 type Test = fn(&Scene, &[Host; 2], Family) -> Result<()>;
 
 /// All rows of this file.
@@ -89,7 +89,7 @@ pub fn rows() -> Vec<Row> {
     rows
 }
 
-/// A ClusterIP of kube-proxy: another destination for what programs of the host
+/// A ClusterIP as kube-proxy makes it: another destination for what programs of the host
 /// send, and the host's own address as the source.
 fn service(scene: &Scene, [_, far]: &[Host; 2], family: Family) -> Result<()> {
     let Family { service, name, .. } = family;
@@ -116,7 +116,7 @@ fn service(scene: &Scene, [_, far]: &[Host; 2], family: Family) -> Result<()> {
         rule("udp"),
     ))?;
     if family.kinds[0].v6 {
-        // Or else any address could be the one that masquerades.
+        // Otherwise masquerading could choose any address.
         for address in [family.own, family.other] {
             let address = format!("{address}/64");
             #[rustfmt::skip]
@@ -142,7 +142,7 @@ fn source(scene: &Scene, [_, far]: &[Host; 2], family: Family) -> Result<()> {
     calls(scene, far, family, [family.far; 2], [PORT; 2], family.host)
 }
 
-/// Has whatever goes to the far host leave from the host's own address.
+/// Gives everything that goes to the far host the host's own address as its source.
 fn rewrite_sources(family: Family) -> Result<()> {
     let Family {
         name, far, host, ..
@@ -157,7 +157,7 @@ fn rewrite_sources(family: Family) -> Result<()> {
     ))
 }
 
-/// Clients of the container call a server afar, which takes them for `source`.
+/// Clients in the container call a server on the far host, which sees them at `source`.
 fn calls(
     scene: &Scene,
     far: &Host,
@@ -239,10 +239,10 @@ fn published(scene: &Scene, [_, far]: &[Host; 2], family: Family) -> Result<()> 
     assert_none_dropped(scene)
 }
 
-/// Of what a socket at an exempt port sends, sendmsg has chosen the source. A TCP listener
-/// without an address has none to be judged by: the documented limit. Older kernels do not
-/// show the guard what it answers over IPv6 (`ip6_finish_output`), and the connection that
-/// comes of it has an address.
+/// For a socket at an exempt port, sendmsg has chosen the source of what it sends. A TCP
+/// listener without an address has none to be judged by: the documented limit. Older
+/// kernels do not show the guard what it answers over IPv6 (`ip6_finish_output`), and the
+/// resulting connection has an address.
 fn published_exempt(scene: &Scene, [_, far]: &[Host; 2], family: Family) -> Result<()> {
     publish(family)?;
     scene.attach(POLICY.exempt("8080"))?;
@@ -268,7 +268,7 @@ fn published_exempt(scene: &Scene, [_, far]: &[Host; 2], family: Family) -> Resu
     Ok(())
 }
 
-/// A server at the wildcard answers datagrams to the published port.
+/// A server at the wildcard address answers datagrams to the published port.
 fn answered(scene: &Scene, far: &Host, family: Family) -> Result<()> {
     let [_, udp] = family.kinds;
     let server = scene.agent.socket(udp)?;
@@ -307,7 +307,7 @@ fn tunnel(scene: &Scene, [router, far]: &[Host; 2], family: Family) -> Result<()
     calls(scene, far, family, [family.far; 2], [PORT; 2], family.own)
 }
 
-/// What was bound to another address before the policy came stays cut off.
+/// What was bound to another address before the policy was attached stays cut off.
 fn foreign(scene: &Scene, [_, far]: &[Host; 2], family: Family) -> Result<()> {
     rewrite_sources(family)?;
     let [tcp, udp] = family.kinds;
@@ -339,7 +339,7 @@ fn foreign(scene: &Scene, [_, far]: &[Host; 2], family: Family) -> Result<()> {
     ensure!(dropped(&scene.cgroup)? == (1, 0), "not counted");
     stream.send(None, b"ping")?;
     await_dropped(&scene.cgroup, |(egress, _)| egress > 1)?;
-    // Somebody else's arrives, and so the others would have.
+    // Somebody else's datagram arrives, and so the others would have.
     let marker = Socket::new(udp)?;
     marker.send(Some(to), b"marker")?;
     ensure!(receiver.receive()?.0 == b"marker", "it sent");
@@ -347,14 +347,15 @@ fn foreign(scene: &Scene, [_, far]: &[Host; 2], family: Family) -> Result<()> {
     Ok(())
 }
 
-/// Of what has no hooks the header counts, with whatever address.
+/// Packets of sockets without hooks are judged by the header, whatever the socket's
+/// address.
 fn unhooked(scene: &Scene, _: &[Host; 2], family: Family) -> Result<()> {
     rewrite_sources(family)?;
     scene.attach(POLICY)?;
     let [_, udp] = family.kinds;
     let to = at(family.far, PORT, 0);
     let site = scene.inside();
-    // Each of another protocol, since connection tracking knows no ports of them.
+    // Each has its own protocol number, since connection tracking sees no ports in them.
     for (number, address, protocol) in [
         (1, family.other, EXPERIMENT),
         (2, family.own, EXPERIMENT + 1),
@@ -390,7 +391,7 @@ fn assert_none_dropped(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// An address and a port, as rules have it.
+/// An address and a port, as firewall rules write them.
 fn name_of(address: IpAddr, port: u16) -> String {
     at(address, port, 0).to_string()
 }

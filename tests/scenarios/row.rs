@@ -49,8 +49,8 @@ impl Row {
     }
 }
 
-/// What a trial is made of that does not come from a line: a program in a
-/// cgroup that has no policy yet.
+/// What a trial that does not come from a line is made of: a program in a cgroup that has
+/// no policy yet.
 pub struct Scene {
     pub net: Net,
     pub hook: Hook,
@@ -60,7 +60,7 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// The trial `id what`.
+    /// The trial with the name `id what`.
     pub fn row(
         id: &'static str,
         what: &str,
@@ -93,10 +93,10 @@ impl Scene {
     }
 }
 
-/// A program under observation, by where its sockets come from.
+/// A program under observation, given by where its sockets come from.
 pub struct Site {
     net: Net,
-    /// The program in the cgroup; none for one outside.
+    /// The program in the cgroup; `None` for one outside.
     agent: Option<Rc<Agent>>,
 }
 
@@ -117,8 +117,8 @@ impl Site {
         }
     }
 
-    /// A socket of the program, of any protocol by its number, which is used
-    /// as if it were of `kind`. Skips the trial if the kernel has no such thing.
+    /// A socket of the program with any protocol number, which is used as if it were of
+    /// `kind`. Skips the trial if the kernel has no such protocol.
     pub fn open(&self, kind: Kind, socket_type: SocketType, protocol: u32) -> Result<Socket> {
         match self.make(kind, socket_type, protocol)? {
             Ok(fd) => Socket::unusual(fd, kind),
@@ -129,7 +129,7 @@ impl Site {
         }
     }
 
-    /// What socket(2) comes to for any protocol, by its number.
+    /// The outcome of socket(2) with any protocol number.
     pub fn make(
         &self,
         kind: Kind,

@@ -1,8 +1,7 @@
-//! G1 and G2: SCTP (RFC 9260), whose bind, connect and send no hook sees. The
-//! guard alone governs it.
+//! G1 and G2: SCTP (RFC 9260), whose bind, connect and send no hook sees: only the guard
+//! controls it.
 //!
-//! On this very host a handshake goes as far as it ever does before connect
-//! returns.
+//! Within one host, a handshake gets as far as it ever will before connect returns.
 
 use std::net::IpAddr;
 
@@ -61,7 +60,7 @@ pub fn rows() -> Vec<Row> {
     rows
 }
 
-/// What leaves from another address is dropped, and the peer hears nothing.
+/// Packets from another address are dropped, and the peer hears nothing.
 fn clients(scene: &Scene, family: Family) -> Result<()> {
     let site = scene.inside();
     let listener = open(&site.outside(), family.kind)?;
@@ -100,7 +99,7 @@ fn clients(scene: &Scene, family: Family) -> Result<()> {
     meet(&client(Some(family.other))?, family.other)
 }
 
-/// What is for another address is dropped, and the server hears nothing.
+/// Packets for another address are dropped, and the server hears nothing.
 fn servers(scene: &Scene, family: Family) -> Result<()> {
     let site = scene.inside();
     let server = |at: IpAddr| -> Result<Socket> {
@@ -135,7 +134,7 @@ fn servers(scene: &Scene, family: Family) -> Result<()> {
             .with_context(|| format!("at {at}"))?;
         ensure!(!listener.has_input()?, "at {at}: it was reached");
     }
-    // A server at the wildcard answers from an address of the kernel's choice:
+    // A server at the wildcard address answers from an address that the kernel chooses:
     // the documented gap.
     let listener = server(family.any)?;
     let (before, _) = dropped(&scene.cgroup)?;
@@ -161,7 +160,7 @@ fn begin(client: &Socket, site: &Site, to: IpAddr) -> Result<()> {
     Ok(())
 }
 
-/// Both ends send and receive; then the connection is gone at once.
+/// Both ends send and receive; closing then resets the connection.
 fn exchange(client: &Socket, accepted: &Socket) -> Result<()> {
     for (from, to) in [(client, accepted), (accepted, client)] {
         from.send(None, b"hello")?;
@@ -170,7 +169,7 @@ fn exchange(client: &Socket, accepted: &Socket) -> Result<()> {
     accepted.reset_on_close()
 }
 
-/// A socket of one association, like one of TCP.
+/// A socket with one association, like a TCP one.
 fn open(site: &Site, kind: Kind) -> Result<Socket> {
     let socket = site.open(kind, SocketType::STREAM, SCTP)?;
     socket.reset_on_close()?;

@@ -1,7 +1,7 @@
 //! `SEMANTICS.md`: what the rows claim, generated from them.
 //!
-//! `SEMANTICS=write cargo test --test scenarios` writes it; a trial fails where
-//! the file differs from the rows.
+//! `SEMANTICS=write cargo test --test scenarios` writes it; a trial fails if the file
+//! differs from the rows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -81,8 +81,8 @@ fn text(trials: &Trials) -> Result<String> {
     Ok(text)
 }
 
-/// The trials of one row without its name, each once with its policies, in
-/// the order of the tables.
+/// The trials of one row without the row's name, each once with its policies, in the order
+/// of the tables.
 fn by_call<'a>(id: &str, names: &'a [String]) -> Vec<(&'a str, Vec<&'a str>)> {
     let mut calls: Vec<(&str, Vec<&str>)> = Vec::new();
     for name in names {

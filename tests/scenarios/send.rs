@@ -103,7 +103,7 @@ fn send_connected(site: &Site, kind: Kind, to: IpAddr, source: IpAddr) -> Result
     Ok(Ok(peer.receive()?.ip()))
 }
 
-/// A server on the wildcard: what its client sees as the sender of the reply.
+/// A server at the wildcard address: what its client sees as the sender of the reply.
 fn replies() -> Vec<Row> {
     let mut rows = Vec::new();
     for (policies, kind, any, host, client, own) in [
@@ -124,7 +124,7 @@ fn reply(site: &Site, kind: Kind, any: IpAddr, host: IpAddr, client: IpAddr) -> 
     let name = server.local()?.ip();
     let found_at = match name.to_canonical() {
         name if name.is_unspecified() => host,
-        // It is at both addresses.
+        // It is dual-stack, so it answers at both addresses.
         CIP4 if client.is_ipv6() => CIP6,
         name => name,
     };

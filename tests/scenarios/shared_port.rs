@@ -1,5 +1,5 @@
-//! M1, M2 and M4: a port for multicast that containers and the host share, and by which
-//! link groups and broadcast addresses are reached.
+//! M1, M2 and M4: a multicast port that containers and the host share, and the link by
+//! which groups and broadcast addresses are reached.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
@@ -49,7 +49,7 @@ pub fn rows() -> Vec<Row> {
     rows
 }
 
-/// A member of the group at the wildcard, which lets others have the port too.
+/// A member of the group at the wildcard address, which lets others share the port.
 fn member(socket: Socket, port: u16, link: u32) -> Result<Socket> {
     let v6 = socket.kind().v6;
     socket.set(SOL_SOCKET, SO_REUSEADDR, 1)?;
@@ -86,7 +86,7 @@ fn shared(scene: &Scene, kind: Kind, port: u16) -> Result<()> {
         client.send(Some(at(group, port, 0)), b"who?")?;
         Ok(client)
     })?;
-    // Which of its addresses the host has over IPv6 is the kernel's choice.
+    // Over IPv6 the kernel chooses which of its addresses the host uses.
     let owns = if kind.v6 {
         [Some(CIP6), Some(OTHER6), None]
     } else {
@@ -106,7 +106,7 @@ fn shared(scene: &Scene, kind: Kind, port: u16) -> Result<()> {
 }
 
 /// The documented limit: the kernel gives a unicast datagram to one of those that share a
-/// port, and the guard drops what is for somebody else.
+/// port, and the guard drops it if it is for somebody else.
 fn last(scene: &Scene) -> Result<()> {
     let [neighbour, _] = Host::beyond()?;
     let other = Cgroup::new()?;
@@ -121,7 +121,7 @@ fn last(scene: &Scene) -> Result<()> {
     await_dropped(&other, |counts| counts == (0, 1))?;
     client.send(Some(at(OTHER4, MDNS, 0)), b"second")?;
     ensure!(second.receive()?.0 == b"second", "another one arrived");
-    // Who is at the assigned address comes before all at the wildcard.
+    // A socket at the assigned address comes before all those at the wildcard address.
     let own = scene.agent.socket(UDP4)?;
     own.set(SOL_SOCKET, SO_REUSEADDR, 1)?;
     own.bind(at(CIP4, MDNS, 0))?;
@@ -133,7 +133,7 @@ fn last(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// Another link, where all routes lead.
+/// Another link, to which all routes lead.
 const ELSEWHERE: &str = "\
 link add x0 type veth peer name x1
 link set x0 addrgenmode none
@@ -156,11 +156,11 @@ addr add 2001:db8:300::2/64 dev x1 nodad
 const NEAR6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0x300, 0, 0, 0, 0, 1));
 const BEYOND6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0x300, 0, 0, 0, 0, 2));
 
-/// A container with a host on the link of its address, and one on another link.
+/// A container, with a host on the link of its address and one on another link.
 struct Links {
-    /// Who hears a group on either, in this order.
+    /// The members of a group on each link, in this order.
     members: [Socket; 2],
-    /// The other link, by its index.
+    /// The index of the other link.
     other: u32,
 }
 
@@ -215,7 +215,7 @@ fn hearer(kind: Kind, link: &str) -> Result<Socket> {
     Ok(member)
 }
 
-/// The source decides by which link IPv4 leaves, unless the program does.
+/// For IPv4 the source decides which link is used, unless the program does.
 fn by_the_address(scene: &Scene) -> Result<()> {
     let links = Links::new(scene, UDP4)?;
     let group = at(GROUP4.into(), MDNS, 0);
@@ -262,7 +262,7 @@ fn by_the_address(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// The documented limit: the routes decide by which link IPv6 leaves, unless the program
+/// The documented limit: for IPv6 the routes decide which link is used, unless the program
 /// does. The source is the assigned address in any case.
 fn by_the_route(scene: &Scene) -> Result<()> {
     let links = Links::new(scene, UDP6)?;

@@ -1,5 +1,5 @@
-//! A selection for a kernel that there is little time for: one trial of each row, which
-//! together run every program.
+//! A selection for kernels that get little time: one trial of each row, which together run
+//! every program.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,11 +10,11 @@ use oci_bind_hook_tests::{bpf, host, program};
 
 use crate::row::Row;
 
-/// Those of servers of both families.
+/// The programs for dual-stack servers.
 const DUAL: &[&str] = &["listen", "release"];
 
-/// What runs the programs that the last trial of no row does: they say whom a client has
-/// called.
+/// The trials that run the programs that no row's last trial runs: those that report whom
+/// a client has called.
 const MORE: &[&str] = &[
     "L1 tcp4 Connect 127.0.0.1, own tcp4 server at 0.0.0.0 [both auto guard]",
     "L1 tcp6 Connect ::1, own tcp6 server at :: [both auto guard]",
@@ -40,7 +40,7 @@ pub fn select(rows: Vec<Row>) -> Vec<Row> {
         .collect()
 }
 
-/// Fails if a pinned program has not run, once trials have. The kernel counts
+/// Fails if a pinned program has not run once the trials are over. The kernel counts runs
 /// with `kernel.bpf_stats_enabled=1`.
 pub fn assert_every_program_ran() -> Result<()> {
     let excused = if has_dual() { &[] } else { DUAL };

@@ -1,5 +1,5 @@
-//! B10: UDP servers of both families, and frames with a priority and no VLAN (IEEE
-//! 802.1Q: the identifier 0), which the kernel takes as if they had no tag.
+//! B10: dual-stack UDP servers, and frames with a priority but no VLAN (IEEE 802.1Q: the
+//! identifier 0), which the kernel treats as untagged.
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd as _;
@@ -20,7 +20,7 @@ use crate::observe::PORT;
 use crate::row::{Row, Scene};
 
 const UDP: u8 = 17;
-/// A tag with the priority 5.
+/// A tag with priority 5.
 const TAG: [u8; 4] = [0x81, 0x00, 5 << 5, 0];
 
 /// All rows of this file.
@@ -52,8 +52,8 @@ fn prioritized(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// A datagram of the kernel's kind for a frame, and its packet (RFC 791, RFC 8200,
-/// RFC 768).
+/// A datagram for a frame: the frame's protocol, and the packet (RFC 791, RFC 8200, RFC
+/// 768).
 fn ping(from: SocketAddr, to: SocketAddr) -> Result<([u8; 2], Vec<u8>)> {
     const LENGTH: u8 = 8 + 4;
     let ports = [from.port().to_be_bytes(), to.port().to_be_bytes()].concat();
@@ -65,7 +65,7 @@ fn ping(from: SocketAddr, to: SocketAddr) -> Result<([u8; 2], Vec<u8>)> {
                 let start = [0x45, 0, 0, 20 + LENGTH, 0, 0, 0, 0, 64, UDP];
                 [&start, &sum.to_be_bytes()[..], &addresses].concat()
             };
-            // IPv4 does without the sum of the datagram.
+            // Over IPv4 a datagram needs no checksum.
             let packet = [header(checksum(&header(0))), datagram(0)].concat();
             Ok(([0x08, 0x00], packet))
         }
@@ -80,7 +80,7 @@ fn ping(from: SocketAddr, to: SocketAddr) -> Result<([u8; 2], Vec<u8>)> {
     }
 }
 
-/// RFC 1071, of whole words.
+/// RFC 1071, for whole words.
 fn checksum(bytes: &[u8]) -> u16 {
     let (words, _) = bytes.as_chunks();
     let sum: u32 = words

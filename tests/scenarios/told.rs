@@ -12,12 +12,12 @@ use crate::row::Site;
 /// The names of both ends of a call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Told {
-    /// What the client knows its peer as: by getpeername, and by recvfrom
-    /// where datagrams came.
+    /// The server's name as the client is told it: by getpeername, and by recvfrom for
+    /// datagrams.
     pub peer: SocketAddr,
-    /// What the client knows itself as.
+    /// The client's own name as it is told it.
     pub local: IpAddr,
-    /// What the server knows the client as.
+    /// The client's name as the server is told it.
     pub seen: IpAddr,
 }
 
@@ -31,8 +31,8 @@ pub enum How {
 }
 
 impl Told {
-    /// What a client that called the loopback address `to` is told if nothing
-    /// is amiss; its server sees `seen`.
+    /// What a client that called the loopback address `to` is told if everything is right;
+    /// its server sees `seen`.
     pub fn by_call(how: How, kind: Kind, to: SocketAddr, seen: IpAddr) -> Self {
         let to_v4 = to.ip().to_canonical().is_ipv4();
         let loopback = match (kind.v6, to_v4) {
@@ -45,7 +45,8 @@ impl Told {
             (How::SendTo, false) => ANY4,
             (How::SendTo, true) => ANY6,
         };
-        // The wildcard means loopback, and an IPv6 socket knows IPv4 mapped.
+        // The wildcard address means loopback, and to an IPv6 socket IPv4 addresses are
+        // mapped.
         let name = match to.ip() {
             unspecified if unspecified.to_canonical().is_unspecified() => loopback,
             address if kind.v6 => mapped(address),

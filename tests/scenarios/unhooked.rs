@@ -1,4 +1,4 @@
-//! G1 and L8: sockets whose calls no address hook sees, or not all of them.
+//! G1 and L8: sockets whose calls the address hooks do not see, or not all of them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -32,7 +32,7 @@ pub fn rows() -> Vec<Row> {
     rows
 }
 
-/// Raw sockets, which the kernel lets have any address.
+/// Raw sockets, which the kernel lets use any address.
 fn raw() -> Vec<Row> {
     let mut rows = Vec::new();
     for (policies, udp, host, own, other, peer) in [
@@ -107,7 +107,7 @@ pub fn packet(protocol: u32, source: IpAddr, destination: IpAddr) -> Vec<u8> {
     }
 }
 
-/// UDP-Lite: its bind and its datagrams meet a hook, its connect does not.
+/// UDP-Lite: hooks see its bind and its datagrams, but not its connect.
 fn udp_lite() -> Vec<Row> {
     let mut rows = Vec::new();
     for (policies, kind, any, peer, own, host) in [
@@ -139,7 +139,7 @@ fn udp_lite() -> Vec<Row> {
         };
         add("bind to the wildcard, connect, send", bound, Ok(own));
     }
-    // No hook sees the connect, which is not redirected.
+    // No hook sees the connect, so it is not redirected.
     let what = format!("UDP-Lite connect {LOOP4}, the host's server there");
     let observe = move |site: &Site| -> Result<Outcome> {
         let server = lite(&site.outside(), UDP4)?;
@@ -153,7 +153,7 @@ fn udp_lite() -> Vec<Row> {
     rows
 }
 
-/// What a client calls, with the wildcard and its peer's address.
+/// The calls of a client, given the wildcard address and its peer's address.
 type LiteCalls = fn(&Socket, SocketAddr, SocketAddr) -> Outcome<()>;
 
 /// A UDP-Lite socket of the program. Skips the trial if the kernel has no such thing.
