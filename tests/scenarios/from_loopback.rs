@@ -28,10 +28,6 @@ pub fn rows() -> Vec<Row> {
     let mut rows = Vec::new();
     for loopback in ["host", "auto", "private"] {
         for (tcp, udp, own, far) in [(TCP4, UDP4, LOOP4, FAR4), (TCP6, UDP6, LOOP6, FAR6)] {
-            if loopback == "private" && own == LOOP6 {
-                // It is at an IPv4 address, from which nothing calls IPv6.
-                continue;
-            }
             let what = format!("a socket bound to {own} calls another host, {loopback}");
             rows.push(Scene::row("L9", &what, move |scene| {
                 leave(scene, loopback, [tcp, udp], own, far)
