@@ -1,6 +1,5 @@
 //! Foreign text: how numbers in it are parsed, and how messages repeat it.
 
-use std::net::IpAddr;
 use std::str::FromStr;
 
 /// Parses a number in plain decimal: no sign, no leading zeros.
@@ -45,14 +44,6 @@ pub fn is_printable(character: char) -> bool {
     matches!(character, ' '..='~') || character.escape_debug().len() == 1
 }
 
-/// Returns the name of the setting that holds an address, for messages about it.
-pub const fn setting_of(address: IpAddr) -> &'static str {
-    match address {
-        IpAddr::V4(_) => "ipv4",
-        IpAddr::V6(_) => "ipv6",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,11 +57,5 @@ mod tests {
         assert_eq!(quote(&"x".repeat(200)), format!("\"{}\"", "x".repeat(200)));
         let cut = format!("\"{}\"...", "x".repeat(200));
         assert_eq!(quote(&"x".repeat(201)), cut);
-    }
-
-    #[test]
-    fn messages_name_the_setting_of_an_address() {
-        assert_eq!(setting_of("192.0.2.10".parse().unwrap()), "ipv4");
-        assert_eq!(setting_of("2001:db8::10".parse().unwrap()), "ipv6");
     }
 }

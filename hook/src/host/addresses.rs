@@ -14,7 +14,6 @@ use ipnet::Ipv4Net;
 use netlink_packet_route::address::AddressFlags;
 
 use crate::host::netns::Namespace;
-use crate::text::setting_of;
 
 /// An address that the kernel lists: one RTM_NEWADDR message, rtnetlink(7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,4 +172,12 @@ fn verdict(wanted: IpAddr, found: &[Found]) -> Result<()> {
         "{setting} address {wanted} is still tentative: \
          duplicate address detection has not finished: retry in a second, or add it with nodad"
     );
+}
+
+/// Returns the name of the setting that holds an address, for messages about it.
+pub(crate) const fn setting_of(address: IpAddr) -> &'static str {
+    match address {
+        IpAddr::V4(_) => "ipv4",
+        IpAddr::V6(_) => "ipv6",
+    }
 }

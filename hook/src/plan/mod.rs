@@ -7,9 +7,9 @@ use anyhow::{Result, bail};
 use oci_bind_hook_ebpf::abi::{self, flag};
 use serde::{Serialize, Serializer};
 
+use crate::host::addresses::setting_of;
 use crate::input::config::Config;
 use crate::input::request::{ExemptPorts, Guard, Loopback, MulticastPorts, PortMappings, Request};
-use crate::text::setting_of;
 
 mod rules;
 #[cfg(test)]

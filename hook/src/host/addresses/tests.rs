@@ -11,7 +11,6 @@ use proptest::prelude::*;
 
 use super::dump::{Dump, address};
 use super::*;
-use crate::text::setting_of;
 
 const SEQUENCE: u32 = 7;
 
@@ -276,6 +275,12 @@ fn errors_and_malformed_replies_are_reported() {
         assert!(error.contains(wanted), "{error}");
         assert_eq!(error.lines().count(), 1, "{error}");
     }
+}
+
+#[test]
+fn messages_name_the_setting_of_an_address() {
+    assert_eq!(setting_of("192.0.2.10".parse().unwrap()), "ipv4");
+    assert_eq!(setting_of("2001:db8::10".parse().unwrap()), "ipv6");
 }
 
 proptest! {
