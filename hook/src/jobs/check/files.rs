@@ -78,9 +78,9 @@ pub fn listed(directory: &Path, suffixes: &[&str]) -> io::Result<Vec<Contents>> 
 ///
 /// Which file is not understood, and why.
 pub fn toml<T: DeserializeOwned>(file: &Contents) -> Result<T, String> {
-    let failed = |why: &str| format!("{}: {}", file.path.display(), one_line(why));
-    let bytes = file.bytes.as_ref().map_err(|why| failed(why))?;
-    toml::from_slice(bytes).map_err(|error| failed(error.message()))
+    parsed(file, |bytes| {
+        toml::from_slice(bytes).map_err(|error| error.message().to_owned())
+    })
 }
 
 /// Parses a JSON file, as far as `T` has room for it.
@@ -89,9 +89,14 @@ pub fn toml<T: DeserializeOwned>(file: &Contents) -> Result<T, String> {
 ///
 /// As for [`toml`].
 pub fn json<T: DeserializeOwned>(file: &Contents) -> Result<T, String> {
-    let failed = |why: &str| format!("{}: {}", file.path.display(), one_line(why));
-    let bytes = file.bytes.as_ref().map_err(|why| failed(why))?;
-    serde_json::from_slice(bytes).map_err(|error| failed(&error.to_string()))
+    parsed(file, |bytes| {
+        serde_json::from_slice(bytes).map_err(|error| error.to_string())
+    })
+}
+
+fn parsed<T>(file: &Contents, parse: impl FnOnce(&[u8]) -> Result<T, String>) -> Result<T, String> {
+    let parsed = file.bytes.as_deref().map_err(Clone::clone).and_then(parse);
+    parsed.map_err(|why| format!("{}: {}", file.path.display(), one_line(&why)))
 }
 
 #[cfg(test)]
