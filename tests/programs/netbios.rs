@@ -5,13 +5,12 @@ use std::fs;
 use std::net::IpAddr;
 
 use anyhow::{Context, Result, ensure};
-use libc::{SO_BROADCAST, SOL_SOCKET};
 use libtest_mimic::Trial;
-use oci_bind_hook_tests::far::{Host, ROUTER4};
+use oci_bind_hook_tests::far::Host;
 use oci_bind_hook_tests::harness;
 use oci_bind_hook_tests::hook::{Policy, V4};
 use oci_bind_hook_tests::net::{CIP4, NETWORK, Net};
-use oci_bind_hook_tests::socket::{Socket, UDP4, at};
+use oci_bind_hook_tests::socket::at;
 use tempfile::TempDir;
 
 use crate::discovery::asks;
@@ -65,12 +64,7 @@ fn check(policy: Policy) -> Result<()> {
 
 /// Asks all for the name: who answers.
 fn find(server: &Server, querier: &Host) -> Result<IpAddr> {
-    let client = querier.within(|| {
-        let client = Socket::new(UDP4)?;
-        client.set(SOL_SOCKET, SO_BROADCAST, 1)?;
-        client.bind(at(ROUTER4, 0, 0))?;
-        Ok(client)
-    })?;
+    let client = querier.broadcaster()?;
     let is_answer = |packet: &[u8]| packet.get(2).is_some_and(|flags| flags & 0x80 != 0);
     let to = at(NETWORK, NAMES, 0);
     asks(server, &client, to, &query("BOX"), is_answer)

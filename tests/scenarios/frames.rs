@@ -3,7 +3,6 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::{Result, ensure};
-use libc::{SO_BROADCAST, SOL_SOCKET};
 use oci_bind_hook_tests::counters::await_dropped;
 use oci_bind_hook_tests::far::{Host, ROUTER4, ROUTER6};
 use oci_bind_hook_tests::hook::{BOTH, Policy};
@@ -92,7 +91,7 @@ fn directed(scene: &Scene) -> Result<()> {
     let (exempt, multicast, moved) = (server(PORT)?, server(5353)?, server(PORT + 1)?);
     let wildcard = scene.agent.socket(UDP4)?;
     wildcard.send(Some(at(ROUTER4, PORT, 0)), b"hello")?;
-    let client = broadcaster(&neighbour)?;
+    let client = neighbour.broadcaster()?;
     for server in [&exempt, &multicast, &wildcard, &moved] {
         let port = server.local()?.port();
         client.send(Some(at(LINK, port, 0)), b"all")?;
@@ -106,14 +105,6 @@ fn directed(scene: &Scene) -> Result<()> {
     let heard = moved.receive()?.0;
     ensure!(heard == b"one", "the assigned address heard {heard:?}");
     Ok(())
-}
-
-/// A neighbour's socket that may send broadcasts.
-fn broadcaster(neighbour: &Host) -> Result<Socket> {
-    let client = neighbour.within(|| Socket::new(UDP4))?;
-    client.set(SOL_SOCKET, SO_BROADCAST, 1)?;
-    client.bind(at(ROUTER4, 0, 0))?;
-    Ok(client)
 }
 
 /// The network's broadcast address is known from the assigned address: by its prefix, or
@@ -134,7 +125,7 @@ addr add 192.0.2.32/32 dev v0
         ip(&["route", "add", "broadcast", given, "dev", "v1", "table", "local"], "")?;
         Ok(())
     })?;
-    let client = broadcaster(&neighbour)?;
+    let client = neighbour.broadcaster()?;
     for (own, heard) in [
         (CIP4, vec![LINK, CIP4]),
         (WITH_GIVEN, vec![GIVEN, WITH_GIVEN]),

@@ -5,10 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
 
 use anyhow::{Context, Result};
+use libc::{SO_BROADCAST, SOL_SOCKET};
 use rustix::thread::{LinkNameSpaceType, gettid, move_into_link_name_space};
 
 use crate::net::ip;
 use crate::routes::Routes;
+use crate::socket::{Socket, UDP4, at};
 use crate::sys;
 
 /// The far host's IPv4 address, behind a router.
@@ -137,6 +139,14 @@ impl Host {
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
+    }
+
+    /// A socket at the router's address, on the test's link, that may send broadcasts.
+    pub fn broadcaster(&self) -> Result<Socket> {
+        let client = self.within(|| Socket::new(UDP4))?;
+        client.set(SOL_SOCKET, SO_BROADCAST, 1)?;
+        client.bind(at(ROUTER4, 0, 0))?;
+        Ok(client)
     }
 }
 
