@@ -34,13 +34,10 @@ pub struct Plan {
     #[serde(serialize_with = "written")]
     pub guard: Guard,
     /// Ports that are moved to other numbers.
-    #[serde(serialize_with = "written_ports")]
     pub ports: PortMappings,
     /// Ports whose binds are left alone.
-    #[serde(serialize_with = "written_exempt")]
     pub exempt: ExemptPorts,
     /// UDP ports at which wildcard sockets hear multicast and broadcast.
-    #[serde(serialize_with = "written_multicast")]
     pub multicast: MulticastPorts,
     /// Whether the addresses must be configured in the network namespace.
     pub require_local_address: bool,
@@ -184,19 +181,4 @@ fn derived_loopback(plan: &Plan) -> Ipv4Addr {
 
 fn written<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
-}
-
-fn written_ports<S: Serializer>(list: &PortMappings, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(list.as_slice().iter().map(ToString::to_string))
-}
-
-fn written_exempt<S: Serializer>(list: &ExemptPorts, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(list.as_slice().iter().map(ToString::to_string))
-}
-
-fn written_multicast<S: Serializer>(
-    list: &MulticastPorts,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(list.as_slice().iter().map(ToString::to_string))
 }

@@ -4,8 +4,54 @@ use std::fmt::{self, Display};
 use std::str::FromStr;
 
 use anyhow::{Error, Result, bail};
+use serde::{Serialize, Serializer};
 
 use crate::text::{parse_decimal, quote};
+
+/// A list of ports, sorted, without repeats: empty by default, at least one item when
+/// parsed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct List<T>(Vec<T>);
+
+/// Port mappings, in the order of the asked ports, without contradictions.
+pub type PortMappings = List<PortMapping>;
+/// Ports whose binds are left alone.
+pub type ExemptPorts = List<ExemptRange>;
+/// UDP ports for multicast and broadcast.
+pub type MulticastPorts = List<PortRange>;
+
+impl<T> List<T> {
+    /// Returns the items.
+    pub fn as_slice(&self) -> &[T] {
+        &self.0
+    }
+}
+
+impl<T> Default for List<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T: Display> Display for List<T> {
+    /// Writes the list as it is in an annotation.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, item) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str(",")?;
+            }
+            item.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl<T: Display> Serialize for List<T> {
+    /// Writes an array of the items as they are in an annotation.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(ToString::to_string))
+    }
+}
 
 /// The transport protocols that a port entry applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -124,17 +170,6 @@ impl Display for PortMapping {
     }
 }
 
-/// Port mappings, sorted by asked port, without repeats or contradictions.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PortMappings(Vec<PortMapping>);
-
-impl PortMappings {
-    /// Returns the mappings: none by default, at least one when parsed.
-    pub fn as_slice(&self) -> &[PortMapping] {
-        &self.0
-    }
-}
-
 impl FromStr for PortMappings {
     type Err = Error;
 
@@ -164,12 +199,6 @@ impl FromStr for PortMappings {
     }
 }
 
-impl Display for PortMappings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_list(f, &self.0)
-    }
-}
-
 /// A range of ports whose binds are left alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ExemptRange {
@@ -182,17 +211,6 @@ pub struct ExemptRange {
 impl Display for ExemptRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", self.ports, self.protocol)
-    }
-}
-
-/// Ports whose binds are left alone, sorted, without repeats.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ExemptPorts(Vec<ExemptRange>);
-
-impl ExemptPorts {
-    /// Returns the ports: none by default, at least one when parsed.
-    pub fn as_slice(&self) -> &[ExemptRange] {
-        &self.0
     }
 }
 
@@ -214,23 +232,6 @@ impl FromStr for ExemptPorts {
     }
 }
 
-impl Display for ExemptPorts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_list(f, &self.0)
-    }
-}
-
-/// UDP ports for multicast and broadcast, sorted, without repeats.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct MulticastPorts(Vec<PortRange>);
-
-impl MulticastPorts {
-    /// Returns the ports: none by default, at least one when parsed.
-    pub fn as_slice(&self) -> &[PortRange] {
-        &self.0
-    }
-}
-
 impl FromStr for MulticastPorts {
     type Err = Error;
 
@@ -238,12 +239,6 @@ impl FromStr for MulticastPorts {
     fn from_str(value: &str) -> Result<Self> {
         let what = "UDP port: write PORT or FIRST-LAST";
         parse_list(value, PortRange::parse, what).map(Self)
-    }
-}
-
-impl Display for MulticastPorts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_list(f, &self.0)
     }
 }
 
@@ -268,16 +263,6 @@ fn parse_list<T: Ord>(
     items.sort_unstable();
     items.dedup();
     Ok(items)
-}
-
-fn write_list<T: Display>(f: &mut fmt::Formatter<'_>, items: &[T]) -> fmt::Result {
-    for (index, item) in items.iter().enumerate() {
-        if index > 0 {
-            f.write_str(",")?;
-        }
-        item.fmt(f)?;
-    }
-    Ok(())
 }
 
 /// Parses a port, which is never 0.
