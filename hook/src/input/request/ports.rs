@@ -8,6 +8,9 @@ use serde::{Serialize, Serializer};
 
 use crate::text::{parse_decimal, quote};
 
+#[cfg(test)]
+pub(super) mod tests;
+
 /// A list of ports, sorted, without repeats: empty by default, at least one item when
 /// parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
