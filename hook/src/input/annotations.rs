@@ -67,7 +67,9 @@ pub fn parse(annotations: &[(String, String)]) -> Result<Option<Request>> {
 ///
 /// If it does not. The error names the first one that is not permitted.
 pub fn permit(request: &Request, config: &Config) -> Result<()> {
-    if let Some(setting) = Setting::of(request).find(|setting| !config.permit.contains(setting)) {
+    if let Some((setting, _)) =
+        Setting::of(request).find(|(setting, _)| !config.permit.contains(setting))
+    {
         bail!(
             "annotation \"{PREFIX}{setting}\" is not permitted by the configuration: \
              remove it, or add {setting} to permit"

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use oci_bind_hook::input::annotations::{PREFIX, parse};
-use oci_bind_hook::input::request::Request;
+use oci_bind_hook::input::request::{Request, Setting};
 
 use crate::{refusal, text};
 
@@ -51,19 +51,8 @@ fn can_be_owned6(address: Ipv6Addr) -> bool {
 
 /// The annotations that say what a request says.
 fn print(request: &Request) -> Vec<(String, String)> {
-    [
-        ("ipv4", request.ipv4.map(|value| value.to_string())),
-        ("ipv6", request.ipv6.map(|value| value.to_string())),
-        ("loopback", request.loopback.map(|value| value.to_string())),
-        ("ports", request.ports.as_ref().map(ToString::to_string)),
-        ("exempt", request.exempt.as_ref().map(ToString::to_string)),
-        (
-            "multicast",
-            request.multicast.as_ref().map(ToString::to_string),
-        ),
-        ("guard", request.guard.map(|value| value.to_string())),
-    ]
-    .into_iter()
-    .filter_map(|(key, value)| Some((format!("{PREFIX}{key}"), value?)))
-    .collect()
+    let settings = Setting::of(request);
+    settings
+        .map(|(setting, value)| (format!("{PREFIX}{setting}"), value.to_string()))
+        .collect()
 }

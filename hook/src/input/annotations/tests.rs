@@ -197,21 +197,10 @@ fn a_key_for_one_container_needs_a_name_to_compare() {
 
 /// Writes a request as annotations; `scope` comes after each key.
 fn printed(request: &Request, scope: &str) -> Vec<(String, String)> {
-    [
-        ("ipv4", request.ipv4.map(|value| value.to_string())),
-        ("ipv6", request.ipv6.map(|value| value.to_string())),
-        ("loopback", request.loopback.map(|value| value.to_string())),
-        ("ports", request.ports.as_ref().map(ToString::to_string)),
-        ("exempt", request.exempt.as_ref().map(ToString::to_string)),
-        (
-            "multicast",
-            request.multicast.as_ref().map(ToString::to_string),
-        ),
-        ("guard", request.guard.map(|value| value.to_string())),
-    ]
-    .into_iter()
-    .filter_map(|(key, value)| Some((format!("{PREFIX}{key}{scope}"), value?)))
-    .collect()
+    let settings = Setting::of(request);
+    settings
+        .map(|(setting, value)| (format!("{PREFIX}{setting}{scope}"), value.to_string()))
+        .collect()
 }
 
 proptest! {

@@ -60,8 +60,12 @@ impl Setting {
         SETTINGS.into_iter().find(|setting| setting.name() == name)
     }
 
-    /// Returns the settings that a request has, in the order of the enum.
-    pub fn of(request: &Request) -> impl Iterator<Item = Self> {
+    /// Returns the settings that a request has, in the order of the enum, each with its
+    /// value as it is in an annotation.
+    pub fn of(request: &Request) -> impl Iterator<Item = (Self, &dyn Display)> {
+        fn given(value: &Option<impl Display>) -> Option<&dyn Display> {
+            value.as_ref().map(|value| value as &dyn Display)
+        }
         let Request {
             ipv4,
             ipv6,
@@ -71,19 +75,17 @@ impl Setting {
             multicast,
             guard,
         } = request;
-        let given = [
-            ipv4.is_some(),
-            ipv6.is_some(),
-            loopback.is_some(),
-            ports.is_some(),
-            exempt.is_some(),
-            multicast.is_some(),
-            guard.is_some(),
+        let values = [
+            given(ipv4),
+            given(ipv6),
+            given(loopback),
+            given(ports),
+            given(exempt),
+            given(multicast),
+            given(guard),
         ];
-        SETTINGS
-            .into_iter()
-            .zip(given)
-            .filter_map(|(setting, is_given)| is_given.then_some(setting))
+        let settings = SETTINGS.into_iter().zip(values);
+        settings.filter_map(|(setting, value)| Some((setting, value?)))
     }
 }
 
@@ -116,7 +118,7 @@ mod tests {
             exempt: Some(ExemptPorts::default()),
             ..Request::default()
         };
-        let given: Vec<_> = Setting::of(&request).collect();
+        let given: Vec<_> = Setting::of(&request).map(|(given, _)| given).collect();
         assert_eq!(given, [Setting::Ipv6, Setting::Exempt]);
         let all = Request {
             ipv4: Some("192.0.2.10".parse().unwrap()),
@@ -126,7 +128,9 @@ mod tests {
             guard: Some(Guard::On),
             ..request
         };
-        let names: Vec<_> = Setting::of(&all).map(|given| given.to_string()).collect();
+        let names: Vec<_> = Setting::of(&all)
+            .map(|(given, _)| given.to_string())
+            .collect();
         assert_eq!(names.join(", "), NAMES.replace(" or", ","));
         assert!(Setting::of(&Request::default()).next().is_none());
     }
