@@ -18,7 +18,7 @@ use regex::Regex;
 /// A version's directory of pins, and the like.
 static VERSION: LazyLock<Regex> = LazyLock::new(|| pattern(r"\b[0-9a-f]{16}\b"));
 /// One of the maps, of which the loader takes any first.
-static MAP: LazyLock<Regex> = LazyLock::new(|| pattern("create map `[A-Z_]+`"));
+static MAP: LazyLock<Regex> = LazyLock::new(|| pattern("create map `[A-Z0-9_]+`"));
 /// What the verifier says, which depends on the kernel.
 static VERIFIER: LazyLock<Regex> = LazyLock::new(|| pattern("the verifier says \".*?\""));
 /// The cgroup of a `run`.
