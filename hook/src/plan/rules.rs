@@ -53,8 +53,9 @@ struct Entry {
 
 /// What the ports of an entry become.
 enum Becomes {
-    /// The first one becomes this port, the next one the next, and so on; 0: exempt.
+    /// The first one becomes this port, the next one the next, and so on.
     Port(u16),
+    Exempt,
     Multicast,
 }
 
@@ -69,7 +70,7 @@ pub(super) fn rules(plan: &Plan) -> Vec<PortRule> {
     let exempt = plan.exempt.as_slice().iter().map(|exempt| Entry {
         ports: exempt.ports,
         protocol: exempt.protocol,
-        becomes: Becomes::Port(0),
+        becomes: Becomes::Exempt,
     });
     let multicast = plan.multicast.as_slice().iter().map(|&ports| Entry {
         ports,
@@ -99,20 +100,19 @@ fn rule(entries: &[Entry], ports: PortRange) -> Option<PortRule> {
             continue;
         }
         let rule = rule.get_or_insert(PortRule::unchanged(ports.first, ports.last));
-        match entry.becomes {
-            Becomes::Multicast => rule.multicast = 1,
-            Becomes::Port(actual) => {
-                let actual = match actual {
-                    0 => 0,
-                    actual => actual + (ports.first - entry.ports.first),
-                };
-                if entry.protocol.overlaps(Protocol::Tcp) {
-                    rule.tcp = actual;
-                }
-                if entry.protocol.overlaps(Protocol::Udp) {
-                    rule.udp = actual;
-                }
+        let actual = match entry.becomes {
+            Becomes::Port(first) => first + (ports.first - entry.ports.first),
+            Becomes::Exempt => 0,
+            Becomes::Multicast => {
+                rule.multicast = 1;
+                continue;
             }
+        };
+        if entry.protocol.overlaps(Protocol::Tcp) {
+            rule.tcp = actual;
+        }
+        if entry.protocol.overlaps(Protocol::Udp) {
+            rule.udp = actual;
         }
     }
     rule
