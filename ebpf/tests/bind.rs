@@ -259,7 +259,7 @@ fn a_port_for_multicast() {
         let socket = Socket {
             v6only,
             can_be_dual: true,
-            find: |_, _| Found::Nobody,
+            find: |_, _, _| Found::Nobody,
         };
         let call = call(INET6, protocol);
         let verdict = said(bind::bind6(&policy, call, v6(wanted), &socket));
@@ -302,6 +302,8 @@ fn private_loopback() {
             (Found::Own, Rewrite((v6("::1"), port))),
             // Somebody else's, so the port is not shared.
             (Found::Other, Deny(Cause::InUse)),
+            // Our own, which asked for another port.
+            (Found::Moved, Deny(Cause::InUse)),
         ] {
             let socket = Socket {
                 v6only,

@@ -7,6 +7,7 @@ use common::{v4, v6, with_multicast, with_port};
 use oci_bind_hook_ebpf::abi::Policy;
 use oci_bind_hook_ebpf::decide::bound::Bound;
 use oci_bind_hook_ebpf::decide::endpoint::Endpoint;
+use oci_bind_hook_ebpf::decide::loopback::port6;
 
 fn endpoint(address: &str, port: u16) -> Endpoint {
     Endpoint::new(v6(address), port.to_be())
@@ -150,4 +151,25 @@ fn a_bind_of_a_policy_further_in() {
     assert!(bound.is_made_at(&endpoint("::ffff:192.0.2.10", 80)));
     assert!(!bound.is_made_at(&endpoint("::ffff:192.0.2.20", 80)));
     assert!(!Bound::default().is_made_at(&endpoint("::", 0)), "nothing");
+}
+
+/// Of two ports that come to one place, a call is for the one that was asked for.
+#[test]
+fn who_is_called_at_the_private_loopback() {
+    let private = v4(PRIVATE);
+    let at = |asked: u16, actual| Bound {
+        asked: endpoint("::1", asked),
+        actual: Endpoint::new(v6("::1"), actual),
+        is_told: 1,
+        owner: private,
+        uid: 0,
+    };
+    let place = port6(private, 80_u16.to_be());
+    let server = at(80, place);
+    assert!(server.is_for(private, 80_u16.to_be()), "L7");
+    assert!(!server.is_for(private, 81_u16.to_be()), "L7");
+    // At a port of the kernel's choice.
+    assert!(at(0, 0).is_for(private, 40000_u16.to_be()), "L7");
+    // The policy of an outer cgroup was asked for the place, and moved it.
+    assert!(at(80, port6(private, place)).is_for(private, place), "L7");
 }

@@ -119,7 +119,7 @@ fn ipv6_destinations() {
 #[test]
 fn a_port_without_an_address_cannot_go_to_the_private_loopback() {
     let policy = private(both());
-    let nobody = |_, _| Found::Nobody;
+    let nobody = |_, _, _| Found::Nobody;
     let to = |local| {
         said(connect::connect4(
             &policy,

@@ -40,7 +40,7 @@ fn connect6(
     policy: &Policy,
     to: &str,
     client: Client,
-    find: impl FnMut(Family, Port) -> Found,
+    find: impl FnMut(Family, Port, Port) -> Found,
 ) -> Said<Path<V6>> {
     said(connect::connect6(policy, v6(to), client, find))
 }
@@ -143,10 +143,10 @@ fn the_private_loopback_comes_first() {
     // Nobody is there, or a server comes later.
     let port = port6(v4(PRIVATE), 80_u16.to_be());
     for client in [open, v6only()] {
-        let found = connect6(&policy, "::1", client, |_, _| Nobody);
+        let found = connect6(&policy, "::1", client, |_, _, _| Nobody);
         let expected = path(true, "::1", "::1", Port::from_be(port));
         assert_eq!(found, Rewrite(expected), "L7");
-        let found = connect6(&policy, "::1", client, |_, _| Other);
+        let found = connect6(&policy, "::1", client, |_, _, _| Other);
         assert_eq!(found, Deny(Cause::Refused), "L8");
     }
 }

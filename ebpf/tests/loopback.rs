@@ -125,7 +125,7 @@ fn auto_leaves_a_call_to_who_is_at_the_very_address() {
         (FROM_V6, "::1"),
         (to_v6(Family::V6(ANY6)), "::1"),
     ] {
-        let find = |found| move |address, _| if address == family(there) { found } else { Own };
+        let find = |found| move |address, _, _| if address == family(there) { found } else { Own };
         assert_eq!(route(&policy, call, find(Own)), Route::HOST, "L1: {call:?}");
         // Somebody at the wildcard address, or nobody.
         for found in [Other, Nobody] {
@@ -133,7 +133,7 @@ fn auto_leaves_a_call_to_who_is_at_the_very_address() {
             assert_eq!(way, Way::To, "L1: {call:?}, {found:?}");
         }
     }
-    let elsewhere = route(&policy, to_v4(family("127.0.0.53")), |address, _| {
+    let elsewhere = route(&policy, to_v4(family("127.0.0.53")), |address, _, _| {
         if address == family("127.0.0.1") || address == family(OWN4) {
             Own
         } else {
@@ -179,7 +179,7 @@ fn private_never_reaches_the_host() {
         assert_eq!(route(&policy, call, find), expected, "L4: {call:?}");
     }
     // A dual-stack server is called at its IPv4 address, from the private loopback.
-    let dual = |address, _| match address {
+    let dual = |address, _, _| match address {
         Family::V4(address) if address == v4(OWN4) => Own,
         Family::V6(_) => Dual,
         Family::V4(_) => Nobody,
@@ -211,11 +211,14 @@ fn private_finds_servers_at_the_ipv6_loopback() {
     };
     assert_eq!(moved(true, 80), to("::1", 80), "L7");
     assert_eq!(moved(false, 80), to("::1", port), "L7");
-    assert_eq!(moved(false, port), to("::1", port), "L7");
-    // It comes before a server at 127.0.0.1 with the same port.
-    let both = |address, asked: Port| match address {
+    // Nor is one that came to the place of this port by another.
+    let refused = Route::nowhere(Cause::Refused);
+    assert_eq!(moved(false, port), refused, "L7: another's port");
+    assert_eq!(moved(true, port), to("::1", 80), "L7: an answer");
+    // It comes before the server of the same port at 127.0.0.1.
+    let both = |address, looked_up: Port, _| match address {
         Family::V4(_) => Own,
-        Family::V6(LOOPBACK6) if asked == port.to_be() => Own,
+        Family::V6(LOOPBACK6) if looked_up == port.to_be() => Own,
         Family::V6(_) => Nobody,
     };
     assert_eq!(route(&policy, FROM_V6, both), to("::1", port), "L7");
@@ -226,10 +229,10 @@ fn private_finds_servers_at_the_ipv6_loopback() {
         can_be_answer: true,
         ..FROM_V6ONLY
     };
-    let nobody = route(&policy, datagram, |_, _| Nobody);
+    let nobody = route(&policy, datagram, |_, _, _| Nobody);
     assert_eq!(nobody, to("::1", 80), "L7");
     for call in [datagram, FROM_V6, FROM_V6ONLY] {
-        let other = route(&policy, call, |_, _| Other);
+        let other = route(&policy, call, |_, _, _| Other);
         assert_eq!(other, Route::nowhere(Cause::Refused), "L8: {call:?}");
     }
 }

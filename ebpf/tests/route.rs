@@ -85,7 +85,7 @@ fn the_private_loopback_keeps_the_port() {
         can_be_v6: false,
         ..OPEN
     };
-    let nobody = route(&policy, v4_alone, |_, _| Nobody);
+    let nobody = route(&policy, v4_alone, |_, _, _| Nobody);
     assert_eq!(nobody, to(PRIVATE, 80), "L4");
 }
 
@@ -98,7 +98,7 @@ fn an_exempt_port_is_looked_for_on_the_private_loopback_alone() {
         ..OPEN
     };
     for call in [OPEN, v6only] {
-        let found = route(&policy, call, |address, _| {
+        let found = route(&policy, call, |address, _, _| {
             if address == family(OWN6) { Own } else { Other }
         });
         assert_eq!(found, Route::nowhere(Cause::Refused), "L4");
@@ -109,7 +109,7 @@ fn an_exempt_port_is_looked_for_on_the_private_loopback_alone() {
 /// server of the cgroup still comes first.
 #[test]
 fn the_moved_server_comes_before_a_refusal() {
-    let find = |address, _| {
+    let find = |address, _, _| {
         if address == family(PRIVATE) {
             Other
         } else if address == family(OWN4) {
@@ -120,7 +120,7 @@ fn the_moved_server_comes_before_a_refusal() {
     };
     let found = route(&private(both()), OPEN, find);
     assert_eq!(found, Route::to(family(OWN4), 80_u16.to_be()), "L4");
-    let dual = |address, _| {
+    let dual = |address, _, _| {
         if address == family(OWN6) {
             Dual
         } else {

@@ -24,7 +24,7 @@ fn sendmsg4(
     policy: &Policy,
     to: &str,
     (local, source): (&str, &str),
-    find: impl FnMut(Family, Port) -> Found,
+    find: impl FnMut(Family, Port, Port) -> Found,
 ) -> Said<Path<u32>> {
     let datagram = datagram(Local::of4(v4(local), PORT));
     said(sendmsg::sendmsg4(
@@ -40,7 +40,7 @@ fn sendmsg6(
     policy: &Policy,
     to: &str,
     (local, source): (&str, &str),
-    find: impl FnMut(Family, Port) -> Found,
+    find: impl FnMut(Family, Port, Port) -> Found,
 ) -> Said<Path<[u32; 4]>> {
     let datagram = datagram(Local::of6(v6(local), PORT));
     said(sendmsg::sendmsg6(

@@ -2,8 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use libc::{SO_REUSEADDR, SO_REUSEPORT, SOL_SOCKET};
+use oci_bind_hook_ebpf::decide::loopback::port6;
 use oci_bind_hook_tests::agent::Agent;
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::hook::{BOTH, NEIGHBOUR, V4, V6};
@@ -33,6 +34,10 @@ pub fn rows() -> Vec<Row> {
     rows.extend(shared());
     rows.push(Scene::row("L7", "tcp6 a port not asked for", unasked));
     rows.push(Scene::row("L7", "tcp6 a bind that fails", elsewhere));
+    let what = "udp6 a client whose port comes to the server's place";
+    rows.push(Scene::row("L7", what, answered));
+    let what = "tcp6 a port that comes to the place of another";
+    rows.push(Scene::row("L7", what, uncalled));
     const CALLS: &[(Kind, How)] = &[(TCP6, How::Connect), (UDP6, How::SendTo)];
     for (outer, calls) in [("auto", CALLS), ("private", &CALLS[..1])] {
         let what = format!("below a policy with {outer}");
@@ -228,7 +233,44 @@ fn shared() -> Vec<Row> {
     .into()
 }
 
-/// A server cannot be called at its actual port, which nobody asked for.
+/// Two ports that come to one place, below 32768 and above.
+fn two_ports() -> Result<(u16, u16)> {
+    /// The loopback of the container's own.
+    const PRIVATE: u32 = u32::from_ne_bytes([127, 128, 2, 10]);
+    let place = |port: u16| port6(PRIVATE, port.to_be());
+    let pair = (PORT..32768).find_map(|low| {
+        let high = (32768..=u16::MAX).find(|high| place(*high) == place(low));
+        Some((low, high?))
+    });
+    pair.context("two ports that come to one place")
+}
+
+/// The server answers its client, and not itself.
+fn answered(scene: &Scene) -> Result<()> {
+    scene.attach(BOTH.loopback("private").guarded())?;
+    let (asked, chosen) = two_ports()?;
+    let (own, to) = (scene.inside(), at(LOOP6, asked, 0));
+    let server = serve(&own, UDP6, to)?;
+    scene.net.only_port(chosen)?;
+    let client = own.socket(UDP6)?;
+    call(&client, &server, to, How::Connect)??;
+    let port = client.local()?.port();
+    ensure!(port == chosen, "the client is at port {port}");
+    Ok(())
+}
+
+/// Nobody has asked for the port, so nobody is called.
+fn uncalled(scene: &Scene) -> Result<()> {
+    scene.attach(BOTH.loopback("private").guarded())?;
+    let (asked, other) = two_ports()?;
+    let own = scene.inside();
+    let _server = serve(&own, TCP6, at(LOOP6, asked, 0))?;
+    let outcome = own.socket(TCP6)?.connect(at(LOOP6, other, 0));
+    ensure!(outcome == Err(Errno::CONNREFUSED), "{outcome:?}");
+    Ok(())
+}
+
+/// A port that was not asked for is nobody's, whoever is there.
 fn unasked(scene: &Scene) -> Result<()> {
     scene.attach(BOTH.loopback("private").guarded())?;
     let own = scene.inside();

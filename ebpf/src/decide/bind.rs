@@ -37,10 +37,10 @@ pub trait Server {
     /// bound to a device, and is not a UDP socket in an `SO_REUSEPORT` group that this
     /// kernel delivers nothing to.
     fn can_be_dual(&self) -> bool;
-    /// Who listens at an IPv6 address and port.
-    fn find(&self, address: V6, port: Port) -> Found;
-    /// The same, but [`Found::Nobody`] if the listener is at the wildcard address and lets
-    /// this socket share the port.
+    /// Who listens at an IPv6 address and port, as seen by who asks for `asked`.
+    fn find(&self, address: V6, port: Port, asked: Port) -> Found;
+    /// The same, but [`Found::Nobody`] if that one is at the wildcard and lets this
+    /// socket have the port too.
     fn find_unshared(&self, address: V6, port: Port) -> Found;
 }
 
@@ -183,7 +183,10 @@ fn local6(
         Some(own)
             if is_dual(policy, asked.protocol)
                 && actual != 0
-                && matches!(server.find(own, actual), Found::Dual | Found::Steered) =>
+                && matches!(
+                    server.find(own, actual, actual),
+                    Found::Dual | Found::Steered
+                ) =>
         {
             Verdict::deny(Cause::InUse)
         }
@@ -193,11 +196,17 @@ fn local6(
 }
 
 /// A bind to `::1` where loopback is private. All cgroups share the address, so a port
-/// that somebody else has cannot be shared, whatever the socket options say.
+/// that somebody else has, or a server that asked for another one, is not shared,
+/// whatever the options say.
 #[inline(always)]
 fn private6(private: V4, asked: Port, server: &impl Server) -> Verdict<(V6, Port)> {
     let port = port6(private, asked);
-    if port != 0 && matches!(server.find(LOOPBACK6, port), Found::Other) {
+    if port != 0
+        && matches!(
+            server.find(LOOPBACK6, port, asked),
+            Found::Other | Found::Moved
+        )
+    {
         return Verdict::deny(Cause::InUse);
     }
     Verdict::rewrite((LOOPBACK6, port))

@@ -3,7 +3,8 @@
 use crate::abi::Policy;
 use crate::decide::address::{Family, Kind, LOOPBACK6, V4, mapped, same6};
 use crate::decide::endpoint::Endpoint;
-use crate::decide::port::{PortUse, TCP, UDP, port};
+use crate::decide::loopback::port6;
+use crate::decide::port::{Port, PortUse, TCP, UDP, port};
 use crate::decide::verdict::{assigned4, assigned6, kind, private_loopback};
 
 /// What is kept about a bind: the value of the maps `BOUND` and `LOOPBACK6`, all zero if
@@ -96,6 +97,14 @@ impl Bound {
         let is_same_place = self.actual.is(&next.actual) && self.asked.port == next.asked.port;
         let is_same_address = same6(&self.asked.address, &next.asked.address);
         is_same_program && is_same_place && !is_same_address
+    }
+
+    /// Whether a call to port `asked` of the private `::1` is for this socket: it has asked
+    /// for that port or for none, or the policy of an outer cgroup has moved it once more.
+    #[inline(always)]
+    pub const fn is_for(&self, private: V4, asked: Port) -> bool {
+        let own = self.asked.port;
+        own == 0 || own == asked || port6(private, own) != self.actual.port
     }
 
     /// What getsockname reports for the socket at this address, if not that address. An

@@ -91,7 +91,7 @@ pub fn connect4(
     policy: &Policy,
     destination: V4,
     client: Client,
-    find: impl FnMut(Family, Port) -> Found,
+    find: impl FnMut(Family, Port, Port) -> Found,
 ) -> Verdict<Path<V6>> {
     connect(policy, Family::V4(destination), client, true, false, find)
 }
@@ -106,7 +106,7 @@ pub fn connect6(
     policy: &Policy,
     destination: V6,
     client: Client,
-    find: impl FnMut(Family, Port) -> Found,
+    find: impl FnMut(Family, Port, Port) -> Found,
 ) -> Verdict<Path<V6>> {
     let destination = Family::of(destination);
     let is_v6 = matches!(destination, Family::V6(_));
@@ -121,7 +121,7 @@ fn connect(
     client: Client,
     can_be_v4: bool,
     can_be_v6: bool,
-    find: impl FnMut(Family, Port) -> Found,
+    find: impl FnMut(Family, Port, Port) -> Found,
 ) -> Verdict<Path<V6>> {
     if !is_active(policy) {
         return Verdict::deny(Cause::NoPolicy);
@@ -148,7 +148,7 @@ fn to_loopback(
     client: Client,
     can_be_v4: bool,
     can_be_v6: bool,
-    find: impl FnMut(Family, Port) -> Found,
+    find: impl FnMut(Family, Port, Port) -> Found,
 ) -> Verdict<Path<V6>> {
     let call = Loopback {
         address,

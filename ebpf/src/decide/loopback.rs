@@ -11,8 +11,8 @@ use crate::decide::verdict::{assigned4, assigned6, private_loopback};
 pub enum Found {
     /// A server bound to exactly this address; at loopback, not one of another policy.
     Own,
-    /// A server of the cgroup itself at `::1`, where loopback is private, that asked for
-    /// another port.
+    /// A server of the cgroup's own at `::1`, where loopback is private, that did not ask
+    /// for the port that is called.
     Moved,
     /// A dual-stack server of the cgroup itself, which is bound to its IPv4 address.
     Dual,
@@ -144,11 +144,14 @@ pub const fn redirects_calls(policy: &Policy) -> bool {
 pub fn route(
     policy: &Policy,
     call: Loopback,
-    mut find: impl FnMut(Family, Port) -> Found,
+    mut find: impl FnMut(Family, Port, Port) -> Found,
 ) -> Route {
     let is_exact = policy.flags & flag::LOOPBACK_AUTO != 0
         && (is_resolved(&call)
-            || matches!(find(call.address.or_loopback(), call.port), Found::Own));
+            || matches!(
+                find(call.address.or_loopback(), call.port, call.port),
+                Found::Own
+            ));
     if is_exact {
         return Route::HOST;
     }
@@ -170,7 +173,11 @@ fn is_resolved(call: &Loopback) -> bool {
 
 /// Routes the call to a server of the cgroup itself, or else to the host or nowhere.
 #[inline(always)]
-fn to_own(policy: &Policy, call: Loopback, find: &mut impl FnMut(Family, Port) -> Found) -> Route {
+fn to_own(
+    policy: &Policy,
+    call: Loopback,
+    find: &mut impl FnMut(Family, Port, Port) -> Found,
+) -> Route {
     if !redirects_calls(policy) {
         return Route::HOST;
     }
@@ -183,7 +190,7 @@ fn to_own(policy: &Policy, call: Loopback, find: &mut impl FnMut(Family, Port) -
     {
         // A client of a server is at the port that the kernel chose, or at another one
         // that it has asked for, and is answered there.
-        let found = find(Family::V6(LOOPBACK6), call.port);
+        let found = find(Family::V6(LOOPBACK6), call.port, call.port);
         let is_caller = match found {
             Found::Own => true,
             Found::Moved => call.can_be_answer,
@@ -192,8 +199,9 @@ fn to_own(policy: &Policy, call: Loopback, find: &mut impl FnMut(Family, Port) -
         let is_free = matches!(found, Found::Nobody);
         let own = port6(private, call.port);
         let port = if is_caller { call.port } else { own };
-        let found = find(Family::V6(LOOPBACK6), port);
-        if matches!(found, Found::Own | Found::Moved) {
+        let found = find(Family::V6(LOOPBACK6), port, call.port);
+        // Who asked for another port that comes to the same place is not called.
+        if is_caller || matches!(found, Found::Own) {
             return Route::to(Family::V6(LOOPBACK6), port);
         }
         if call.can_be_answer {
@@ -208,7 +216,7 @@ fn to_own(policy: &Policy, call: Loopback, find: &mut impl FnMut(Family, Port) -
         && call.can_be_v4
     {
         let private = Family::V4(private);
-        let found = find(private, call.port);
+        let found = find(private, call.port, call.port);
         if matches!(found, Found::Own) {
             return Route::to(private, call.port);
         }
@@ -219,7 +227,7 @@ fn to_own(policy: &Policy, call: Loopback, find: &mut impl FnMut(Family, Port) -
         if let Some(own) = assigned6(policy)
             && call.can_be_v6
         {
-            match find(Family::V6(own), actual) {
+            match find(Family::V6(own), actual, actual) {
                 Found::Own => return Route::to(Family::V6(own), actual),
                 // If possible it is called over IPv4 instead, from the private loopback.
                 Found::Dual if private.is_none() || !call.can_be_v4 => {
@@ -230,7 +238,7 @@ fn to_own(policy: &Policy, call: Loopback, find: &mut impl FnMut(Family, Port) -
         }
         if let Some(own) = assigned4(policy)
             && call.can_be_v4
-            && matches!(find(Family::V4(own), actual), Found::Own)
+            && matches!(find(Family::V4(own), actual, actual), Found::Own)
         {
             return Route::to(Family::V4(own), actual);
         }

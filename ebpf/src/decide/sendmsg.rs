@@ -65,7 +65,7 @@ pub fn sendmsg4(
     destination: V4,
     source: V4,
     datagram: Datagram,
-    find: impl FnMut(Family, Port) -> Found,
+    find: impl FnMut(Family, Port, Port) -> Found,
 ) -> Verdict<Path<V4>> {
     if !is_active(policy) {
         return Verdict::deny(Cause::NoPolicy);
@@ -132,7 +132,7 @@ pub fn sendmsg6(
     destination: V6,
     source: V6,
     datagram: Datagram,
-    find: impl FnMut(Family, Port) -> Found,
+    find: impl FnMut(Family, Port, Port) -> Found,
 ) -> Verdict<Path<V6>> {
     if !is_active(policy) {
         return Verdict::deny(Cause::NoPolicy);
@@ -179,7 +179,7 @@ fn to_loopback(
     policy: &Policy,
     address: Family,
     datagram: Datagram,
-    find: impl FnMut(Family, Port) -> Found,
+    find: impl FnMut(Family, Port, Port) -> Found,
 ) -> Route {
     let call = Loopback {
         address,

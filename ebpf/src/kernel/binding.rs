@@ -36,8 +36,8 @@ impl Server for Binding<'_> {
     }
 
     #[inline(always)]
-    fn find(&self, address: V6, port: Port) -> Found {
-        find(self.ctx, Family::V6(address), port)
+    fn find(&self, address: V6, port: Port, asked: Port) -> Found {
+        find(self.ctx, Family::V6(address), port, asked)
     }
 
     #[inline(always)]

@@ -73,15 +73,16 @@ impl Tuple6 {
     }
 }
 
-/// Who answers at `address` and `port`, for the type of the calling socket.
+/// Who answers at `address` and `port`, by the type of the calling socket, to a call for
+/// the port `asked`, which is another one where loopback is private.
 ///
 /// A datagram socket that has sent without a bind is at the wildcard address; it is the
 /// cgroup's own if it was redirected under the same private loopback.
 #[inline(always)]
-pub fn find(ctx: &SockAddrContext, address: Family, port: Port) -> Found {
+pub fn find(ctx: &SockAddrContext, address: Family, port: Port, asked: Port) -> Found {
     let (high, low) = halves(address.to_v6());
     // SAFETY: it is the context of the program.
-    unsafe { find_server(ctx.sock_addr, high, low, port.into(), 0) }.into()
+    unsafe { find_server(ctx.sock_addr, high, low, both(port, asked), 0) }.into()
 }
 
 /// The same at an IPv6 address, for a socket that is being bound: a server at the wildcard
@@ -90,10 +91,17 @@ pub fn find(ctx: &SockAddrContext, address: Family, port: Port) -> Found {
 pub fn find_unshared(ctx: &SockAddrContext, address: V6, port: Port) -> Found {
     let (high, low) = halves(address);
     // SAFETY: it is the context of the program.
-    unsafe { find_server(ctx.sock_addr, high, low, port.into(), 1) }.into()
+    unsafe { find_server(ctx.sock_addr, high, low, both(port, port), 1) }.into()
 }
 
-/// [`find`], or [`find_unshared`] if `is_unshared` is not 0, as a function of its own.
+/// Two ports in a number: a function takes five at most.
+#[inline(always)]
+const fn both(port: Port, asked: Port) -> u32 {
+    (asked as u32) << 16 | port as u32
+}
+
+/// [`find`], or [`find_unshared`] if `is_unshared` is not 0, as a function of its own;
+/// `ports` are of [`both`].
 ///
 /// # Safety
 ///
@@ -104,15 +112,16 @@ unsafe extern "C" fn find_server(
     ctx: *mut bpf_sock_addr,
     high: u64,
     low: u64,
-    port: u32,
+    ports: u32,
     is_unshared: u32,
 ) -> u32 {
     let ctx = &SockAddrContext::new(ctx);
-    let (call, policy, port) = (Call::new(ctx), policy(), port as Port);
+    let (call, policy) = (Call::new(ctx), policy());
+    let (port, asked) = (ports as Port, (ports >> 16) as Port);
     let socket_type = call.socket_type();
     let found = match Family::of(whole(high, low)) {
-        Family::V4(address) => find4(ctx, policy, socket_type, Tuple4::to(address, port)),
-        Family::V6(address) => find6(ctx, policy, socket_type, address, port, |socket| {
+        Family::V4(address) => find4(ctx, policy, socket_type, Tuple4::to(address, port), asked),
+        Family::V6(address) => find6(ctx, policy, socket_type, address, [port, asked], |socket| {
             is_unshared != 0 && can_share(call.protocol(), sharing(call.socket()), sharing(socket))
         }),
     };
@@ -136,7 +145,13 @@ pub fn bound_at(ctx: &SockAddrContext, socket_type: u32, address: Family, port: 
 
 /// Who answers at the destination of a tuple; otherwise like [`find`].
 #[inline(always)]
-pub fn find4(ctx: &impl EbpfContext, policy: &Policy, socket_type: u32, tuple: Tuple4) -> Found {
+pub fn find4(
+    ctx: &impl EbpfContext,
+    policy: &Policy,
+    socket_type: u32,
+    tuple: Tuple4,
+    asked: Port,
+) -> Found {
     let address = tuple.to;
     let socket = look_up(ctx.as_ptr(), socket_type, tuple);
     if socket.is_null() {
@@ -147,7 +162,7 @@ pub fn find4(ctx: &impl EbpfContext, policy: &Policy, socket_type: u32, tuple: T
     let own = unsafe { read_volatile(&raw const (*socket).src_ip4) } == address;
     let kind = if own { Found::Own } else { Found::Other };
     let is_loopback = matches!(kind4(address), Kind::Loopback);
-    conclude(socket, policy, socket_type, is_loopback, kind)
+    conclude(socket, policy, socket_type, is_loopback, kind, asked)
 }
 
 /// A dual-stack UDP socket is not found at its IPv6 address, where datagrams are delivered
@@ -158,11 +173,11 @@ fn find6(
     policy: &Policy,
     socket_type: u32,
     address: V6,
-    port: Port,
+    [port, asked]: [Port; 2],
     is_shared: impl FnOnce(*mut bpf_sock) -> bool,
 ) -> Found {
     let tuple = Tuple6::to(address, port);
-    let found = find_native6(ctx, policy, socket_type, tuple, is_shared);
+    let found = find_native6(ctx, policy, socket_type, tuple, asked, is_shared);
     let can_be_dual = socket_type == SOCK_DGRAM
         && is_dual(policy, UDP)
         && same6(&address, &policy.ipv6)
@@ -195,6 +210,7 @@ fn find_native6(
     policy: &Policy,
     socket_type: u32,
     tuple: Tuple6,
+    asked: Port,
     is_shared: impl FnOnce(*mut bpf_sock) -> bool,
 ) -> Found {
     let address = tuple.to;
@@ -216,7 +232,7 @@ fn find_native6(
         kind => kind,
     };
     let is_loopback = same6(&address, &LOOPBACK6);
-    conclude(socket, policy, socket_type, is_loopback, kind)
+    conclude(socket, policy, socket_type, is_loopback, kind, asked)
 }
 
 /// The socket at the destination of a tuple, which has to be released; null if there is
@@ -250,12 +266,13 @@ fn conclude(
     socket_type: u32,
     is_loopback: bool,
     kind: Found,
+    asked: Port,
 ) -> Found {
     // SAFETY: the socket is held until it is released below.
     let state = unsafe { read_volatile(&raw const (*socket).state) };
     let is_stream = socket_type == SOCK_STREAM;
     let kind = match private_loopback(policy) {
-        Some(private) => own(socket, private).unwrap_or(kind),
+        Some(private) => own(socket, private, asked).unwrap_or(kind),
         None if is_loopback && is_foreign(socket, policy.loopback) => Found::Other,
         None => kind,
     };
@@ -276,9 +293,11 @@ fn is_foreign(socket: *mut bpf_sock, loopback: V4) -> bool {
 /// What a socket is to the cgroup with this private loopback, if it belongs to that
 /// cgroup: it was bound to `::1`, or redirected, under its policy.
 #[inline(always)]
-fn own(socket: *mut bpf_sock, private: V4) -> Option<Found> {
+fn own(socket: *mut bpf_sock, private: V4, asked: Port) -> Option<Found> {
     let bound = bound::at_loopback6(socket);
-    let is_moved = bound.as_ref().is_some_and(|bound| bound.asked.port != 0);
+    let is_moved = bound
+        .as_ref()
+        .is_some_and(|bound| !bound.is_for(private, asked));
     let is_own = bound.is_some_and(|bound| bound.owner == private)
         || redirects::of(socket).is_some_and(|redirects| redirects.owner == private);
     let found = if is_moved { Found::Moved } else { Found::Own };
@@ -298,7 +317,7 @@ pub fn find_private6(
     if socket.is_null() {
         return Found::Nobody;
     }
-    let found = own(socket, private).unwrap_or(Found::Other);
+    let found = own(socket, private, 0).unwrap_or(Found::Other);
     release(socket);
     found
 }

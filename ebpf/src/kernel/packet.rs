@@ -237,7 +237,7 @@ impl guard::Packet for Packet<'_> {
                     tuple.from = from;
                     tuple.from_port = owner.port;
                 }
-                find4(self.ctx, self.policy, socket_type, tuple)
+                find4(self.ctx, self.policy, socket_type, tuple, port)
             }
             (Family::V6(from), Family::V6(to)) => {
                 let tuple = Tuple6 {

@@ -98,8 +98,8 @@ fn connect4(ctx: SockAddrContext) -> i32 {
     call.set_user_ip4(destination);
     forget(&call, policy, mapped(destination));
     let client = client(&call, policy, false);
-    let verdict = connect::connect4(policy, destination, client, |address, port| {
-        find(&ctx, address, port)
+    let verdict = connect::connect4(policy, destination, client, |address, port, asked| {
+        find(&ctx, address, port, asked)
     });
     conclude(Hook::Connect4, verdict, |path| {
         let asked = mapped(call.user_ip4());
@@ -118,8 +118,8 @@ fn connect6(ctx: SockAddrContext) -> i32 {
     call.set_user_ip6(destination);
     forget(&call, policy, destination);
     let client = client(&call, policy, !call.v6only());
-    let verdict = connect::connect6(policy, destination, client, |address, port| {
-        find(&ctx, address, port)
+    let verdict = connect::connect6(policy, destination, client, |address, port, asked| {
+        find(&ctx, address, port, asked)
     });
     conclude(Hook::Connect6, verdict, |path| {
         let asked = call.user_ip6();
@@ -143,9 +143,13 @@ fn sendmsg4(ctx: SockAddrContext) -> i32 {
     if !datagram.is_connected {
         forget(&call, policy, mapped(destination));
     }
-    let verdict = sendmsg::sendmsg4(policy, destination, source, datagram, |address, port| {
-        find(&ctx, address, port)
-    });
+    let verdict = sendmsg::sendmsg4(
+        policy,
+        destination,
+        source,
+        datagram,
+        |address, port, asked| find(&ctx, address, port, asked),
+    );
     conclude(Hook::Sendmsg4, verdict, |path| {
         if path.is_moved {
             call.set_msg_src_ip4(path.source);
@@ -176,7 +180,7 @@ fn sendmsg6(ctx: SockAddrContext) -> i32 {
         destination,
         call.msg_src_ip6(),
         datagram,
-        |address, port| find(&ctx, address, port),
+        |address, port, asked| find(&ctx, address, port, asked),
     );
     conclude(Hook::Sendmsg6, verdict, |path| {
         if path.is_moved {

@@ -197,17 +197,17 @@ pub fn with_rule(policy: Policy, rule: PortRule) -> Policy {
     policy
 }
 
-/// A network in which a lookup is a failure.
-pub fn no_lookup(address: Family, port: Port) -> Found {
+/// A network in which nobody may be looked up.
+pub fn no_lookup(address: Family, port: Port, _: Port) -> Found {
     panic!("looked up {address:?} port {}", Port::from_be(port));
 }
 
-/// A network with one server at this address and port; `found` is what a lookup says about
-/// it.
-pub fn server(at: &str, port: u16, found: Found) -> impl Fn(Family, Port) -> Found + use<> {
+/// A network with one server at this address and port; `found` is what a
+/// lookup says of it.
+pub fn server(at: &str, port: u16, found: Found) -> impl Fn(Family, Port, Port) -> Found + use<> {
     let at = family(at);
-    move |address, asked| {
-        if address == at && asked == port.to_be() {
+    move |address, looked_up, _| {
+        if address == at && looked_up == port.to_be() {
             found
         } else {
             Found::Nobody
@@ -244,7 +244,7 @@ pub struct Socket<F> {
     pub find: F,
 }
 
-impl<F: Fn(Family, Port) -> Found> Server for Socket<F> {
+impl<F: Fn(Family, Port, Port) -> Found> Server for Socket<F> {
     fn v6only(&self) -> bool {
         self.v6only
     }
@@ -253,11 +253,11 @@ impl<F: Fn(Family, Port) -> Found> Server for Socket<F> {
         self.can_be_dual
     }
 
-    fn find(&self, address: V6, port: Port) -> Found {
-        (self.find)(Family::V6(address), port)
+    fn find(&self, address: V6, port: Port, asked: Port) -> Found {
+        (self.find)(Family::V6(address), port, asked)
     }
 
     fn find_unshared(&self, address: V6, port: Port) -> Found {
-        self.find(address, port)
+        self.find(address, port, port)
     }
 }

@@ -54,12 +54,12 @@ impl bind::Server for Socket<'_> {
         self.can_be_dual
     }
 
-    fn find(&self, address: V6, port: Port) -> Found {
+    fn find(&self, address: V6, port: Port, _: Port) -> Found {
         self.network.find(Family::V6(address), port)
     }
 
     fn find_unshared(&self, address: V6, port: Port) -> Found {
-        self.find(address, port)
+        self.find(address, port, port)
     }
 }
 

@@ -21,14 +21,14 @@ pub fn check(policy: &Policy, input: &mut Unstructured<'_>) -> Result<()> {
     };
     let network = Network::any(policy, input)?;
     let destination = any4(policy, input)?;
-    let verdict = connect4(policy, destination, client, |at, port| {
+    let verdict = connect4(policy, destination, client, |at, port, _| {
         network.find(at, port)
     });
     hold(policy, mapped(destination), client, &network, &verdict);
 
     let network = Network::any(policy, input)?;
     let destination = any6(policy, input)?;
-    let verdict = connect6(policy, destination, client, |at, port| {
+    let verdict = connect6(policy, destination, client, |at, port, _| {
         network.find(at, port)
     });
     hold(policy, destination, client, &network, &verdict);

@@ -31,7 +31,7 @@ pub fn check(policy: &Policy, input: &mut Unstructured<'_>) -> Result<()> {
     };
     let network = Network::any(policy, input)?;
     let (to, from) = (any4(policy, input)?, any4(policy, input)?);
-    let verdict = sendmsg4(policy, to, from, datagram, |at, port| {
+    let verdict = sendmsg4(policy, to, from, datagram, |at, port, _| {
         network.find(at, port)
     });
     let sent = Sent {
@@ -43,7 +43,7 @@ pub fn check(policy: &Policy, input: &mut Unstructured<'_>) -> Result<()> {
 
     let network = Network::any(policy, input)?;
     let (destination, source) = (any6(policy, input)?, any6(policy, input)?);
-    let verdict = sendmsg6(policy, destination, source, datagram, |at, port| {
+    let verdict = sendmsg6(policy, destination, source, datagram, |at, port, _| {
         network.find(at, port)
     });
     let sent = Sent {
