@@ -2,9 +2,10 @@
 //! the shared structs ([`abi`]) and the decisions, pure functions over plain
 //! values that run the same in the kernel and in a host's unit tests.
 //!
-//! Addresses have the form in which the kernel passes them to the programs: an IPv4
-//! address is one `u32`, an IPv6 address four, each in network byte order.
+//! Addresses and ports ([`net`]) have the form in which the kernel passes them to the
+//! programs.
 #![no_std]
 
 pub mod abi;
 pub mod decide;
+pub mod net;

@@ -9,22 +9,22 @@ use common::{
 use common::{
     family, linked, no_lookup, only4, only6, private, said, server, v4, v6, with_multicast,
 };
-use common::{with_port, with_rule, words};
+use common::{with_port, with_rule};
 use oci_bind_hook_ebpf::abi::{Cause, Policy, PortRule, flag};
-use oci_bind_hook_ebpf::decide::address::{Family, V4, V6, mapped};
+use oci_bind_hook_ebpf::decide::address::{ANY4, Family, mapped};
 use oci_bind_hook_ebpf::decide::bind::{self, Asked};
 use oci_bind_hook_ebpf::decide::loopback::{Found, port6};
-use oci_bind_hook_ebpf::decide::port::Port;
+use oci_bind_hook_ebpf::net::{Port, V4, V6};
 use proptest::prelude::*;
 
 const UNSPEC: u32 = 0;
 const INET: u32 = 2;
 
-fn bind4(policy: &Policy, asked: Asked, address: V4) -> Said<(V4, u16)> {
+fn bind4(policy: &Policy, asked: Asked, address: V4) -> Said<(V4, Port)> {
     said(bind::bind4(policy, asked, address))
 }
 
-fn bind6(policy: &Policy, asked: Asked, address: V6, v6only: bool) -> Said<(V6, u16)> {
+fn bind6(policy: &Policy, asked: Asked, address: V6, v6only: bool) -> Said<(V6, Port)> {
     let socket = Socket {
         v6only,
         can_be_dual: true,
@@ -35,10 +35,10 @@ fn bind6(policy: &Policy, asked: Asked, address: V6, v6only: bool) -> Said<(V6, 
 
 /// Only the address of a verdict. Its port must be the one asked for, or 0, the kernel's
 /// choice, if the bind is isolated.
-fn address<A>(verdict: Said<(A, u16)>) -> Said<A> {
+fn address<A>(verdict: Said<(A, Port)>) -> Said<A> {
     let wanted = match verdict {
-        Isolate(_) => 0,
-        _ => 80_u16.to_be(),
+        Isolate(_) => Port::ANY,
+        _ => Port::new(80),
     };
     verdict.map(|(address, port)| {
         assert_eq!(port, wanted, "the port");
@@ -105,19 +105,19 @@ fn ipv6_sockets() {
 /// The bind succeeds where no other host can reach it.
 #[test]
 fn the_wildcard_of_a_family_that_is_not_assigned() {
-    let loopback4 = Isolate((v4("127.0.0.1"), 0));
-    assert_eq!(bind4(&only6(), asked(INET), 0), loopback4, "B22");
+    let loopback4 = Isolate((v4("127.0.0.1"), Port::ANY));
+    assert_eq!(bind4(&only6(), asked(INET), ANY4), loopback4, "B22");
     let policy = private(only6());
-    let own = Isolate((v4(PRIVATE), 0));
-    assert_eq!(bind4(&policy, asked(INET), 0), own, "B22: private");
+    let own = Isolate((v4(PRIVATE), Port::ANY));
+    assert_eq!(bind4(&policy, asked(INET), ANY4), own, "B22: private");
     let verdict = |policy: &Policy, wanted| bind6(policy, asked(INET6), v6(wanted), true);
-    let loopback6 = Isolate((v6("::1"), 0));
+    let loopback6 = Isolate((v6("::1"), Port::ANY));
     assert_eq!(verdict(&only4(), "::"), loopback6, "B22");
     assert_eq!(verdict(&private(only4()), "::"), loopback6, "B22: private");
-    let mapped = Isolate((v6("::ffff:127.0.0.1"), 0));
+    let mapped = Isolate((v6("::ffff:127.0.0.1"), Port::ANY));
     assert_eq!(verdict(&only6(), "::ffff:0.0.0.0"), mapped, "B22");
     let exempt = with_port(only6(), 80, 0, &[TCP]);
-    assert_eq!(bind4(&exempt, asked(INET), 0), Pass, "B18");
+    assert_eq!(bind4(&exempt, asked(INET), ANY4), Pass, "B18");
 }
 
 /// A program binds every address of the host; its first bind has got the assigned one.
@@ -141,7 +141,7 @@ fn one_address_after_another() {
         (OWN6, "::1"),
     ] {
         let verdict = bound(family(wanted));
-        assert_eq!(verdict, Isolate((v6(expected), 0)), "B23: {wanted}");
+        assert_eq!(verdict, Isolate((v6(expected), Port::ANY)), "B23: {wanted}");
     }
 }
 
@@ -168,16 +168,16 @@ fn without_a_policy_everything_is_refused() {
 #[test]
 fn a_moved_port() {
     let policy = with_port(both(), 80, 8080, &[TCP]);
-    let moved = 8080_u16.to_be();
+    let moved = Port::new(8080);
     let tcp = asked(INET);
     let udp = Asked {
         protocol: UDP,
         ..tcp
     };
     let own = v4(OWN4);
-    assert_eq!(bind4(&policy, tcp, 0), Rewrite((own, moved)), "B17");
+    assert_eq!(bind4(&policy, tcp, ANY4), Rewrite((own, moved)), "B17");
     assert_eq!(bind4(&policy, tcp, own), Rewrite((own, moved)), "B17");
-    assert_eq!(bind4(&policy, udp, 0), Rewrite((own, udp.port)), "B17");
+    assert_eq!(bind4(&policy, udp, ANY4), Rewrite((own, udp.port)), "B17");
     assert_eq!(bind4(&policy, tcp, v4("127.0.0.1")), Pass, "B6");
     let tcp = asked(INET6);
     let own = v6(OWN6);
@@ -191,13 +191,13 @@ fn a_moved_port() {
 #[test]
 fn an_exempt_port() {
     let policy = with_port(only4(), 80, 0, &[TCP, UDP]);
-    assert_eq!(bind4(&policy, asked(INET), 0), Pass, "B18");
+    assert_eq!(bind4(&policy, asked(INET), ANY4), Pass, "B18");
     assert_eq!(bind6(&policy, asked(INET6), v6("::"), false), Pass, "B18");
     let other = Asked {
-        port: 81_u16.to_be(),
+        port: Port::new(81),
         ..asked(INET)
     };
-    let verdict = bind4(&policy, other, 0);
+    let verdict = bind4(&policy, other, ANY4);
     assert_eq!(verdict, Rewrite((v4(OWN4), other.port)), "B1");
 }
 
@@ -214,7 +214,7 @@ fn a_range_of_ports() {
     );
     let of = |protocol, port: u16| Asked {
         protocol,
-        port: port.to_be(),
+        port: Port::new(port),
         ..asked(INET)
     };
     for (protocol, asked, expected) in [
@@ -228,8 +228,12 @@ fn a_range_of_ports() {
         (UDP_LITE, 90, Some(9010)),
         (UDP, 91, Some(91)),
     ] {
-        let expected = expected.map_or(Pass, |port: u16| Rewrite((v4(OWN4), port.to_be())));
-        assert_eq!(bind4(&policy, of(protocol, asked), 0), expected, "{asked}");
+        let expected = expected.map_or(Pass, |port: u16| Rewrite((v4(OWN4), Port::new(port))));
+        assert_eq!(
+            bind4(&policy, of(protocol, asked), ANY4),
+            expected,
+            "{asked}"
+        );
     }
 }
 
@@ -276,13 +280,17 @@ fn a_port_for_multicast() {
         assert_eq!(address(verdict), expected.map(v4), "{row}: bind {wanted}");
     }
     let verdict = bind6(&of(only4()), call(INET6, UDP), v6("::"), true);
-    assert_eq!(verdict, Isolate((v6("::1"), 0)), "B22");
+    assert_eq!(verdict, Isolate((v6("::1"), Port::ANY)), "B22");
     let nothing = Policy {
         flags: flag::ACTIVE,
         ..Policy::default()
     };
     let verdict = bind6(&of(nothing), call(INET6, UDP), v6("::"), false);
-    assert_eq!(verdict, Isolate((v6("::ffff:127.0.0.1"), 0)), "no address");
+    assert_eq!(
+        verdict,
+        Isolate((v6("::ffff:127.0.0.1"), Port::ANY)),
+        "no address"
+    );
 }
 
 #[test]
@@ -295,7 +303,7 @@ fn private_loopback() {
     }
     let verdict = address(bind6(&policy, asked(INET6), v6("::ffff:127.0.0.1"), false));
     assert_eq!(verdict, Rewrite(v6(mapped)), "L4");
-    let port = port6(v4(PRIVATE), 80_u16.to_be());
+    let port = port6(v4(PRIVATE), Port::new(80));
     for v6only in [false, true] {
         for (there, expected) in [
             (Found::Nobody, Rewrite((v6("::1"), port))),
@@ -308,7 +316,7 @@ fn private_loopback() {
             let socket = Socket {
                 v6only,
                 can_be_dual: true,
-                find: server("::1", Port::from_be(port), there),
+                find: server("::1", port.number(), there),
             };
             let verdict = said(bind::bind6(&policy, asked(INET6), v6("::1"), &socket));
             assert_eq!(verdict, expected, "L7: v6only {v6only}, {there:?}");
@@ -334,7 +342,7 @@ proptest! {
         } else {
             random
         };
-        match address(bind6(&policy, asked(INET6), words(wanted), v6only)) {
+        match address(bind6(&policy, asked(INET6), V6::from(wanted), v6only)) {
             Rewrite(address) => prop_assert!(
                 address == v6(OWN6) || address == v6("::ffff:192.0.2.10")
             ),
@@ -345,8 +353,8 @@ proptest! {
                         || canonical.is_multicast()
                         || canonical == std::net::Ipv4Addr::BROADCAST
                         || wanted.is_unicast_link_local()
-                        || words(wanted) == v6(OWN6)
-                        || words(wanted) == v6("::ffff:192.0.2.10")
+                        || V6::from(wanted) == v6(OWN6)
+                        || V6::from(wanted) == v6("::ffff:192.0.2.10")
                 );
             }
             Isolate(address) => prop_assert!(

@@ -9,6 +9,7 @@ use oci_bind_hook_ebpf::abi::{Cause, Policy};
 use oci_bind_hook_ebpf::decide::bind::{self, Asked};
 use oci_bind_hook_ebpf::decide::dual::is_dual_bind;
 use oci_bind_hook_ebpf::decide::loopback::Found;
+use oci_bind_hook_ebpf::net::Port;
 
 #[test]
 fn a_dual_stack_server() {
@@ -23,7 +24,7 @@ fn a_dual_stack_server() {
         ..asked(INET6)
     };
     let any_port = Asked {
-        port: 0,
+        port: Port::ANY,
         ..asked(INET6)
     };
     let with = |wanted: &str, policy: Policy, call: Asked, v6only, can_be_dual, there: Found| {
@@ -35,7 +36,7 @@ fn a_dual_stack_server() {
         let wanted = v6(wanted);
         let verdict = said(bind::bind6(&policy, call, wanted, &socket));
         let is_dual = match verdict {
-            Rewrite((actual, _)) => is_dual_bind(&policy, call.protocol, &wanted, &actual),
+            Rewrite((actual, _)) => is_dual_bind(&policy, call.protocol, wanted, actual),
             _ => false,
         };
         (verdict.map(|(address, _)| address), is_dual)

@@ -6,11 +6,11 @@ use common::{OWN4, OWN6, PRIVATE, TCP, UDP, UDP_LITE, auto, both, only4, only6, 
 use common::{v4, v6, with_multicast, with_port};
 use oci_bind_hook_ebpf::abi::Policy;
 use oci_bind_hook_ebpf::decide::bound::Bound;
-use oci_bind_hook_ebpf::decide::endpoint::Endpoint;
 use oci_bind_hook_ebpf::decide::loopback::port6;
+use oci_bind_hook_ebpf::net::{Endpoint, Port};
 
 fn endpoint(address: &str, port: u16) -> Endpoint {
-    Endpoint::new(v6(address), port.to_be())
+    Endpoint::new(v6(address), Port::new(port))
 }
 
 /// A policy whose sockets are identified by its loopback address.
@@ -164,12 +164,12 @@ fn who_is_called_at_the_private_loopback() {
         owner: private,
         uid: 0,
     };
-    let place = port6(private, 80_u16.to_be());
+    let place = port6(private, Port::new(80));
     let server = at(80, place);
-    assert!(server.is_for(private, 80_u16.to_be()), "L7");
-    assert!(!server.is_for(private, 81_u16.to_be()), "L7");
+    assert!(server.is_for(private, Port::new(80)), "L7");
+    assert!(!server.is_for(private, Port::new(81)), "L7");
     // At a port of the kernel's choice.
-    assert!(at(0, 0).is_for(private, 40000_u16.to_be()), "L7");
+    assert!(at(0, Port::ANY).is_for(private, Port::new(40000)), "L7");
     // The policy of an outer cgroup was asked for the place, and moved it.
     assert!(at(80, port6(private, place)).is_for(private, place), "L7");
 }

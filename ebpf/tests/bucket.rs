@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use oci_bind_hook_ebpf::decide::dual::{Place, bucket};
+use oci_bind_hook_ebpf::net::{Port, V6};
 
 /// The parts of a place: two of the namespace, four of the address, the
 /// protocol and the port.
@@ -24,9 +25,9 @@ fn place(part: usize, value: u16, others: u64) -> Place {
     let short = |index: usize| u16::try_from(parts[index] & 0xffff).unwrap();
     Place {
         namespace: u64::from(parts[0]) << 32 | u64::from(parts[1]),
-        address: [parts[2], parts[3], parts[4], parts[5]],
+        address: V6([parts[2], parts[3], parts[4], parts[5]]),
         protocol: short(6),
-        port: short(7),
+        port: Port(short(7)),
         slot: 0,
     }
 }

@@ -3,28 +3,28 @@
 mod common;
 
 use common::Said::{self, Deny, Pass, Rewrite};
-use common::{OWN4, OWN6, PRIVATE, TCP, auto, both, family, no_lookup, only6, private, said};
-use common::{server, v4, v6, with_port};
+use common::{OWN4, OWN6, PRIVATE, TCP, auto, both, family, local, no_lookup, only6, private};
+use common::{said, server, v4, v6, wide, with_port};
 use oci_bind_hook_ebpf::abi::{Cause, Policy};
-use oci_bind_hook_ebpf::decide::address::{Family, V6};
-use oci_bind_hook_ebpf::decide::connect::{self, Bound, Client, Local};
+use oci_bind_hook_ebpf::decide::address::Family;
+use oci_bind_hook_ebpf::decide::connect::{self, BoundTo, Client, Local};
 use oci_bind_hook_ebpf::decide::loopback::Found::{self, Nobody, Other, Own};
 use oci_bind_hook_ebpf::decide::loopback::port6;
-use oci_bind_hook_ebpf::decide::port::Port;
 use oci_bind_hook_ebpf::decide::verdict::Path;
+use oci_bind_hook_ebpf::net::Port;
 
 const PORT: u32 = 40_000;
 /// A peer on another host.
 const PEER4: &str = "198.51.100.7";
 
 /// An IPv6 TCP socket that is about to connect to port 80.
-fn client(local: &str, port: u32) -> Client {
+fn client(address: &str, port: u32) -> Client {
     Client {
-        local: Local::of6(v6(local), port),
-        local_port: 0,
+        local: Local::of6(v6(address), port),
+        local_port: Port::ANY,
         protocol: TCP,
         can_be_mapped: true,
-        port: 80_u16.to_be(),
+        port: Port::new(80),
     }
 }
 
@@ -36,22 +36,22 @@ fn v6only() -> Client {
     }
 }
 
-fn connect6(
+fn connect(
     policy: &Policy,
     to: &str,
     client: Client,
     find: impl FnMut(Family, Port, Port) -> Found,
-) -> Said<Path<V6>> {
-    said(connect::connect6(policy, v6(to), client, find))
+) -> Said<Path> {
+    said(connect::connect(policy, family(to), client, find))
 }
 
-fn path(is_moved: bool, source: &str, destination: &str, port: u16) -> Path<V6> {
+fn path(is_moved: bool, source: &str, destination: &str, port: u16) -> Path {
     Path {
         is_moved,
-        source: family(source).to_v6(),
+        source: wide(source),
         is_redirected: true,
-        destination: family(destination).to_v6(),
-        port: port.to_be(),
+        destination: wide(destination),
+        port: Port::new(port),
     }
 }
 
@@ -64,11 +64,11 @@ fn ipv6_loopback_finds_servers_of_both_families() {
     for to in ["::1", "::"] {
         let at_own6 = || server(OWN6, 80, Own);
         let at_own4 = || server(OWN4, 80, Own);
-        assert_eq!(connect6(&policy, to, open, at_own6()), to_own6, "L1: {to}");
-        assert_eq!(connect6(&policy, to, open, at_own4()), to_own4, "L1: {to}");
-        let found = connect6(&policy, to, v6only(), at_own6());
+        assert_eq!(connect(&policy, to, open, at_own6()), to_own6, "L1: {to}");
+        assert_eq!(connect(&policy, to, open, at_own4()), to_own4, "L1: {to}");
+        let found = connect(&policy, to, v6only(), at_own6());
         assert_eq!(found, to_own6, "L1: v6only to {to}");
-        let found = connect6(&policy, to, v6only(), at_own4());
+        let found = connect(&policy, to, v6only(), at_own4());
         assert_eq!(found, Pass, "L2: v6only to {to}");
     }
 }
@@ -81,9 +81,9 @@ fn mapped_loopback_finds_servers_of_ipv4_alone() {
     let to_own4 = Rewrite(path(true, "127.0.0.1", OWN4, 80));
     for to in ["::ffff:127.0.0.1", "::ffff:0.0.0.0"] {
         for client in [client("::", 0), v6only()] {
-            let found = connect6(&policy, to, client, server(OWN4, 80, Own));
+            let found = connect(&policy, to, client, server(OWN4, 80, Own));
             assert_eq!(found, to_own4, "L1: {to}");
-            let found = connect6(&policy, to, client, server(OWN6, 80, Own));
+            let found = connect(&policy, to, client, server(OWN6, 80, Own));
             assert_eq!(found, Pass, "L2: {to}");
         }
     }
@@ -94,7 +94,7 @@ fn ipv4_loopback_finds_servers_of_ipv4_alone() {
     let policy = auto(both());
     let to = |find| {
         let client = client("::", 0);
-        said(connect::connect4(&policy, v4("127.0.0.1"), client, find))
+        connect(&policy, "127.0.0.1", client, find)
     };
     let to_own4 = Rewrite(path(true, "127.0.0.1", OWN4, 80));
     assert_eq!(to(server(OWN4, 80, Own)), to_own4, "L1");
@@ -104,7 +104,7 @@ fn ipv4_loopback_finds_servers_of_ipv4_alone() {
 #[test]
 fn a_moved_port_is_where_it_goes() {
     let policy = with_port(auto(both()), 80, 8080, &[TCP]);
-    let found = connect6(&policy, "::1", client("::", 0), server(OWN6, 8080, Own));
+    let found = connect(&policy, "::1", client("::", 0), server(OWN6, 8080, Own));
     assert_eq!(found, Rewrite(path(true, "::1", OWN6, 8080)), "L1 and B17");
 }
 
@@ -118,7 +118,7 @@ fn a_bound_client_goes_from_where_it_is() {
         (OWN6, PORT, false),
         (OWN6, 0, false),
     ] {
-        let found = connect6(&policy, "::1", client(local, port), server(OWN6, 80, Own));
+        let found = connect(&policy, "::1", client(local, port), server(OWN6, 80, Own));
         let expected = Rewrite(path(is_moved, "::1", OWN6, 80));
         assert_eq!(found, expected, "L1: from {local} port {port}");
     }
@@ -136,17 +136,17 @@ fn the_private_loopback_comes_first() {
         (v6only(), server(OWN6, 80, Own), OWN6, OWN6),
     ];
     for (client, find, source, destination) in rows {
-        let found = connect6(&policy, "::1", client, find);
+        let found = connect(&policy, "::1", client, find);
         let expected = Rewrite(path(true, source, destination, 80));
         assert_eq!(found, expected, "L4: {destination}");
     }
     // Nobody is there, or a server comes later.
-    let port = port6(v4(PRIVATE), 80_u16.to_be());
+    let port = port6(v4(PRIVATE), Port::new(80));
     for client in [open, v6only()] {
-        let found = connect6(&policy, "::1", client, |_, _, _| Nobody);
-        let expected = path(true, "::1", "::1", Port::from_be(port));
+        let found = connect(&policy, "::1", client, |_, _, _| Nobody);
+        let expected = path(true, "::1", "::1", port.number());
         assert_eq!(found, Rewrite(expected), "L7");
-        let found = connect6(&policy, "::1", client, |_, _, _| Other);
+        let found = connect(&policy, "::1", client, |_, _, _| Other);
         assert_eq!(found, Deny(Cause::Refused), "L8");
     }
 }
@@ -168,7 +168,7 @@ fn a_client_on_loopback_may_stay() {
     ];
     let peer6 = "2001:db8:1::7";
     for (what, policy, local, expected) in rows {
-        let found = connect6(&policy, peer6, client(local, PORT), no_lookup);
+        let found = connect(&policy, peer6, client(local, PORT), no_lookup);
         assert_eq!(found, expected, "C5 and C7: {what}, {local}");
     }
 }
@@ -177,30 +177,28 @@ fn a_client_on_loopback_may_stay() {
 fn loopback_is_one_of_the_addresses_of_ipv4() {
     let policy = private(both());
     let local = client("::ffff:127.128.2.10", PORT);
-    let verdict = connect::connect4(&policy, v4(PEER4), local, no_lookup);
-    assert_eq!(said(verdict), Pass, "C5");
+    assert_eq!(connect(&policy, PEER4, local, no_lookup), Pass, "C5");
     let local = client("::ffff:127.0.0.1", PORT);
-    let verdict = connect::connect4(&policy, v4(PEER4), local, no_lookup);
-    assert_eq!(said(verdict), Deny(Cause::Immovable), "C7");
+    let verdict = connect(&policy, PEER4, local, no_lookup);
+    assert_eq!(verdict, Deny(Cause::Immovable), "C7");
 }
 
 #[test]
 fn what_a_socket_has_survives_being_hidden() {
     for (local, bound) in [
-        (Local::of4(0, 0), Bound::Nothing),
-        (Local::of4(0, PORT), Bound::Port),
-        (Local::of4(v4(OWN4), PORT), Bound::Address),
-        (Local::of4(v4(OWN4), 0), Bound::Address),
-        (Local::of6(v6("::"), 0), Bound::Nothing),
-        (Local::of6(v6("::"), PORT), Bound::Port),
-        (Local::of6(v6(OWN6), PORT), Bound::Address),
+        (local("0.0.0.0", 0), BoundTo::Nothing),
+        (local("0.0.0.0", PORT), BoundTo::Port),
+        (local(OWN4, PORT), BoundTo::Address),
+        (local(OWN4, 0), BoundTo::Address),
+        (local("::", 0), BoundTo::Nothing),
+        (local("::", PORT), BoundTo::Port),
+        (local(OWN6, PORT), BoundTo::Address),
     ] {
         assert_eq!(local.bound, bound);
         for policy in [both(), only6()] {
             assert_eq!(local.hidden(&policy), local, "{local:?}");
         }
     }
-    let mapped = family(OWN4).to_v6();
-    assert_eq!(Local::of4(v4(OWN4), PORT).address, mapped);
-    assert_eq!(Local::of4(0, PORT).address, v6("::"));
+    assert_eq!(local(OWN4, PORT).address, wide(OWN4));
+    assert_eq!(local("0.0.0.0", PORT).address, wide("::"));
 }

@@ -4,11 +4,11 @@ mod common;
 
 use common::{OWN4, OWN6, TCP, UDP, both, dual, v4, v6};
 use oci_bind_hook_ebpf::abi::Policy;
-use oci_bind_hook_ebpf::decide::address::mapped;
+use oci_bind_hook_ebpf::decide::address::{ANY4, mapped};
 use oci_bind_hook_ebpf::decide::deliver::{Native, Socket, awaits, hears, leaves};
 use oci_bind_hook_ebpf::decide::dual::{DualBind, dual_bind};
-use oci_bind_hook_ebpf::decide::endpoint::Endpoint;
 use oci_bind_hook_ebpf::decide::names::{Redirect, Redirects};
+use oci_bind_hook_ebpf::net::{Endpoint, Port};
 
 /// A socket at the assigned address.
 fn socket() -> Socket {
@@ -32,9 +32,9 @@ fn whose_datagram_it_is() {
         (there(false), false, true),
         (there(true), true, true),
     ] {
-        for (port, expected) in [(80, asked), (0, chosen)] {
+        for (port, expected) in [(Port::new(80), asked), (Port::ANY, chosen)] {
             let bind = dual_bind(&dual(both()), UDP, port);
-            assert_eq!(leaves(&bind, native), expected, "{native:?}, port {port}");
+            assert_eq!(leaves(&bind, native), expected, "{native:?}, {port:?}");
         }
     }
 }
@@ -43,7 +43,7 @@ fn whose_datagram_it_is() {
 fn a_dual_stack_socket_hears_its_own_address() {
     let (own4, own6) = (v4(OWN4), v6(OWN6));
     let policy = dual(both());
-    let bind = dual_bind(&policy, UDP, 80);
+    let bind = dual_bind(&policy, UDP, Port::new(80));
     assert!(hears(socket(), &bind, own4, &own6));
     let other = Policy {
         ipv6: v6("2001:db8::20"),
@@ -51,13 +51,13 @@ fn a_dual_stack_socket_hears_its_own_address() {
     };
     for bind in [
         DualBind::default(),
-        dual_bind(&policy, TCP, 80),
-        dual_bind(&other, UDP, 80),
+        dual_bind(&policy, TCP, Port::new(80)),
+        dual_bind(&other, UDP, Port::new(80)),
     ] {
         assert!(!hears(socket(), &bind, own4, &own6), "{bind:?}");
     }
     let elsewhere = Socket {
-        local: 0,
+        local: ANY4,
         ..socket()
     };
     let of_device = Socket {
@@ -79,7 +79,7 @@ fn a_dual_stack_socket_hears_its_own_address() {
 
 #[test]
 fn a_socket_awaits_whom_it_called() {
-    let at = |address: &str, port: u16| Endpoint::new(mapped(v4(address)), port.to_be());
+    let at = |address: &str, port: u16| Endpoint::new(mapped(v4(address)), Port::new(port));
     let resolver = at("127.0.0.53", 53);
     let mut redirects = Redirects::default();
     assert!(!awaits(socket(), &redirects, v4(OWN4), &resolver));
@@ -95,7 +95,7 @@ fn a_socket_awaits_whom_it_called() {
         assert!(!awaits(socket(), &redirects, v4(OWN4), &somebody));
     }
     let elsewhere = Socket {
-        local: 0,
+        local: ANY4,
         ..socket()
     };
     assert!(!awaits(elsewhere, &redirects, v4(OWN4), &resolver));

@@ -12,6 +12,7 @@ use oci_bind_hook_ebpf::decide::dual::{
     dual_bind, found, has_servers, is_dual, is_dual_bind, one,
 };
 use oci_bind_hook_ebpf::decide::loopback::Found;
+use oci_bind_hook_ebpf::net::{Port, V6};
 use proptest::prelude::*;
 
 #[test]
@@ -33,9 +34,9 @@ fn takes_both_families_and_steering() {
 #[test]
 fn only_the_wildcard_makes_one() {
     let (policy, own4) = (dual(both()), mapped(v4(OWN4)));
-    assert!(is_dual_bind(&policy, TCP, &v6("::"), &own4));
-    assert!(is_dual_bind(&policy, UDP, &v6("::"), &own4));
-    assert!(!is_dual_bind(&both(), TCP, &v6("::"), &own4));
+    assert!(is_dual_bind(&policy, TCP, v6("::"), own4));
+    assert!(is_dual_bind(&policy, UDP, v6("::"), own4));
+    assert!(!is_dual_bind(&both(), TCP, v6("::"), own4));
     for (asked, actual) in [
         ("::ffff:0.0.0.0", "::ffff:192.0.2.10"),
         ("::ffff:192.0.2.10", "::ffff:192.0.2.10"),
@@ -43,7 +44,7 @@ fn only_the_wildcard_makes_one() {
         (OWN6, OWN6),
     ] {
         assert!(
-            !is_dual_bind(&policy, UDP, &v6(asked), &v6(actual)),
+            !is_dual_bind(&policy, UDP, v6(asked), v6(actual)),
             "{asked} at {actual}"
         );
     }
@@ -52,14 +53,14 @@ fn only_the_wildcard_makes_one() {
 #[test]
 fn is_called_at_the_address_of_its_policy() {
     let policy = dual(both());
-    let bind = dual_bind(&policy, UDP, 80);
+    let bind = dual_bind(&policy, UDP, Port::new(80));
     assert_eq!(u32::from(bind.place.protocol), UDP);
     assert_eq!(bind.place.namespace, policy.namespace);
     assert_eq!(bind.place.address, v6(OWN6));
     assert_eq!(bind.bound, mapped(v4(OWN4)));
     assert_eq!((bind.is_counted, bind.is_closed), (0, 0));
     assert_eq!(bind.is_asked, 1);
-    assert_eq!(dual_bind(&policy, UDP, 0).is_asked, 0);
+    assert_eq!(dual_bind(&policy, UDP, Port::ANY).is_asked, 0);
 }
 
 #[test]
@@ -85,12 +86,18 @@ fn a_policy_further_in_has_bound_first() {
         ..outer
     };
     let bound = v6("::ffff:192.0.2.20");
-    assert_eq!(asked(&outer, &dual_bind(&inner, TCP, 80), bound), v6("::"));
+    assert_eq!(
+        asked(&outer, &dual_bind(&inner, TCP, Port::new(80)), bound),
+        v6("::")
+    );
     for (bind, address) in [
         // An earlier bind under the same policy, which failed.
-        (dual_bind(&outer, TCP, 80), mapped(v4(OWN4))),
-        (dual_bind(&inner, TCP, 80), v6("::ffff:192.0.2.30")),
-        (dual_bind(&inner, TCP, 80), v6(OWN6)),
+        (dual_bind(&outer, TCP, Port::new(80)), mapped(v4(OWN4))),
+        (
+            dual_bind(&inner, TCP, Port::new(80)),
+            v6("::ffff:192.0.2.30"),
+        ),
+        (dual_bind(&inner, TCP, Port::new(80)), v6(OWN6)),
         (DualBind::default(), bound),
         (DualBind::default(), v6("::")),
     ] {
@@ -123,8 +130,8 @@ fn who_can_share_a_port() {
 fn counts_are_seldom_shared() {
     let place = |port: u16, last: u32| Place {
         namespace: 1,
-        address: [v6(OWN6)[0], 0, 0, last.to_be()],
-        port: port.to_be(),
+        address: V6([v6(OWN6).0[0], 0, 0, last.to_be()]),
+        port: Port::new(port),
         ..Place::default()
     };
     let ports: BTreeSet<_> = (1..=1000).map(|port| bucket(&place(port, 1))).collect();
@@ -156,6 +163,7 @@ proptest! {
         protocol in any::<u16>(),
         slot in any::<u32>(),
     ) {
+        let (address, port) = (V6(address), Port(port));
         let place = Place { namespace, address, port, protocol, slot: 0 };
         prop_assert!(bucket(&place) < DUAL_COUNTS);
         prop_assert_eq!(bucket(&place), bucket(&Place { slot, ..place }));

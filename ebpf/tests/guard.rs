@@ -8,7 +8,8 @@ use oci_bind_hook_ebpf::abi::Policy;
 use oci_bind_hook_ebpf::decide::address::{Family, Kind};
 use oci_bind_hook_ebpf::decide::guard::{self, Owner, may_enter};
 use oci_bind_hook_ebpf::decide::loopback::Found;
-use oci_bind_hook_ebpf::decide::verdict::kind;
+use oci_bind_hook_ebpf::decide::policy::kind;
+use oci_bind_hook_ebpf::net::Port;
 
 /// The protocol of a raw socket, whatever its number.
 const RAW: u32 = 0;
@@ -82,7 +83,7 @@ fn owner(protocol: u32, local: &str, peer: &str) -> Owner {
     Owner {
         protocol,
         local: family(local).to_v6(),
-        port: 5353_u16.to_be(),
+        port: Port::new(5353),
         peer: family(peer).to_v6(),
         is_opening: false,
     }

@@ -9,32 +9,34 @@ use oci_bind_hook_ebpf::decide::address::{
     ANY4, ANY6, Family, Kind, LOOPBACK4, LOOPBACK6, kind4, kind6,
 };
 use oci_bind_hook_ebpf::decide::loopback::Found::{self, Dual, Moved, Nobody, Other, Own, Steered};
-use oci_bind_hook_ebpf::decide::loopback::{Loopback, Route, Way, is_private, meant, port6, route};
-use oci_bind_hook_ebpf::decide::port::{Port, UDP};
+use oci_bind_hook_ebpf::decide::loopback::{
+    Loopback, Reach, Route, Way, is_private, meant, port6, route,
+};
+use oci_bind_hook_ebpf::decide::port::UDP;
+use oci_bind_hook_ebpf::net::Port;
 
 /// A call from an IPv4 socket to 127.0.0.1, port 80.
 const FROM_V4: Loopback = Loopback {
     address: Family::V4(LOOPBACK4),
     protocol: TCP,
-    port: 80_u16.to_be(),
+    port: Port::new(80),
     can_be_answer: false,
-    can_be_v4: true,
-    can_be_v6: false,
+    reach: Reach::V4,
 };
 /// A call to `::1` from an IPv6 socket that is open to both families.
 const FROM_V6: Loopback = Loopback {
     address: Family::V6(LOOPBACK6),
-    can_be_v6: true,
+    reach: Reach::Both,
     ..FROM_V4
 };
 /// The same from one that is v6only.
 const FROM_V6ONLY: Loopback = Loopback {
-    can_be_v4: false,
+    reach: Reach::V6,
     ..FROM_V6
 };
 
 fn to(address: &str, port: u16) -> Route {
-    Route::to(family(address), port.to_be())
+    Route::to(family(address), Port::new(port))
 }
 
 #[test]
@@ -64,7 +66,7 @@ fn auto_leaves_calls_to_systemd_resolved_alone() {
     let is_left_alone = |address, port: u16| {
         let call = Loopback {
             address: family(address),
-            port: port.to_be(),
+            port: Port::new(port),
             ..FROM_V4
         };
         route(&policy, call, server(OWN4, port, Own)) == Route::HOST
@@ -81,7 +83,7 @@ fn auto_leaves_calls_to_systemd_resolved_alone() {
     }
     let call = Loopback {
         address: family("127.0.0.53"),
-        port: 53_u16.to_be(),
+        port: Port::new(53),
         ..FROM_V4
     };
     let private = route(&private(both()), call, server(PRIVATE, 53, Own));
@@ -158,7 +160,7 @@ fn private_never_reaches_the_host() {
     let policy = private(both());
     let refused = Route::nowhere(Cause::Refused);
     // Nobody is there, or a server comes later.
-    let own6 = to("::1", Port::from_be(port6(v4(PRIVATE), 80_u16.to_be())));
+    let own6 = to("::1", port6(v4(PRIVATE), Port::new(80)).number());
     let rows = [
         (FROM_V4, server(PRIVATE, 80, Own), to(PRIVATE, 80)),
         (FROM_V4, server(OWN4, 80, Own), to(OWN4, 80)),
@@ -192,7 +194,7 @@ fn private_never_reaches_the_host() {
 #[test]
 fn private_finds_servers_at_the_ipv6_loopback() {
     let policy = private(both());
-    let port = Port::from_be(port6(v4(PRIVATE), 80_u16.to_be()));
+    let port = port6(v4(PRIVATE), Port::new(80)).number();
     assert_ne!(port, 80);
     for call in [FROM_V6, FROM_V6ONLY] {
         for at in [port, 80] {
@@ -218,7 +220,7 @@ fn private_finds_servers_at_the_ipv6_loopback() {
     // It comes before the server of the same port at 127.0.0.1.
     let both = |address, looked_up: Port, _| match address {
         Family::V4(_) => Own,
-        Family::V6(LOOPBACK6) if looked_up == port.to_be() => Own,
+        Family::V6(address) if address == LOOPBACK6 && looked_up == Port::new(port) => Own,
         Family::V6(_) => Nobody,
     };
     assert_eq!(route(&policy, FROM_V6, both), to("::1", port), "L7");
@@ -247,12 +249,12 @@ fn what_is_found_is_a_number_too() {
 #[test]
 fn ports_of_the_ipv6_loopback() {
     for port in 1..=u16::MAX {
-        let own = Port::from_be(port6(v4(PRIVATE), port.to_be()));
+        let own = port6(v4(PRIVATE), Port::new(port)).number();
         assert!((1024..32768).contains(&own), "{port}: {own}");
-        let others = port6(v4("127.128.2.11"), port.to_be());
-        assert_ne!(own.to_be(), others, "{port}");
+        let others = port6(v4("127.128.2.11"), Port::new(port));
+        assert_ne!(Port::new(own), others, "{port}");
     }
-    assert_eq!(port6(v4(PRIVATE), 0), 0);
+    assert_eq!(port6(v4(PRIVATE), Port::ANY), Port::ANY);
 }
 
 #[test]

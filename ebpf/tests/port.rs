@@ -2,6 +2,7 @@
 
 use oci_bind_hook_ebpf::abi::{PORT_RULES, Policy, PortRule};
 use oci_bind_hook_ebpf::decide::port::{PortUse, port};
+use oci_bind_hook_ebpf::net::Port;
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_assert_eq, prop_oneof, proptest};
 
@@ -49,7 +50,7 @@ fn expected(rules: &[PortRule], number: u32, asked: u16) -> PortUse {
     let rule = rules
         .iter()
         .find(|rule| (rule.first..=rule.last).contains(&asked));
-    let is = |port: u16| PortUse::Is(port.to_be());
+    let is = |port: u16| PortUse::Is(Port::new(port));
     let Some(rule) = rule else {
         return is(asked);
     };
@@ -58,7 +59,7 @@ fn expected(rules: &[PortRule], number: u32, asked: u16) -> PortUse {
         TCP if rule.tcp == 0 => PortUse::Exempt,
         TCP => is(rule.tcp + distance),
         UDP | UDP_LITE if rule.udp == 0 => PortUse::Exempt,
-        UDP if rule.multicast != 0 => PortUse::Multicast(asked.to_be()),
+        UDP if rule.multicast != 0 => PortUse::Multicast(Port::new(asked)),
         UDP | UDP_LITE => is(rule.udp + distance),
         _ => is(asked),
     }
@@ -75,7 +76,7 @@ proptest! {
         });
         for asked in near.chain([other, 0, u16::MAX]) {
             for number in [TCP, UDP, UDP_LITE, SCTP] {
-                let found = port(&policy, number, asked.to_be());
+                let found = port(&policy, number, Port::new(asked));
                 prop_assert_eq!(found, expected(&rules, number, asked), "{} {}", number, asked);
             }
         }

@@ -8,26 +8,26 @@ use oci_bind_hook_ebpf::abi::{Cause, Policy, flag};
 use oci_bind_hook_ebpf::decide::address::{Family, LOOPBACK6};
 use oci_bind_hook_ebpf::decide::loopback::Found::{Dual, Nobody, Other, Own};
 use oci_bind_hook_ebpf::decide::loopback::{
-    Loopback, Route, Way, port6, redirects_calls, route, source,
+    Loopback, Reach, Route, Way, port6, redirects_calls, route, source,
 };
+use oci_bind_hook_ebpf::net::Port;
 
 /// A call to port 80 from a socket that is open to both families.
 const OPEN: Loopback = Loopback {
     address: Family::V6(LOOPBACK6),
     protocol: TCP,
-    port: 80_u16.to_be(),
+    port: Port::new(80),
     can_be_answer: false,
-    can_be_v4: true,
-    can_be_v6: true,
+    reach: Reach::Both,
 };
 
 #[test]
 fn a_way_to_somewhere_has_an_address_and_a_port() {
     for (address, shown) in [(OWN4, "::ffff:192.0.2.10"), (OWN6, OWN6)] {
-        let route = Route::to(family(address), 8080_u16.to_be());
+        let route = Route::to(family(address), Port::new(8080));
         assert_eq!(route.way, Way::To);
         assert_eq!(route.address, v6(shown));
-        assert_eq!(route.port, 8080_u16.to_be());
+        assert_eq!(route.port, Port::new(8080));
     }
 }
 
@@ -76,13 +76,13 @@ fn a_call_comes_from_loopback() {
 #[test]
 fn the_private_loopback_keeps_the_port() {
     let policy = with_port(private(both()), 80, 8080, &[TCP]);
-    let to = |address, port: u16| Route::to(family(address), port.to_be());
+    let to = |address, port: u16| Route::to(family(address), Port::new(port));
     let at_private = route(&policy, OPEN, server(PRIVATE, 80, Own));
     assert_eq!(at_private, to(PRIVATE, 80), "L4");
     let at_own = route(&policy, OPEN, server(OWN4, 8080, Own));
     assert_eq!(at_own, to(OWN4, 8080), "L4");
     let v4_alone = Loopback {
-        can_be_v6: false,
+        reach: Reach::V4,
         ..OPEN
     };
     let nobody = route(&policy, v4_alone, |_, _, _| Nobody);
@@ -94,7 +94,7 @@ fn the_private_loopback_keeps_the_port() {
 fn an_exempt_port_is_looked_for_on_the_private_loopback_alone() {
     let policy = with_port(private(both()), 80, 0, &[TCP]);
     let v6only = Loopback {
-        can_be_v4: false,
+        reach: Reach::V6,
         ..OPEN
     };
     for call in [OPEN, v6only] {
@@ -119,7 +119,7 @@ fn the_moved_server_comes_before_a_refusal() {
         }
     };
     let found = route(&private(both()), OPEN, find);
-    assert_eq!(found, Route::to(family(OWN4), 80_u16.to_be()), "L4");
+    assert_eq!(found, Route::to(family(OWN4), Port::new(80)), "L4");
     let dual = |address, _, _| {
         if address == family(OWN6) {
             Dual
@@ -129,6 +129,6 @@ fn the_moved_server_comes_before_a_refusal() {
     };
     // A caller that can use IPv4 reaches a dual-stack server at its IPv4 address only.
     let found = route(&private(both()), OPEN, dual);
-    let port = port6(v4(PRIVATE), 80_u16.to_be());
+    let port = port6(v4(PRIVATE), Port::new(80));
     assert_eq!(found, Route::to(family("::1"), port), "L4");
 }

@@ -3,23 +3,19 @@
 mod common;
 
 use common::Said::{self, Deny, Pass, Rewrite};
-use common::{OWN4, OWN6, both, datagram, no_lookup, only4, only6, said, v4, v6};
+use common::{OWN4, OWN6, both, datagram, family, local, no_lookup, only4, only6, said, wide};
 use oci_bind_hook_ebpf::abi::{Cause, Policy};
-use oci_bind_hook_ebpf::decide::address::{V4, V6};
-use oci_bind_hook_ebpf::decide::connect::Local;
 use oci_bind_hook_ebpf::decide::sendmsg::{self, Datagram};
 use oci_bind_hook_ebpf::decide::verdict::Path;
+use oci_bind_hook_ebpf::net::Port;
 
 const PORT: u32 = 40_000;
 const UNREACHABLE: Said<&str> = Deny(Cause::Unreachable);
 const NOT_AVAILABLE: Said<&str> = Deny(Cause::NotAssigned);
 
-fn sendmsg4(policy: &Policy, to: V4, source: V4, datagram: Datagram) -> Said<Path<V4>> {
-    said(sendmsg::sendmsg4(policy, to, source, datagram, no_lookup))
-}
-
-fn sendmsg6(policy: &Policy, to: V6, source: V6, datagram: Datagram) -> Said<Path<V6>> {
-    said(sendmsg::sendmsg6(policy, to, source, datagram, no_lookup))
+fn sendmsg(policy: &Policy, to: &str, source: &str, datagram: Datagram) -> Said<Path> {
+    let (to, source) = (family(to), wide(source));
+    said(sendmsg::sendmsg(policy, to, source, datagram, no_lookup))
 }
 
 #[test]
@@ -41,12 +37,12 @@ fn ipv4_destinations() {
         ("L5", both(), any, any, any, Rewrite("127.0.0.1")),
         ("C8", only6(), peer, any, any, UNREACHABLE),
     ];
-    for (row, policy, destination, local, source, expected) in rows {
-        let local = Local::of4(v4(local), PORT);
-        let verdict = sendmsg4(&policy, v4(destination), v4(source), datagram(local));
+    for (row, policy, destination, bound, source, expected) in rows {
+        let local = local(bound, PORT);
+        let verdict = sendmsg(&policy, destination, source, datagram(local));
         assert_eq!(
             verdict,
-            expected.map(v4).map(Path::from),
+            expected.map(wide).map(Path::from),
             "{row}: to {destination}, {source}"
         );
     }
@@ -69,12 +65,12 @@ fn ipv6_destinations() {
         ("L5", both(), "::", "::", "::", Rewrite("::1")),
         ("C8", only4(), peer, "::", "::", UNREACHABLE),
     ];
-    for (row, policy, destination, local, source, expected) in rows {
-        let local = Local::of6(v6(local), PORT);
-        let verdict = sendmsg6(&policy, v6(destination), v6(source), datagram(local));
+    for (row, policy, destination, bound, source, expected) in rows {
+        let local = local(bound, PORT);
+        let verdict = sendmsg(&policy, destination, source, datagram(local));
         assert_eq!(
             verdict,
-            expected.map(v6).map(Path::from),
+            expected.map(wide).map(Path::from),
             "{row}: to {destination}, {source}"
         );
     }
@@ -87,32 +83,27 @@ fn a_socket_that_calls_loopback_calls_nobody_else() {
         is_peer_on_loopback: true,
         ..datagram(local)
     };
-    let local = v4("127.0.0.1");
-    let from4 = connected(Local::of4(local, PORT));
-    let (peer, loopback) = (v4("198.51.100.7"), v4("127.0.0.9"));
-    assert_eq!(sendmsg4(&both(), peer, local, from4), Deny(denied), "L9");
-    assert_eq!(sendmsg4(&both(), loopback, local, from4), Pass, "U7");
-    let from6 = connected(Local::of6(v6("::1"), PORT));
-    let peer = v6("2001:db8:1::7");
-    assert_eq!(
-        sendmsg6(&both(), peer, v6("::1"), from6),
-        Deny(denied),
-        "L9"
-    );
-    assert_eq!(sendmsg6(&both(), v6("::1"), v6("::1"), from6), Pass, "U7");
+    let from4 = connected(local("127.0.0.1", PORT));
+    let send4 = |to| sendmsg(&both(), to, "127.0.0.1", from4);
+    assert_eq!(send4("198.51.100.7"), Deny(denied), "L9");
+    assert_eq!(send4("127.0.0.9"), Pass, "U7");
+    let from6 = connected(local("::1", PORT));
+    let send6 = |to| sendmsg(&both(), to, "::1", from6);
+    assert_eq!(send6("2001:db8:1::7"), Deny(denied), "L9");
+    assert_eq!(send6("::1"), Pass, "U7");
 }
 
 #[test]
 fn a_connected_socket_names_nobody() {
-    let port = 53_u16.to_be();
+    let port = Port::new(53);
     for (family, port, expected) in [
-        (0, 0, true),
+        (0, Port::ANY, true),
         (0, port, false),
         (2, port, false),
-        (2, 0, false),
+        (2, Port::ANY, false),
     ] {
         let is_connected = sendmsg::is_connected(family, port);
-        assert_eq!(is_connected, expected, "L8: family {family}, port {port}");
+        assert_eq!(is_connected, expected, "L8: family {family}, {port:?}");
     }
 }
 
@@ -120,8 +111,8 @@ fn a_connected_socket_names_nobody() {
 fn without_a_policy_everything_is_refused() {
     let nothing = Policy::default();
     let refused = Cause::NoPolicy;
-    let any = datagram(Local::of4(0, 0));
-    let (to4, to6) = (v4("127.0.0.1"), v6("::1"));
-    assert_eq!(sendmsg4(&nothing, to4, 0, any), Deny(refused));
-    assert_eq!(sendmsg6(&nothing, to6, [0; 4], any), Deny(refused));
+    for (to, any) in [("127.0.0.1", "0.0.0.0"), ("::1", "::")] {
+        let verdict = sendmsg(&nothing, to, any, datagram(local(any, 0)));
+        assert_eq!(verdict, Deny(refused), "to {to}");
+    }
 }

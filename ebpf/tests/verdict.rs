@@ -2,9 +2,11 @@
 
 mod common;
 
-use common::{OWN4, v4};
+use common::{OWN6, v6};
 use oci_bind_hook_ebpf::abi::Cause;
+use oci_bind_hook_ebpf::decide::address::ANY6;
 use oci_bind_hook_ebpf::decide::verdict::{Action, Path, Verdict};
+use oci_bind_hook_ebpf::net::Port;
 
 /// The numbers of asm-generic/errno.h.
 #[test]
@@ -26,12 +28,12 @@ fn a_refused_call_fails_as_programs_expect() {
 fn a_path_from_an_address_goes_where_it_was_going() {
     let expected = Path {
         is_moved: true,
-        source: v4(OWN4),
+        source: v6(OWN6),
         is_redirected: false,
-        destination: 0,
-        port: 0,
+        destination: ANY6,
+        port: Port::ANY,
     };
-    assert_eq!(Path::from(v4(OWN4)), expected);
+    assert_eq!(Path::from(v6(OWN6)), expected);
 }
 
 #[test]

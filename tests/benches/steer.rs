@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use oci_bind_hook_ebpf::decide::dual::{Place, bucket};
+use oci_bind_hook_ebpf::net::{Port, V6};
 use oci_bind_hook_tests::agent::Agent;
 use oci_bind_hook_tests::bench::in_namespace;
 use oci_bind_hook_tests::cgroup::Cgroup;
@@ -148,7 +149,7 @@ fn sharing(site: &Site) -> Result<(u16, u16)> {
         bucket(&Place {
             namespace,
             address: words(address),
-            port: port.to_be(),
+            port: Port::new(port),
             protocol: TCP,
             ..Place::default()
         })
@@ -159,13 +160,12 @@ fn sharing(site: &Site) -> Result<(u16, u16)> {
         .context("find two places that share a count")
 }
 
-/// An IPv6 address as the programs have it.
-fn words(address: IpAddr) -> [u32; 4] {
-    let segments = match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped().segments(),
-        IpAddr::V6(address) => address.segments(),
-    };
-    [0, 2, 4, 6].map(|at| (u32::from(segments[at]) << 16 | u32::from(segments[at + 1])).to_be())
+/// An address as the programs have it.
+fn words(address: IpAddr) -> V6 {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().into(),
+        IpAddr::V6(address) => address.into(),
+    }
 }
 
 /// What is done over and over: how many nanoseconds it takes.

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
-use oci_bind_hook_ebpf::decide::deliver::Destination;
+use oci_bind_hook_ebpf::abi::Destination;
 use oci_bind_hook_tests::agent::Agent;
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::container::Container;

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use anyhow::{Context as _, Result, ensure};
 use libc::{SO_REUSEADDR, SO_REUSEPORT, SOL_SOCKET};
 use oci_bind_hook_ebpf::decide::loopback::port6;
+use oci_bind_hook_ebpf::net::{self, Port};
 use oci_bind_hook_tests::agent::Agent;
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::hook::{BOTH, NEIGHBOUR, V4, V6};
@@ -236,8 +237,8 @@ fn shared() -> Vec<Row> {
 /// Two ports that come to one place, below 32768 and above.
 fn two_ports() -> Result<(u16, u16)> {
     /// The loopback of the container's own.
-    const PRIVATE: u32 = u32::from_ne_bytes([127, 128, 2, 10]);
-    let place = |port: u16| port6(PRIVATE, port.to_be());
+    const PRIVATE: net::V4 = net::V4::from_octets([127, 128, 2, 10]);
+    let place = |port: u16| port6(PRIVATE, Port::new(port));
     let pair = (PORT..32768).find_map(|low| {
         let high = (32768..=u16::MAX).find(|high| place(*high) == place(low));
         Some((low, high?))

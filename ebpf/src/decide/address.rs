@@ -1,22 +1,19 @@
 //! What kind of address a program asked for.
 
-/// An IPv4 address, network byte order.
-pub type V4 = u32;
-/// An IPv6 address, four words in network byte order.
-pub type V6 = [u32; 4];
+use crate::net::{V4, V6};
 
 /// The unspecified IPv4 address, 0.0.0.0.
-pub const ANY4: V4 = 0;
+pub const ANY4: V4 = V4(0);
 /// The unspecified IPv6 address, `::`.
-pub const ANY6: V6 = [0; 4];
+pub const ANY6: V6 = V6([0; 4]);
 
 /// The third word of an IPv4-mapped IPv6 address (RFC 4291 section 2.5.5.2).
 const MAPPED_WORD: u32 = u32::from_ne_bytes([0, 0, 0xff, 0xff]);
-const BROADCAST: V4 = u32::from_ne_bytes([255; 4]);
+const BROADCAST: V4 = V4::from_octets([255; 4]);
 /// 127.0.0.1
-pub const LOOPBACK4: V4 = u32::from_ne_bytes([127, 0, 0, 1]);
+pub const LOOPBACK4: V4 = V4::from_octets([127, 0, 0, 1]);
 /// `::1`
-pub const LOOPBACK6: V6 = [0, 0, 0, u32::from_ne_bytes([0, 0, 0, 1])];
+pub const LOOPBACK6: V6 = V6([0, 0, 0, u32::from_ne_bytes([0, 0, 0, 1])]);
 
 /// The kinds of address that the decisions distinguish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +32,8 @@ pub enum Kind {
 
 /// The kind of an IPv4 address.
 #[inline(always)]
-pub const fn kind4(address: V4) -> Kind {
-    let first = address.to_ne_bytes()[0];
+pub fn kind4(address: V4) -> Kind {
+    let first = address.octets()[0];
     match first {
         _ if address == ANY4 => Kind::Unspecified,
         127 => Kind::Loopback,
@@ -48,11 +45,11 @@ pub const fn kind4(address: V4) -> Kind {
 
 /// The kind of an IPv6 address that is not IPv4-mapped; see [`Family::of`].
 #[inline(always)]
-pub const fn kind6(address: &V6) -> Kind {
-    let [first, second, ..] = address[0].to_ne_bytes();
-    if same6(address, &ANY6) {
+pub fn kind6(address: &V6) -> Kind {
+    let [first, second, ..] = address.0[0].to_ne_bytes();
+    if *address == ANY6 {
         Kind::Unspecified
-    } else if same6(address, &LOOPBACK6) {
+    } else if *address == LOOPBACK6 {
         Kind::Loopback
     } else if first == 0xff {
         Kind::Multicast
@@ -63,38 +60,10 @@ pub const fn kind6(address: &V6) -> Kind {
     }
 }
 
-/// Whether two IPv6 addresses are the same, word by word: a comparison of arrays would
-/// become a call to `bcmp`, which no program can make.
-#[inline(always)]
-pub const fn same6(one: &V6, other: &V6) -> bool {
-    one[0] == other[0] && one[1] == other[1] && one[2] == other[2] && one[3] == other[3]
-}
-
-/// An address as two numbers: the verifier checks a function on its own, rather than once
-/// for each path that leads to a call, if it takes only the context and numbers
-/// (`btf_prepare_func_args`, before Linux 5.12).
-#[inline(always)]
-pub fn halves(address: V6) -> (u64, u64) {
-    let [a, b, c, d] = address.map(u64::from);
-    (a << 32 | b, c << 32 | d)
-}
-
-/// The address that [`halves`] has split into these numbers.
-#[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "each half of a number")]
-pub const fn whole(high: u64, low: u64) -> V6 {
-    [
-        (high >> 32) as u32,
-        high as u32,
-        (low >> 32) as u32,
-        low as u32,
-    ]
-}
-
 /// `::ffff:a.b.c.d` for a.b.c.d.
 #[inline(always)]
 pub const fn mapped(address: V4) -> V6 {
-    [0, 0, MAPPED_WORD, address]
+    V6([0, 0, MAPPED_WORD, address.0])
 }
 
 /// The family that an address of an IPv6 socket belongs to on the wire.
@@ -110,8 +79,8 @@ impl Family {
     /// Tells IPv4-mapped addresses from the others.
     #[inline(always)]
     pub const fn of(address: V6) -> Self {
-        if address[0] == 0 && address[1] == 0 && address[2] == MAPPED_WORD {
-            Self::V4(address[3])
+        if address.0[0] == 0 && address.0[1] == 0 && address.0[2] == MAPPED_WORD {
+            Self::V4(address.v4())
         } else {
             Self::V6(address)
         }
@@ -126,20 +95,30 @@ impl Family {
         }
     }
 
+    /// The loopback address of the family, 127.0.0.1 or `::1`, in the form of
+    /// [`Self::to_v6`].
+    #[inline(always)]
+    pub const fn loopback(self) -> V6 {
+        match self {
+            Self::V4(_) => mapped(LOOPBACK4),
+            Self::V6(_) => LOOPBACK6,
+        }
+    }
+
     /// The loopback address that a call to an unspecified address means: 127.0.0.1 for
     /// 0.0.0.0, `::1` for `::`.
     #[inline(always)]
-    pub const fn or_loopback(self) -> Self {
+    pub fn or_loopback(self) -> Self {
         match self {
             Self::V4(ANY4) => Self::V4(LOOPBACK4),
-            Self::V6(address) if same6(&address, &ANY6) => Self::V6(LOOPBACK6),
+            Self::V6(address) if address == ANY6 => Self::V6(LOOPBACK6),
             other => other,
         }
     }
 
     /// The kind of the address.
     #[inline(always)]
-    pub const fn kind(&self) -> Kind {
+    pub fn kind(&self) -> Kind {
         match self {
             Self::V4(address) => kind4(*address),
             Self::V6(address) => kind6(address),

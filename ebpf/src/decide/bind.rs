@@ -1,13 +1,13 @@
 //! bind(2): which local address and port a server gets.
 
 use crate::abi::{Cause, Policy};
-use crate::decide::address::{
-    ANY4, ANY6, Family, Kind, LOOPBACK4, LOOPBACK6, V4, V6, kind6, mapped, same6,
-};
+use crate::decide::address::{ANY4, Family, Kind, LOOPBACK4, LOOPBACK6, kind6, mapped};
 use crate::decide::dual::is_dual;
 use crate::decide::loopback::{Found, port6};
-use crate::decide::port::{Port, PortUse, port};
-use crate::decide::verdict::{Verdict, assigned4, assigned6, is_active, kind, private_loopback};
+use crate::decide::policy::{assigned4, assigned6, is_active, kind, private_loopback};
+use crate::decide::port::{PortUse, port};
+use crate::decide::verdict::Verdict;
+use crate::net::{Port, V4, V6};
 
 /// `AF_UNSPEC` of the socket address that a program passed.
 const AF_UNSPEC: u32 = 0;
@@ -88,13 +88,15 @@ pub fn bind6(
         Family::V4(_) if asked.is_repeated => to_mapped(isolate4(policy)),
         Family::V6(_) if asked.is_repeated => isolate6(),
         Family::V4(address) => to_mapped(local4(policy, asked, address, port)),
-        Family::V6(ANY6) if assigned6(policy).is_none() && !server.v6only() => match port {
-            PortUse::Multicast(actual) if assigned4(policy).is_some() => {
-                Verdict::rewrite((mapped(ANY4), actual))
+        Family::V6(V6([0, 0, 0, 0])) if assigned6(policy).is_none() && !server.v6only() => {
+            match port {
+                PortUse::Multicast(actual) if assigned4(policy).is_some() => {
+                    Verdict::rewrite((mapped(ANY4), actual))
+                }
+                _ => to_mapped(local4(policy, asked, ANY4, port)),
             }
-            _ => to_mapped(local4(policy, asked, ANY4, port)),
-        },
-        Family::V6(ANY6)
+        }
+        Family::V6(V6([0, 0, 0, 0]))
             if is_dual(policy, asked.protocol) && !server.v6only() && server.can_be_dual() =>
         {
             dual(policy, port, server)
@@ -124,7 +126,7 @@ fn dual(policy: &Policy, port: PortUse, server: &impl Server) -> Verdict<(V6, Po
         return Verdict::pass();
     };
     // A port that the kernel chooses is free at the IPv4 address.
-    if actual != 0
+    if actual != Port::ANY
         && matches!(
             server.find_unshared(policy.ipv6, actual),
             Found::Own | Found::Other | Found::Steered
@@ -182,7 +184,7 @@ fn local6(
         Some(_) if matches!(kind, Kind::Unspecified) && is_for_multicast(port) => Verdict::pass(),
         Some(own)
             if is_dual(policy, asked.protocol)
-                && actual != 0
+                && actual != Port::ANY
                 && matches!(
                     server.find(own, actual, actual),
                     Found::Dual | Found::Steered
@@ -190,7 +192,7 @@ fn local6(
         {
             Verdict::deny(Cause::InUse)
         }
-        Some(own) if same6(&own, &address) && actual == asked.port => Verdict::pass(),
+        Some(own) if own == address && actual == asked.port => Verdict::pass(),
         Some(own) => Verdict::rewrite((own, actual)),
     }
 }
@@ -201,7 +203,7 @@ fn local6(
 #[inline(always)]
 fn private6(private: V4, asked: Port, server: &impl Server) -> Verdict<(V6, Port)> {
     let port = port6(private, asked);
-    if port != 0
+    if port != Port::ANY
         && matches!(
             server.find(LOOPBACK6, port, asked),
             Found::Other | Found::Moved
@@ -214,10 +216,10 @@ fn private6(private: V4, asked: Port, server: &impl Server) -> Verdict<(V6, Port
 
 #[inline(always)]
 fn isolate4(policy: &Policy) -> Verdict<(V4, Port)> {
-    Verdict::isolate((private_loopback(policy).unwrap_or(LOOPBACK4), 0))
+    Verdict::isolate((private_loopback(policy).unwrap_or(LOOPBACK4), Port::ANY))
 }
 
 #[inline(always)]
 fn isolate6() -> Verdict<(V6, Port)> {
-    Verdict::isolate((LOOPBACK6, 0))
+    Verdict::isolate((LOOPBACK6, Port::ANY))
 }

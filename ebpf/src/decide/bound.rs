@@ -1,11 +1,11 @@
 //! What a program asked for when it bound a socket.
 
 use crate::abi::Policy;
-use crate::decide::address::{Family, Kind, LOOPBACK6, V4, mapped, same6};
-use crate::decide::endpoint::Endpoint;
+use crate::decide::address::{ANY4, ANY6, Family, Kind, LOOPBACK6, mapped};
 use crate::decide::loopback::port6;
-use crate::decide::port::{Port, PortUse, TCP, UDP, port};
-use crate::decide::verdict::{assigned4, assigned6, kind, private_loopback};
+use crate::decide::policy::{assigned4, assigned6, kind, private_loopback};
+use crate::decide::port::{PortUse, TCP, UDP, port};
+use crate::net::{Endpoint, Port, V4};
 
 /// What is kept about a bind: the value of the maps `BOUND` and `LOOPBACK6`, all zero if
 /// nothing is kept.
@@ -35,10 +35,10 @@ impl Bound {
     pub fn kept(policy: &Policy, protocol: u32, asked: Endpoint, uid: u32) -> Self {
         // With `Self::default()` the verifier goes through 3,500 more instructions.
         const NOTHING: Bound = Bound {
-            asked: Endpoint::new([0; 4], 0),
-            actual: Endpoint::new([0; 4], 0),
+            asked: Endpoint::new(ANY6, Port::ANY),
+            actual: Endpoint::new(ANY6, Port::ANY),
             is_told: 0,
-            owner: 0,
+            owner: ANY4,
             uid: 0,
         };
         let family = Family::of(asked.address);
@@ -52,7 +52,7 @@ impl Bound {
             },
             Kind::LinkLocal if has6 => return NOTHING,
             Kind::Unicast | Kind::LinkLocal
-                if asked.port != 0 && (protocol == TCP || protocol == UDP) =>
+                if asked.port != Port::ANY && (protocol == TCP || protocol == UDP) =>
             {
                 let own = if has4 && (matches!(family, Family::V4(_)) || !has6) {
                     mapped(policy.ipv4)
@@ -78,8 +78,8 @@ impl Bound {
     /// Whether a bind to this address and port is the one that is kept, as the policy of
     /// an inner cgroup has changed it.
     #[inline(always)]
-    pub const fn is_made_at(&self, asked: &Endpoint) -> bool {
-        self.owner != 0 && self.actual.is(asked)
+    pub fn is_made_at(&self, asked: &Endpoint) -> bool {
+        self.owner != ANY4 && self.actual == *asked
     }
 
     /// Whether the program that makes the bind `next` binds one address of the host after
@@ -89,33 +89,33 @@ impl Bound {
     /// A datagram socket that names the assigned address itself stays there, as the kernel
     /// allows (SO_REUSEADDR): ntpd sends from it.
     #[inline(always)]
-    pub const fn is_repeated_by(&self, next: &Self, protocol: u32) -> bool {
-        if protocol == UDP && same6(&next.asked.address, &next.actual.address) {
+    pub fn is_repeated_by(&self, next: &Self, protocol: u32) -> bool {
+        if protocol == UDP && next.asked.address == next.actual.address {
             return false;
         }
         let is_same_program = self.owner == next.owner && self.uid == next.uid;
-        let is_same_place = self.actual.is(&next.actual) && self.asked.port == next.asked.port;
-        let is_same_address = same6(&self.asked.address, &next.asked.address);
+        let is_same_place = self.actual == next.actual && self.asked.port == next.asked.port;
+        let is_same_address = self.asked.address == next.asked.address;
         is_same_program && is_same_place && !is_same_address
     }
 
     /// Whether a call to port `asked` of the private `::1` is for this socket: it has asked
     /// for that port or for none, or the policy of an outer cgroup has moved it once more.
     #[inline(always)]
-    pub const fn is_for(&self, private: V4, asked: Port) -> bool {
+    pub fn is_for(&self, private: V4, asked: Port) -> bool {
         let own = self.asked.port;
-        own == 0 || own == asked || port6(private, own) != self.actual.port
+        own == Port::ANY || own == asked || port6(private, own) != self.actual.port
     }
 
     /// What getsockname reports for the socket at this address, if not that address. An
     /// isolated socket that has a peer is on loopback for its program too.
     #[inline(always)]
     pub fn name(&self, local: &Endpoint, has_peer: bool) -> Option<Endpoint> {
-        let is_there = same6(&local.address, &self.actual.address)
-            && (self.actual.port == 0 || self.actual.port == local.port);
-        let is_named = !has_peer || same6(&self.asked.address, &LOOPBACK6);
+        let is_there = local.address == self.actual.address
+            && (self.actual.port == Port::ANY || self.actual.port == local.port);
+        let is_named = !has_peer || self.asked.address == LOOPBACK6;
         let port = match self.asked.port {
-            0 => local.port,
+            Port::ANY => local.port,
             asked => asked,
         };
         (self.is_told != 0 && is_there && is_named).then(|| Endpoint::new(self.asked.address, port))

@@ -2,25 +2,27 @@
 //! loopback goes.
 
 use crate::abi::{Cause, Policy, flag};
-use crate::decide::address::{ANY4, ANY6, Family, Kind, V4, V6, kind4, kind6, mapped, same6};
+use crate::decide::address::{ANY4, ANY6, Family, Kind, kind4, kind6, mapped};
 use crate::decide::hide;
-use crate::decide::loopback::{self, Found, Loopback, Way, is_private, route};
-use crate::decide::port::{Port, is_exempt};
-use crate::decide::verdict::{Path, Verdict, assigned4, assigned6, is_active, private_loopback};
+use crate::decide::loopback::{self, Found, Loopback, Reach, Way, is_private, route};
+use crate::decide::policy::{assigned, is_active, is_assigned, private_loopback};
+use crate::decide::port::is_exempt;
+use crate::decide::verdict::{Path, Verdict};
+use crate::net::{Port, V4, V6};
 
 /// The local side of a socket that is about to connect. A struct for the reason
 /// that [`Verdict`] is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Local {
-    /// What the socket has.
-    pub bound: Bound,
-    /// The address for [`Bound::Address`], an IPv4 one IPv4-mapped; else `::`.
+    /// What the socket is bound to.
+    pub bound: BoundTo,
+    /// The address for [`BoundTo::Address`], an IPv4 one IPv4-mapped; else `::`.
     pub address: V6,
 }
 
-/// What a socket has on its local side.
+/// What a socket is bound to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bound {
+pub enum BoundTo {
     /// No address and no port: free to be moved.
     Nothing,
     /// A port without an address: a datagram socket that has already sent, which the
@@ -36,9 +38,9 @@ impl Local {
     pub fn hidden(self, policy: &Policy) -> Self {
         Self {
             bound: match hide::number(policy, self.bound as u32) {
-                0 => Bound::Nothing,
-                1 => Bound::Port,
-                _ => Bound::Address,
+                0 => BoundTo::Nothing,
+                1 => BoundTo::Port,
+                _ => BoundTo::Address,
             },
             ..self
         }
@@ -46,7 +48,7 @@ impl Local {
 
     /// From the fields of an `AF_INET` socket.
     #[inline(always)]
-    pub const fn of4(address: V4, port: u32) -> Self {
+    pub fn of4(address: V4, port: u32) -> Self {
         if address == ANY4 {
             Self::of6(ANY6, port)
         } else {
@@ -56,11 +58,11 @@ impl Local {
 
     /// From the fields of an `AF_INET6` socket.
     #[inline(always)]
-    pub const fn of6(address: V6, port: u32) -> Self {
-        let bound = match (same6(&address, &ANY6), port) {
-            (true, 0) => Bound::Nothing,
-            (true, _) => Bound::Port,
-            _ => Bound::Address,
+    pub fn of6(address: V6, port: u32) -> Self {
+        let bound = match (address == ANY6, port) {
+            (true, 0) => BoundTo::Nothing,
+            (true, _) => BoundTo::Port,
+            _ => BoundTo::Address,
         };
         Self { bound, address }
     }
@@ -82,59 +84,26 @@ pub struct Client {
     pub port: Port,
 }
 
-/// Decides a connect to an IPv4 destination, from a socket of either family.
-/// `find` is as in [`route`]. Addresses in the verdict are IPv4-mapped.
+/// Decides a connect. An IPv6 socket can have an IPv4 destination, and so may the addresses
+/// in the verdict. `find` is as in [`route`].
 ///
-/// 0.0.0.0 means loopback.
+/// An unspecified destination means loopback. Link-local destinations are left to the
+/// kernel, which reaches them from a link-local source.
 #[inline(always)]
-pub fn connect4(
-    policy: &Policy,
-    destination: V4,
-    client: Client,
-    find: impl FnMut(Family, Port, Port) -> Found,
-) -> Verdict<Path<V6>> {
-    connect(policy, Family::V4(destination), client, true, false, find)
-}
-
-/// Decides a connect to an IPv6 destination, which may be IPv4-mapped, and so may
-/// the addresses in the verdict. `find` is as in [`route`].
-///
-/// `::` means loopback. Link-local destinations are left to the kernel, which
-/// reaches them from a link-local source.
-#[inline(always)]
-pub fn connect6(
-    policy: &Policy,
-    destination: V6,
-    client: Client,
-    find: impl FnMut(Family, Port, Port) -> Found,
-) -> Verdict<Path<V6>> {
-    let destination = Family::of(destination);
-    let is_v6 = matches!(destination, Family::V6(_));
-    let can_be_v4 = !is_v6 || client.can_be_mapped;
-    connect(policy, destination, client, can_be_v4, is_v6, find)
-}
-
-#[inline(always)]
-fn connect(
+pub fn connect(
     policy: &Policy,
     destination: Family,
     client: Client,
-    can_be_v4: bool,
-    can_be_v6: bool,
     find: impl FnMut(Family, Port, Port) -> Found,
-) -> Verdict<Path<V6>> {
+) -> Verdict<Path> {
     if !is_active(policy) {
         return Verdict::deny(Cause::NoPolicy);
     }
     let kind = destination.kind();
     if matches!(kind, Kind::Loopback | Kind::Unspecified) {
-        return to_loopback(policy, destination, client, can_be_v4, can_be_v6, find);
+        return to_loopback(policy, destination, client, find);
     }
-    let own = match destination {
-        Family::V4(_) => assigned4(policy).map(mapped),
-        Family::V6(_) => assigned6(policy),
-    };
-    match own {
+    match assigned(policy, destination) {
         None => Verdict::deny(Cause::Unreachable),
         Some(_) if matches!(kind, Kind::LinkLocal) => Verdict::pass(),
         Some(own) => source(policy, client, own),
@@ -146,17 +115,18 @@ fn to_loopback(
     policy: &Policy,
     address: Family,
     client: Client,
-    can_be_v4: bool,
-    can_be_v6: bool,
     find: impl FnMut(Family, Port, Port) -> Found,
-) -> Verdict<Path<V6>> {
+) -> Verdict<Path> {
     let call = Loopback {
         address,
         protocol: client.protocol,
         port: client.port,
         can_be_answer: false,
-        can_be_v4,
-        can_be_v6,
+        reach: match address {
+            Family::V4(_) => Reach::V4,
+            Family::V6(_) if client.can_be_mapped => Reach::Both,
+            Family::V6(_) => Reach::V6,
+        },
     };
     let route = route(policy, call, find);
     match route.way {
@@ -165,12 +135,12 @@ fn to_loopback(
         // The kernel would choose the source 127.0.0.1, the host's, where replies from the
         // private loopback do not go. For the assigned address it is right.
         Way::To
-            if matches!(client.local.bound, Bound::Port) && is_private(policy, route.address) =>
+            if matches!(client.local.bound, BoundTo::Port) && is_private(policy, route.address) =>
         {
             Verdict::deny(Cause::Immovable)
         }
         Way::To => Verdict::rewrite(Path {
-            is_moved: matches!(client.local.bound, Bound::Nothing),
+            is_moved: matches!(client.local.bound, BoundTo::Nothing),
             source: loopback::source(policy, route.address),
             is_redirected: true,
             destination: route.address,
@@ -185,17 +155,17 @@ fn to_loopback(
 /// cannot be moved, and must not send from where it is: the guard would drop what it
 /// sends. Without the guard, one at an exempt port may.
 #[inline(always)]
-fn source(policy: &Policy, client: Client, own: V6) -> Verdict<Path<V6>> {
+fn source(policy: &Policy, client: Client, own: V6) -> Verdict<Path> {
     match client.local.bound {
-        Bound::Nothing => Verdict::rewrite(Path::from(own)),
-        Bound::Address if may_stay(policy, &Family::of(client.local.address)) => Verdict::pass(),
+        BoundTo::Nothing => Verdict::rewrite(Path::from(own)),
+        BoundTo::Address if may_stay(policy, &Family::of(client.local.address)) => Verdict::pass(),
         // Checked late, since the verifier follows each way out of the search.
         _ if policy.flags & flag::GUARD == 0
             && is_exempt(policy, client.protocol, client.local_port) =>
         {
             Verdict::pass()
         }
-        Bound::Address | Bound::Port => Verdict::deny(Cause::Immovable),
+        BoundTo::Address | BoundTo::Port => Verdict::deny(Cause::Immovable),
     }
 }
 
@@ -208,10 +178,7 @@ fn may_stay(policy: &Policy, address: &Family) -> bool {
         Family::V4(address) if matches!(kind4(*address), Kind::Loopback) => {
             private_loopback(policy).is_none_or(|private| private == *address)
         }
-        Family::V4(address) => assigned4(policy) == Some(*address),
-        Family::V6(address) => {
-            matches!(kind6(address), Kind::Loopback)
-                || assigned6(policy).is_some_and(|own| same6(&own, address))
-        }
+        Family::V6(address) if matches!(kind6(address), Kind::Loopback) => true,
+        _ => is_assigned(policy, *address),
     }
 }

@@ -6,28 +6,10 @@
 //! A program that runs where packets enter the host finds the socket by its IPv4 address,
 //! and hands it the packet (`bpf_sk_assign`).
 
-use crate::decide::address::{V4, V6, same6};
 use crate::decide::dual::DualBind;
-use crate::decide::endpoint::Endpoint;
 use crate::decide::names::Redirects;
 use crate::decide::port::UDP;
-
-/// Where datagrams go: the key of [`crate::abi::DESTINATIONS_MAP`].
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Destination {
-    /// The address in the packet, network byte order, an IPv4 one IPv4-mapped.
-    pub address: V6,
-    /// Tells apart the IPv4 addresses that go with it under different policies: less than
-    /// [`SLOTS`], host byte order. If a slot is empty, so are all those after it.
-    pub slot: u32,
-}
-
-/// How many IPv4 addresses can go with one address.
-pub const SLOTS: u32 = 4;
-
-/// The most destinations of one host.
-pub const DESTINATIONS: usize = 1 << 15;
+use crate::net::{Endpoint, V4, V6};
 
 /// The properties of a socket that decide whether a datagram is for it.
 #[derive(Clone, Copy, Debug)]
@@ -66,13 +48,13 @@ pub const fn leaves(bind: &DualBind, native: Native) -> bool {
 /// A socket bound to a device does not receive all of them, a connected one only its
 /// peer's. One that has since become an IPv4 socket (IPV6_ADDRFORM) receives no IPv6.
 #[inline(always)]
-pub const fn hears(socket: Socket, bind: &DualBind, own: V4, destination: &V6) -> bool {
+pub fn hears(socket: Socket, bind: &DualBind, own: V4, destination: &V6) -> bool {
     socket.is_v6
         && socket.local == own
         && socket.device == 0
         && !socket.is_connected
         && bind.place.protocol as u32 == UDP
-        && same6(&bind.place.address, destination)
+        && bind.place.address == *destination
 }
 
 /// Whether a socket that was found at `own` waits for a datagram to its loopback address:

@@ -7,9 +7,10 @@
 //! socket where they enter the host ([`crate::decide::deliver`]).
 
 use crate::abi::{DUAL_COUNTS, Policy, flag};
-use crate::decide::address::{ANY4, ANY6, Family, V6, mapped, same6};
+use crate::decide::address::{ANY4, ANY6, Family, mapped};
 use crate::decide::loopback::Found;
-use crate::decide::port::{Port, TCP, UDP};
+use crate::decide::port::{TCP, UDP};
+use crate::net::{Port, V6};
 
 /// Where a server can be called: the key of [`crate::abi::DUAL_MAP`].
 #[repr(C)]
@@ -91,25 +92,25 @@ pub const fn is_dual(policy: &Policy, protocol: u32) -> bool {
 /// Whether a bind of `asked` that was rewritten to `actual` makes a dual-stack
 /// server.
 #[inline(always)]
-pub const fn is_dual_bind(policy: &Policy, protocol: u32, asked: &V6, actual: &V6) -> bool {
-    is_dual(policy, protocol) && same6(asked, &ANY6) && same6(actual, &mapped(policy.ipv4))
+pub fn is_dual_bind(policy: &Policy, protocol: u32, asked: V6, actual: V6) -> bool {
+    is_dual(policy, protocol) && asked == ANY6 && actual == mapped(policy.ipv4)
 }
 
 /// What is kept about a socket of this policy and protocol.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "one of two small numbers")]
-pub const fn dual_bind(policy: &Policy, protocol: u32, port: Port) -> DualBind {
+pub fn dual_bind(policy: &Policy, protocol: u32, port: Port) -> DualBind {
     DualBind {
         place: Place {
             namespace: policy.namespace,
             address: policy.ipv6,
-            port: 0,
+            port: Port::ANY,
             protocol: protocol as u16,
             slot: 0,
         },
         bound: mapped(policy.ipv4),
         is_counted: 0,
-        is_asked: (port != 0) as u32,
+        is_asked: (port != Port::ANY).into(),
         is_closed: 0,
     }
 }
@@ -140,11 +141,11 @@ pub const fn can_share(protocol: u32, one: Sharing, other: Sharing) -> bool {
 /// Who a server at `local` is that was found at `address`, an IPv6 address: if it has an
 /// IPv4 address, it was found by steering.
 #[inline(always)]
-pub const fn found(policy: &Policy, address: V6, local: V6) -> Found {
+pub fn found(policy: &Policy, address: V6, local: V6) -> Found {
     match Family::of(local) {
         Family::V4(own) if is_dual(policy, TCP) && own == policy.ipv4 => Found::Dual,
         Family::V4(own) if own != ANY4 => Found::Steered,
-        _ if same6(&local, &address) => Found::Own,
+        _ if local == address => Found::Own,
         _ => Found::Other,
     }
 }
@@ -152,9 +153,9 @@ pub const fn found(policy: &Policy, address: V6, local: V6) -> Found {
 /// What a program whose bind arrives as `address` asked for: `::`, if the policy of an
 /// inner cgroup has made it a dual-stack server at that policy's IPv4 address.
 #[inline(always)]
-pub const fn asked(policy: &Policy, bind: &DualBind, address: V6) -> V6 {
-    let is_own = same6(&address, &mapped(policy.ipv4));
-    if bind.place.namespace != 0 && same6(&address, &bind.bound) && !is_own {
+pub fn asked(policy: &Policy, bind: &DualBind, address: V6) -> V6 {
+    let is_own = address == mapped(policy.ipv4);
+    if bind.place.namespace != 0 && address == bind.bound && !is_own {
         ANY6
     } else {
         address
@@ -170,12 +171,10 @@ pub const fn bucket(place: &Place) -> u32 {
     /// 2^64 divided by the golden ratio: Knuth, The Art of Computer
     /// Programming, volume 3, section 6.4.
     const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
-    let [first, second, third, fourth] = place.address;
-    let high = (first as u64) << 32 | second as u64;
-    let low = (third as u64) << 32 | fourth as u64;
+    let (high, low) = place.address.halves();
     let mut hash = (high ^ place.namespace).wrapping_mul(MULTIPLIER);
     hash = (hash ^ hash >> 32 ^ low).wrapping_mul(MULTIPLIER);
-    let end = (place.protocol as u64) << 16 | place.port as u64;
+    let end = (place.protocol as u64) << 16 | place.port.0 as u64;
     hash = (hash ^ hash >> 32 ^ end).wrapping_mul(MULTIPLIER);
     (hash >> (64 - DUAL_COUNTS.ilog2())) as u32
 }

@@ -6,10 +6,11 @@
 //! the other programs control (TCP and UDP).
 
 use crate::abi::{Policy, flag};
-use crate::decide::address::{Family, Kind, V6, kind4, kind6, same6};
+use crate::decide::address::{Family, Kind, kind4, kind6};
 use crate::decide::loopback::Found;
-use crate::decide::port::{Port, TCP, UDP};
-use crate::decide::verdict::{assigned4, assigned6, kind};
+use crate::decide::policy::{is_assigned, kind};
+use crate::decide::port::{TCP, UDP};
+use crate::net::{Port, V6};
 
 /// 169.254.0.0/16 (RFC 3927), network byte order.
 const LINK_LOCAL4: [u8; 2] = [169, 254];
@@ -176,19 +177,11 @@ fn is_own(policy: &Policy, address: Family) -> bool {
     is_assigned(policy, address)
         || match address {
             Family::V4(address) => {
-                let [first, second, ..] = address.to_ne_bytes();
+                let [first, second, ..] = address.octets();
                 [first, second] == LINK_LOCAL4 || matches!(kind4(address), Kind::Unspecified)
             }
             Family::V6(address) => {
                 matches!(kind6(&address), Kind::Unspecified | Kind::LinkLocal)
             }
         }
-}
-
-#[inline(always)]
-fn is_assigned(policy: &Policy, address: Family) -> bool {
-    match address {
-        Family::V4(address) => assigned4(policy) == Some(address),
-        Family::V6(address) => assigned6(policy).is_some_and(|own| same6(&own, &address)),
-    }
 }

@@ -14,7 +14,7 @@ use crate::abi::Policy;
 /// compiler must not see that this changes nothing.
 #[inline(always)]
 pub fn number(policy: &Policy, number: u32) -> u32 {
-    let unknown = policy.ipv4;
+    let unknown = policy.ipv4.0;
     black_box(number.wrapping_add(unknown)).wrapping_sub(unknown)
 }
 

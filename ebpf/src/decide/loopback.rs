@@ -1,9 +1,10 @@
 //! Calls to loopback: whose loopback is meant.
 
 use crate::abi::{Cause, Policy, flag};
-use crate::decide::address::{ANY4, Family, Kind, LOOPBACK4, LOOPBACK6, V4, V6, mapped};
-use crate::decide::port::{Port, PortUse, port};
-use crate::decide::verdict::{assigned4, assigned6, private_loopback};
+use crate::decide::address::{ANY4, ANY6, Family, Kind, LOOPBACK4, LOOPBACK6, mapped};
+use crate::decide::policy::{assigned4, assigned6, private_loopback};
+use crate::decide::port::{PortUse, port};
+use crate::net::{Port, V4, V6};
 
 /// Who is at an address and port, according to `bpf_sk_lookup_tcp` and
 /// `bpf_sk_lookup_udp`.
@@ -69,8 +70,8 @@ impl Route {
     /// To the host's loopback.
     pub const HOST: Self = Self {
         way: Way::Host,
-        address: [0; 4],
-        port: 0,
+        address: ANY6,
+        port: Port::ANY,
         cause: Cause::NoPolicy,
     };
 
@@ -109,17 +110,38 @@ pub struct Loopback {
     /// Whether the call may be the answer to another: a datagram that names its
     /// destination.
     pub can_be_answer: bool,
-    /// Whether the call can go to an IPv4 address.
-    pub can_be_v4: bool,
-    /// Whether the call can go to an IPv6 address.
-    pub can_be_v6: bool,
+    /// Which addresses the socket can call.
+    pub reach: Reach,
+}
+
+/// Which addresses a socket can call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// IPv4 ones.
+    V4,
+    /// IPv6 ones.
+    V6,
+    /// Those of both families.
+    Both,
+}
+
+impl Reach {
+    #[inline(always)]
+    const fn has_v4(self) -> bool {
+        matches!(self, Self::V4 | Self::Both)
+    }
+
+    #[inline(always)]
+    const fn has_v6(self) -> bool {
+        matches!(self, Self::V6 | Self::Both)
+    }
 }
 
 /// What a destination means, with IPv4 addresses IPv4-mapped. 0.0.0.0 means loopback, but
 /// if the socket has an address, here the assigned one, or the datagram names a source,
 /// the kernel would send to that (`ip_route_output_key_hash_rcu`).
 #[inline(always)]
-pub const fn meant(destination: V6, source: V6) -> V6 {
+pub fn meant(destination: V6, source: V6) -> V6 {
     match (Family::of(destination), Family::of(source).kind()) {
         (Family::V4(ANY4), Kind::Unicast) => mapped(LOOPBACK4),
         _ => destination,
@@ -163,12 +185,11 @@ pub fn route(
 /// (`manager_dns_stub_fd`).
 #[inline(always)]
 fn is_resolved(call: &Loopback) -> bool {
-    /// The port of DNS, network byte order.
-    const DNS: Port = 53_u16.to_be();
+    const DNS: Port = Port::new(53);
     let Family::V4(address) = call.address else {
         return false;
     };
-    call.port == DNS && matches!(address.to_ne_bytes(), [127, 0, 0, 53 | 54])
+    call.port == DNS && matches!(address.octets(), [127, 0, 0, 53 | 54])
 }
 
 /// Routes the call to a server of the cgroup itself, or else to the host or nowhere.
@@ -183,10 +204,10 @@ fn to_own(
     }
     let private = private_loopback(policy);
     let mut is_answered = false;
-    // The port at `::1` for a call that finds nobody, or 0.
-    let mut free = 0;
+    // The port at `::1` for a call that finds nobody, if it is free.
+    let mut free = Port::ANY;
     if let Some(private) = private
-        && call.can_be_v6
+        && call.reach.has_v6()
     {
         // A client of a server is at the port that the kernel chose, or at another one
         // that it has asked for, and is answered there.
@@ -213,7 +234,7 @@ fn to_own(
         }
     }
     if let Some(private) = private
-        && call.can_be_v4
+        && call.reach.has_v4()
     {
         let private = Family::V4(private);
         let found = find(private, call.port, call.port);
@@ -225,19 +246,19 @@ fn to_own(
     if let PortUse::Is(actual) | PortUse::Multicast(actual) = port(policy, call.protocol, call.port)
     {
         if let Some(own) = assigned6(policy)
-            && call.can_be_v6
+            && call.reach.has_v6()
         {
             match find(Family::V6(own), actual, actual) {
                 Found::Own => return Route::to(Family::V6(own), actual),
                 // If possible it is called over IPv4 instead, from the private loopback.
-                Found::Dual if private.is_none() || !call.can_be_v4 => {
+                Found::Dual if private.is_none() || !call.reach.has_v4() => {
                     return Route::to(Family::V6(own), actual);
                 }
                 _ => {}
             }
         }
         if let Some(own) = assigned4(policy)
-            && call.can_be_v4
+            && call.reach.has_v4()
             && matches!(find(Family::V4(own), actual, actual), Found::Own)
         {
             return Route::to(Family::V4(own), actual);
@@ -247,8 +268,8 @@ fn to_own(
         None => Route::HOST,
         // Nobody is there: the kernel itself says so, or a server comes later. A socket
         // that is connected to the caller is not found.
-        Some(_) if free != 0 => Route::to(Family::V6(LOOPBACK6), free),
-        Some(private) if call.can_be_v4 && !is_answered => {
+        Some(_) if free != Port::ANY => Route::to(Family::V6(LOOPBACK6), free),
+        Some(private) if call.reach.has_v4() && !is_answered => {
             Route::to(Family::V4(private), call.port)
         }
         Some(_) => Route::nowhere(Cause::Refused),
@@ -260,7 +281,7 @@ const FIRST_PORT: u16 = 1024;
 const PORTS: u16 = 32768 - FIRST_PORT;
 
 /// The actual port of a server that a program binds to `::1` at `port`, where loopback is
-/// private; both in network byte order. There is only one IPv6 loopback address, so the
+/// private. There is only one IPv6 loopback address, so the
 /// ports are what makes it a cgroup's own.
 ///
 /// Two servers can get the same port: the second one is refused.
@@ -269,12 +290,12 @@ const PORTS: u16 = 32768 - FIRST_PORT;
 pub const fn port6(private: V4, port: Port) -> Port {
     /// 2^64 divided by the golden ratio, as in [`crate::decide::dual::bucket`].
     const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
-    if port == 0 {
-        return 0;
+    if port.0 == Port::ANY.0 {
+        return port;
     }
-    let key = (private as u64) << 16 | port as u64;
+    let key = (private.0 as u64) << 16 | port.0 as u64;
     let hash = key.wrapping_mul(MULTIPLIER) >> 32;
-    (FIRST_PORT + (hash % PORTS as u64) as u16).to_be()
+    Port::new(FIRST_PORT + (hash % PORTS as u64) as u16)
 }
 
 /// The source of a call that [`route`] sends to `destination`, both with IPv4

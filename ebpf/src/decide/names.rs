@@ -3,22 +3,16 @@
 //! used.
 
 use crate::abi::{Policy, flag};
-use crate::decide::address::{
-    ANY4, ANY6, Family, Kind, LOOPBACK4, LOOPBACK6, V4, V6, kind4, mapped,
-};
+use crate::decide::address::{Family, Kind, LOOPBACK4, kind4, mapped};
 use crate::decide::bound::Bound;
-use crate::decide::endpoint::Endpoint;
 use crate::decide::loopback::{is_own, is_private};
+use crate::net::{Endpoint, Port, V4, V6};
 
 /// What a program that asked for `address` is told: the unspecified address means
 /// loopback, and the kernel reports it as such too. IPv4 addresses are IPv4-mapped.
 #[inline(always)]
 pub fn known_as(address: V6) -> V6 {
-    match Family::of(address) {
-        Family::V4(ANY4) => mapped(LOOPBACK4),
-        Family::V6(ANY6) => LOOPBACK6,
-        _ => address,
-    }
+    Family::of(address).or_loopback().to_v6()
 }
 
 /// How many redirected peers one socket remembers; older ones are forgotten.
@@ -57,7 +51,7 @@ impl Redirects {
     #[inline(always)]
     pub fn remember(&mut self, redirect: Redirect) {
         for peer in &mut self.peers {
-            if peer.actual.is(&redirect.actual) {
+            if peer.actual == redirect.actual {
                 *peer = redirect;
                 return;
             }
@@ -71,8 +65,8 @@ impl Redirects {
     #[inline(always)]
     pub fn forget(&mut self, actual: &Endpoint) {
         for peer in &mut self.peers {
-            if peer.actual.is(actual) && !peer.asked.is(actual) {
-                peer.actual.port = 0;
+            if peer.actual == *actual && peer.asked != *actual {
+                peer.actual.port = Port::ANY;
                 return;
             }
         }
@@ -90,7 +84,7 @@ impl Redirects {
     pub fn asked(&self, actual: &Endpoint) -> Option<Endpoint> {
         for peer in &self.peers {
             // A free entry has port 0, and so has a socket without a peer.
-            if actual.port != 0 && peer.actual.is(actual) {
+            if actual.port != Port::ANY && peer.actual == *actual {
                 return Some(peer.asked);
             }
         }
@@ -143,13 +137,10 @@ pub fn local_name(
         && redirects.is_moved != 0
         && let Some(asked) = redirects.asked(&peer)
     {
-        let address = match Family::of(asked.address) {
-            Family::V4(_) => mapped(LOOPBACK4),
-            Family::V6(_) => LOOPBACK6,
-        };
+        let address = Family::of(asked.address).loopback();
         return Some(Endpoint::new(address, local.port));
     }
-    let has_peer = peer.port != 0;
+    let has_peer = peer.port != Port::ANY;
     if let Some(name) = bound.and_then(|bound| bound.name(&local, has_peer)) {
         return Some(name);
     }

@@ -4,9 +4,7 @@ use core::hint::black_box;
 
 use crate::abi::{PORT_RULES, Policy, PortRule};
 use crate::decide::hide;
-
-/// A port, network byte order.
-pub type Port = u16;
+use crate::net::Port;
 
 /// `IPPROTO_TCP`
 pub const TCP: u32 = 6;
@@ -31,10 +29,10 @@ pub enum PortUse {
 /// UDP-Lite is excluded from multicast, since no hook sees it connect.
 #[inline(always)]
 pub fn port(policy: &Policy, number: u32, asked: Port) -> PortUse {
-    if policy.rules == 0 || asked == 0 {
+    if policy.rules == 0 || asked == Port::ANY {
         return PortUse::Is(asked);
     }
-    let port = Port::from_be(asked);
+    let port = asked.number();
     let rule = search(&policy.port_rules, port);
     if port < rule.first || rule.last < port {
         return PortUse::Is(asked);
@@ -48,7 +46,7 @@ pub fn port(policy: &Policy, number: u32, asked: Port) -> PortUse {
     if first == 0 {
         return PortUse::Exempt;
     }
-    let actual = first.wrapping_add(port - rule.first).to_be();
+    let actual = Port::new(first.wrapping_add(port - rule.first));
     if number == UDP && rule.multicast != 0 {
         PortUse::Multicast(actual)
     } else {

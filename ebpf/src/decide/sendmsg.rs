@@ -2,14 +2,13 @@
 //! datagram leaves from, and where one to loopback goes.
 
 use crate::abi::{Cause, Policy, flag};
-use crate::decide::address::{
-    ANY4, ANY6, Family, Kind, LOOPBACK4, LOOPBACK6, V4, V6, kind4, kind6, same6,
-};
-use crate::decide::connect::{Bound, Local};
+use crate::decide::address::{Family, Kind, mapped};
+use crate::decide::connect::{BoundTo, Local};
 use crate::decide::hide;
-use crate::decide::loopback::{self, Found, Loopback, Route, Way, route};
-use crate::decide::port::Port;
-use crate::decide::verdict::{Path, Verdict, assigned4, assigned6, is_active};
+use crate::decide::loopback::{self, Found, Loopback, Reach, Route, Way, route};
+use crate::decide::policy::{assigned, assigned4, is_active, is_assigned};
+use crate::decide::verdict::{Path, Verdict};
+use crate::net::{Port, V6};
 
 /// A datagram that is about to be sent, apart from its addresses.
 #[derive(Clone, Copy, Debug)]
@@ -39,19 +38,20 @@ const AF_UNSPEC: u32 = 0;
 /// destination can leave out the family, which counts as IPv4 (`udp_sendmsg`), but not
 /// the port.
 #[inline(always)]
-pub const fn is_connected(family: u32, port: Port) -> bool {
-    family == AF_UNSPEC && port == 0
+pub fn is_connected(family: u32, port: Port) -> bool {
+    family == AF_UNSPEC && port == Port::ANY
 }
 
-/// Decides a datagram to an IPv4 destination, from a socket of either family.
-/// `find` is as in [`route`].
+/// Decides a datagram. `find` is as in [`route`].
 ///
-/// `source` is the address that the kernel would send from so far: the bound address, the
-/// one that the program named with `IP_PKTINFO`, or 0.0.0.0.
+/// A destination of an IPv6 socket can be an IPv4 one (`udpv6_sendmsg`). `source` is the
+/// address of the same family that the kernel would send from so far: the bound address,
+/// the one that the program named with `IP_PKTINFO` or `IPV6_PKTINFO`, or the unspecified
+/// one. It and the addresses in the verdict are IPv4-mapped if they are IPv4 ones.
 ///
 /// A datagram to loopback is sent from loopback: a reply to the assigned address would not
 /// be recognised there, many servers answer nobody else, and the kernel would use the
-/// host's own address if the program names a device. A socket at the assigned address
+/// host's own address if the program names a device. A socket at the assigned IPv4 address
 /// sends from its own loopback address. Datagrams to that address are delivered to it
 /// ([`crate::decide::deliver`]) if it remembers whom it called, so the destination is
 /// remembered even if it stays the same. A socket that is called from loopback answers
@@ -59,118 +59,75 @@ pub const fn is_connected(family: u32, port: Port) -> bool {
 /// alone, but one that is also connected to loopback may call nobody else: the guard could
 /// not tell that from packets that the host redirects. Even then the program may not name
 /// somebody else's address.
+///
+/// Link-local destinations are left to the kernel, which reaches them from a link-local
+/// source. The kernel accepts no IPv4-mapped destination where an IPv6 one was named, so
+/// `::1` finds only servers at the IPv6 address.
 #[inline(always)]
-pub fn sendmsg4(
+pub fn sendmsg(
     policy: &Policy,
-    destination: V4,
-    source: V4,
+    destination: Family,
+    source: V6,
     datagram: Datagram,
     find: impl FnMut(Family, Port, Port) -> Found,
-) -> Verdict<Path<V4>> {
+) -> Verdict<Path> {
     if !is_active(policy) {
         return Verdict::deny(Cause::NoPolicy);
     }
-    let is_loopback = matches!(kind4(destination), Kind::Loopback | Kind::Unspecified);
-    let is_named = hide::truth(policy, matches!(kind4(source), Kind::Unicast));
+    let kind = destination.kind();
+    let is_loopback = matches!(kind, Kind::Loopback | Kind::Unspecified);
+    let from = same_family(destination, source);
+    let is_named = hide::truth(policy, matches!(from.kind(), Kind::Unicast));
     if is_loopback && !datagram.is_connected {
         let has_loopback = has_loopback(policy, datagram, destination);
-        let route = to_loopback(policy, Family::V4(destination), datagram, find);
+        let route = to_loopback(policy, destination, datagram, find);
         if matches!(route.way, Way::Nowhere) {
             return Verdict::deny(route.cause);
         }
         let is_elsewhere = matches!(route.way, Way::To);
         if has_loopback || is_elsewhere {
-            let is_foreign = is_named && assigned4(policy) != Some(source);
-            let is_moved = has_loopback || is_free(datagram.local) || is_foreign;
+            let is_foreign = is_named && !is_assigned(policy, from);
+            let (to, port) = if is_elsewhere {
+                (same_family(destination, route.address), route.port)
+            } else {
+                (destination.or_loopback(), datagram.port)
+            };
             return Verdict::rewrite(Path {
-                is_moved,
+                is_moved: has_loopback || is_free(datagram.local) || is_foreign,
                 source: if has_loopback {
-                    policy.loopback
+                    mapped(policy.loopback)
                 } else {
-                    loopback::source(policy, route.address)[3]
+                    loopback::source(policy, to.to_v6())
                 },
                 is_redirected: true,
-                destination: if is_elsewhere {
-                    route.address[3]
-                } else {
-                    Family::V4(destination).or_loopback().to_v6()[3]
-                },
-                port: if is_elsewhere {
-                    route.port
-                } else {
-                    datagram.port
-                },
+                destination: to.to_v6(),
+                port,
             });
         }
     }
-    if is_loopback && source == ANY4 {
-        return Verdict::rewrite(Path::from(LOOPBACK4));
+    if is_loopback && matches!(from.kind(), Kind::Unspecified) {
+        return Verdict::rewrite(Path::from(destination.loopback()));
     }
     if !is_loopback && is_tied(datagram) {
         return Verdict::deny(Cause::Immovable);
     }
     let is_left = is_loopback || is_on_loopback(datagram.local);
-    match assigned4(policy) {
+    match assigned(policy, destination) {
         None if !is_loopback => Verdict::deny(Cause::Unreachable),
         _ if is_left && !is_named => Verdict::pass(),
         None => Verdict::deny(Cause::NotAssigned),
+        Some(_) if matches!(kind, Kind::LinkLocal) && !is_named => Verdict::pass(),
         Some(own) if own == source => Verdict::pass(),
         Some(own) => Verdict::rewrite(Path::from(own)),
     }
 }
 
-/// Decides a datagram to an IPv6 destination that is not IPv4-mapped: mapped ones
-/// reach [`sendmsg4`] (`udpv6_sendmsg`). `source` is the same as there, with
-/// `IPV6_PKTINFO`.
-///
-/// Link-local destinations are left to the kernel, which reaches them from a link-local
-/// source. The kernel accepts no IPv4-mapped destination here, so `::1` finds only servers
-/// at the IPv6 address.
+/// An address of the same family as another; an IPv4 one is IPv4-mapped.
 #[inline(always)]
-pub fn sendmsg6(
-    policy: &Policy,
-    destination: V6,
-    source: V6,
-    datagram: Datagram,
-    find: impl FnMut(Family, Port, Port) -> Found,
-) -> Verdict<Path<V6>> {
-    if !is_active(policy) {
-        return Verdict::deny(Cause::NoPolicy);
-    }
-    let kind = kind6(&destination);
-    let is_loopback = matches!(kind, Kind::Loopback | Kind::Unspecified);
-    let is_named = hide::truth(policy, matches!(kind6(&source), Kind::Unicast));
-    if is_loopback && !datagram.is_connected {
-        let route = to_loopback(policy, Family::V6(destination), datagram, find);
-        match route.way {
-            Way::Host => {}
-            Way::Nowhere => return Verdict::deny(route.cause),
-            Way::To => {
-                let is_foreign = is_named && !is_own6(policy, &source);
-                return Verdict::rewrite(Path {
-                    is_moved: is_free(datagram.local) || is_foreign,
-                    source: loopback::source(policy, route.address),
-                    is_redirected: true,
-                    destination: route.address,
-                    port: route.port,
-                });
-            }
-        }
-    }
-    if is_loopback && hide::truth(policy, same6(&source, &ANY6)) {
-        return Verdict::rewrite(Path::from(LOOPBACK6));
-    }
-    if !is_loopback && is_tied(datagram) {
-        return Verdict::deny(Cause::Immovable);
-    }
-    let is_left = is_loopback || is_on_loopback(datagram.local);
-    match assigned6(policy) {
-        None if !is_loopback => Verdict::deny(Cause::Unreachable),
-        _ if is_left && !is_named => Verdict::pass(),
-        None => Verdict::deny(Cause::NotAssigned),
-        Some(_) if matches!(kind, Kind::LinkLocal) && !is_named => Verdict::pass(),
-        Some(own) if same6(&own, &source) => Verdict::pass(),
-        Some(own) => Verdict::rewrite(Path::from(own)),
+const fn same_family(other: Family, address: V6) -> Family {
+    match other {
+        Family::V4(_) => Family::V4(address.v4()),
+        Family::V6(_) => Family::V6(address),
     }
 }
 
@@ -186,21 +143,21 @@ fn to_loopback(
         protocol: datagram.protocol,
         port: datagram.port,
         can_be_answer: true,
-        can_be_v4: matches!(address, Family::V4(_)),
-        can_be_v6: matches!(address, Family::V6(_)),
+        reach: match address {
+            Family::V4(_) => Reach::V4,
+            Family::V6(_) => Reach::V6,
+        },
     };
     route(policy, call, find)
-}
-
-#[inline(always)]
-fn is_own6(policy: &Policy, address: &V6) -> bool {
-    assigned6(policy).is_some_and(|own| same6(&own, address))
 }
 
 /// Whether the socket is at the assigned address, and can also send to `destination` from
 /// a loopback address.
 #[inline(always)]
-fn has_loopback(policy: &Policy, datagram: Datagram, destination: V4) -> bool {
+fn has_loopback(policy: &Policy, datagram: Datagram, destination: Family) -> bool {
+    let Family::V4(destination) = destination else {
+        return false;
+    };
     let is_at_own = match Family::of(datagram.local.address) {
         Family::V4(address) => assigned4(policy) == Some(address),
         Family::V6(_) => false,
@@ -214,7 +171,7 @@ fn has_loopback(policy: &Policy, datagram: Datagram, destination: V4) -> bool {
 /// Whether the socket has no address yet. One that has an address keeps it as the source.
 #[inline(always)]
 const fn is_free(local: Local) -> bool {
-    !matches!(local.bound, Bound::Address)
+    !matches!(local.bound, BoundTo::Address)
 }
 
 /// Whether the socket is on loopback, and connected to it.

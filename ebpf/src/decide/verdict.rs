@@ -1,8 +1,7 @@
 //! What is decided about a call.
 
-use crate::abi::{Cause, Policy, flag};
-use crate::decide::address::{Family, Kind, V4, V6};
-use crate::decide::port::Port;
+use crate::abi::Cause;
+use crate::net::{Port, V6};
 
 /// What becomes of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +30,20 @@ pub struct Verdict<R> {
     pub rewrite: R,
     /// The reason for [`Action::Deny`].
     pub cause: Cause,
+}
+
+impl<R> Verdict<R> {
+    /// Whether the call goes on with the addresses of the verdict.
+    #[inline(always)]
+    pub const fn is_rewritten(&self) -> bool {
+        matches!(self.action, Action::Rewrite | Action::Isolate)
+    }
+
+    /// Whether a bind goes on where no other host can reach it.
+    #[inline(always)]
+    pub const fn is_isolated(&self) -> bool {
+        matches!(self.action, Action::Isolate)
+    }
 }
 
 impl<R: Default> Verdict<R> {
@@ -85,27 +98,27 @@ impl<R: Default> Verdict<R> {
     }
 }
 
-/// How a connect or a datagram goes on: with another source, another
-/// destination, or both.
+/// How a connect or a datagram goes on: with another source, another destination, or both.
+/// IPv4 addresses are IPv4-mapped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Path<A> {
+pub struct Path {
     /// Whether the call is made from `source`, or from where it would have been.
     pub is_moved: bool,
     /// The source.
-    pub source: A,
+    pub source: V6,
     /// Whether the call goes to `destination` and `port`, or to where it was
     /// going.
     pub is_redirected: bool,
     /// The destination.
-    pub destination: A,
+    pub destination: V6,
     /// The port at the destination.
     pub port: Port,
 }
 
-impl<A: Default> Path<A> {
+impl Path {
     /// From `source` to where the call was going.
     #[inline(always)]
-    pub fn from(source: A) -> Self {
+    pub fn from(source: V6) -> Self {
         Self {
             is_moved: true,
             source,
@@ -132,51 +145,4 @@ impl Cause {
             Self::Protocol => 93,
         }
     }
-}
-
-/// The assigned IPv4 address, if there is one.
-#[inline(always)]
-pub const fn assigned4(policy: &Policy) -> Option<V4> {
-    if policy.flags & flag::IPV4 != 0 {
-        Some(policy.ipv4)
-    } else {
-        None
-    }
-}
-
-/// The assigned IPv6 address, if there is one.
-#[inline(always)]
-pub const fn assigned6(policy: &Policy) -> Option<V6> {
-    if policy.flags & flag::IPV6 != 0 {
-        Some(policy.ipv6)
-    } else {
-        None
-    }
-}
-
-/// The cgroup's own loopback address, if it has one.
-#[inline(always)]
-pub fn private_loopback(policy: &Policy) -> Option<V4> {
-    if policy.flags & flag::LOOPBACK_PRIVATE != 0 {
-        Some(policy.loopback)
-    } else {
-        None
-    }
-}
-
-/// The kind of an address. The broadcast address of the assigned address's network, if
-/// known, is treated like a multicast group or 255.255.255.255, for binds and for packets.
-#[inline(always)]
-pub fn kind(policy: &Policy, address: &Family) -> Kind {
-    match (address.kind(), address) {
-        (Kind::Unicast, Family::V4(address)) if *address == policy.broadcast => Kind::Multicast,
-        (kind, _) => kind,
-    }
-}
-
-/// Whether the policy has been written. Until then, every call of the cgroup is
-/// refused.
-#[inline(always)]
-pub const fn is_active(policy: &Policy) -> bool {
-    policy.flags & flag::ACTIVE != 0
 }

@@ -5,15 +5,14 @@ use aya_ebpf::bindings::{__sk_buff, bpf_hdr_start_off::BPF_HDR_START_NET, bpf_so
 use aya_ebpf::btf_maps::HashMap;
 use aya_ebpf::helpers::{bpf_sk_assign, bpf_skb_load_bytes_relative};
 use aya_ebpf::programs::TcContext;
-use core::ptr::read_volatile;
-use oci_bind_hook_ebpf::decide::address::{Kind, V4, V6, kind4, mapped};
-use oci_bind_hook_ebpf::decide::deliver::{
-    DESTINATIONS as ROOM, Destination, Native, SLOTS, Socket, awaits, hears, leaves,
-};
-use oci_bind_hook_ebpf::decide::endpoint::Endpoint;
-use oci_bind_hook_ebpf::decide::port::{Port, UDP};
+use oci_bind_hook_ebpf::abi::{DESTINATION_SLOTS, DESTINATIONS as ROOM, Destination};
+use oci_bind_hook_ebpf::decide::address::{Kind, kind4, mapped};
+use oci_bind_hook_ebpf::decide::deliver::{Native, Socket, awaits, hears, leaves};
+use oci_bind_hook_ebpf::decide::port::UDP;
+use oci_bind_hook_ebpf::net::{Endpoint, Port, V4, V6};
 
-use super::lookup::{SOCK_DGRAM, Tuple4, Tuple6, look_up, release};
+use super::field::field;
+use super::lookup::{SOCK_DGRAM, Tuple, look_up, release};
 use super::{dual, redirects};
 
 /// `BPF_F_NO_PREALLOC`
@@ -39,15 +38,6 @@ const VLAN: u32 = 0xfff;
 /// `TCP_ESTABLISHED`, which is also the state of a connected UDP socket.
 const ESTABLISHED: u32 = 1;
 
-/// Reads one field of the context, or of a socket.
-macro_rules! field {
-    ($pointer:expr, $($field:tt)+) => {
-        // SAFETY: the kernel hands over a context that is valid while the
-        // program runs, and a socket is held until it is released.
-        unsafe { read_volatile(&raw const (*$pointer).$($field)+) }
-    };
-}
-
 /// A datagram that may have to be delivered.
 pub enum Datagram {
     /// To an IPv4 loopback address.
@@ -62,7 +52,7 @@ pub struct Packet<H> {
     header: H,
 }
 
-/// An IPv4 header without options (RFC 791), and the ports (RFC 768). All numbers in
+/// An IPv4 header without options (RFC 791), and the ports (RFC 768). Numbers are in
 /// network byte order.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
@@ -157,7 +147,7 @@ impl Packet<Header6> {
         let socket = look_up(
             self.buffer,
             SOCK_DGRAM,
-            Tuple6 {
+            Tuple {
                 from: header.source,
                 to: header.destination,
                 from_port: header.from_port,
@@ -179,15 +169,11 @@ impl Packet<Header6> {
     /// itself chooses the member of a group (`inet6_steal_sock`).
     #[inline(always)]
     fn deliver_at(&self, own: V4, native: Native) -> bool {
-        let socket = look_up(
-            self.buffer,
-            SOCK_DGRAM,
-            Tuple4::to(own, self.header.to_port),
-        );
+        let socket = look_up(self.buffer, SOCK_DGRAM, Tuple::to(own, self.header.to_port));
         if socket.is_null() {
             return false;
         }
-        let bind = dual::of(socket, 0)
+        let bind = dual::of(socket)
             .filter(|bind| hears(state(socket), bind, own, &self.header.destination));
         let is_heard = bind.is_some();
         if bind.is_some_and(|bind| !leaves(bind, native)) {
@@ -207,7 +193,7 @@ impl Packet<Header4> {
         let Some(own) = at(mapped(header.destination), 0) else {
             return;
         };
-        let tuple = |to| Tuple4 {
+        let tuple = |to| Tuple {
             from: header.source,
             to,
             from_port: header.from_port,
@@ -235,7 +221,7 @@ impl Packet<Header4> {
 #[inline(always)]
 fn try_each(address: V6, first: V4, is_right: impl Fn(V4) -> bool) {
     let mut own = first;
-    for slot in 1..=SLOTS {
+    for slot in 1..=DESTINATION_SLOTS {
         if is_right(own) {
             return;
         }
@@ -257,7 +243,7 @@ fn at(address: V6, slot: u32) -> Option<V4> {
 fn state(socket: *mut bpf_sock) -> Socket {
     Socket {
         is_v6: field!(socket, family) == AF_INET6,
-        local: field!(socket, src_ip4),
+        local: V4(field!(socket, src_ip4)),
         device: field!(socket, bound_dev_if),
         is_connected: field!(socket, state) == ESTABLISHED,
     }

@@ -1,22 +1,20 @@
 //! Finds the socket that would answer at an address and port of this network
 //! namespace.
 
-use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::{bpf_sock, bpf_sock_addr, bpf_sock_tuple};
 use aya_ebpf::helpers::{bpf_sk_lookup_tcp, bpf_sk_lookup_udp, bpf_sk_release};
-use aya_ebpf::programs::SockAddrContext;
-use core::ptr::read_volatile;
 use oci_bind_hook_ebpf::abi::Policy;
-use oci_bind_hook_ebpf::decide::address::{
-    ANY6, Family, Kind, LOOPBACK6, V4, V6, halves, kind4, same6, whole,
-};
+use oci_bind_hook_ebpf::decide::address::{ANY4, Family, Kind, LOOPBACK6, kind4};
 use oci_bind_hook_ebpf::decide::bound::Bound;
 use oci_bind_hook_ebpf::decide::dual::{can_share, found, is_dual};
 use oci_bind_hook_ebpf::decide::loopback::Found;
-use oci_bind_hook_ebpf::decide::port::{Port, UDP};
-use oci_bind_hook_ebpf::decide::verdict::private_loopback;
+use oci_bind_hook_ebpf::decide::policy::private_loopback;
+use oci_bind_hook_ebpf::decide::port::UDP;
+use oci_bind_hook_ebpf::net::{Port, V4, V6};
 
-use super::context::{Call, sharing};
+use super::call::Call;
+use super::field::{field, field6};
+use super::socket::sharing;
 use super::storage::policy;
 use super::{bound, dual, redirects};
 
@@ -29,45 +27,23 @@ pub const SOCK_DGRAM: u32 = 2;
 /// `BPF_TCP_LISTEN`
 const LISTEN: u32 = 10;
 
-/// `bpf_sock_tuple.ipv4`
+/// `bpf_sock_tuple.ipv4` with addresses [`V4`], and `bpf_sock_tuple.ipv6` with [`V6`].
 #[repr(C)]
-pub struct Tuple4 {
-    pub from: V4,
-    pub to: V4,
+pub struct Tuple<A> {
+    pub from: A,
+    pub to: A,
     pub from_port: Port,
     pub to_port: Port,
 }
 
-impl Tuple4 {
+impl<A: Default> Tuple<A> {
     /// From nobody, so that only servers match.
     #[inline(always)]
-    pub const fn to(to: V4, to_port: Port) -> Self {
+    pub fn to(to: A, to_port: Port) -> Self {
         Self {
-            from: 0,
+            from: A::default(),
             to,
-            from_port: 0,
-            to_port,
-        }
-    }
-}
-
-/// `bpf_sock_tuple.ipv6`
-#[repr(C)]
-pub struct Tuple6 {
-    pub from: V6,
-    pub to: V6,
-    pub from_port: Port,
-    pub to_port: Port,
-}
-
-impl Tuple6 {
-    /// Like [`Tuple4::to`].
-    #[inline(always)]
-    pub const fn to(to: V6, to_port: Port) -> Self {
-        Self {
-            from: ANY6,
-            to,
-            from_port: 0,
+            from_port: Port::ANY,
             to_port,
         }
     }
@@ -79,25 +55,25 @@ impl Tuple6 {
 /// A datagram socket that has sent without a bind is at the wildcard address; it is the
 /// cgroup's own if it was redirected under the same private loopback.
 #[inline(always)]
-pub fn find(ctx: &SockAddrContext, address: Family, port: Port, asked: Port) -> Found {
-    let (high, low) = halves(address.to_v6());
+pub fn find(call: &Call, address: Family, port: Port, asked: Port) -> Found {
+    let (high, low) = address.to_v6().halves();
     // SAFETY: it is the context of the program.
-    unsafe { find_server(ctx.sock_addr, high, low, both(port, asked), 0) }.into()
+    unsafe { find_server(call.context(), high, low, both(port, asked), 0) }.into()
 }
 
 /// The same at an IPv6 address, for a socket that is being bound: a server at the wildcard
 /// address that lets the socket share its port counts as nobody.
 #[inline(always)]
-pub fn find_unshared(ctx: &SockAddrContext, address: V6, port: Port) -> Found {
-    let (high, low) = halves(address);
+pub fn find_unshared(call: &Call, address: V6, port: Port) -> Found {
+    let (high, low) = address.halves();
     // SAFETY: it is the context of the program.
-    unsafe { find_server(ctx.sock_addr, high, low, both(port, port), 1) }.into()
+    unsafe { find_server(call.context(), high, low, both(port, port), 1) }.into()
 }
 
 /// Two ports in a number: a function takes five at most.
 #[inline(always)]
 const fn both(port: Port, asked: Port) -> u32 {
-    (asked as u32) << 16 | port as u32
+    (asked.0 as u32) << 16 | port.0 as u32
 }
 
 /// [`find`], or [`find_unshared`] if `is_unshared` is not 0, as a function of its own;
@@ -115,25 +91,33 @@ unsafe extern "C" fn find_server(
     ports: u32,
     is_unshared: u32,
 ) -> u32 {
-    let ctx = &SockAddrContext::new(ctx);
-    let (call, policy) = (Call::new(ctx), policy());
-    let (port, asked) = (ports as Port, (ports >> 16) as Port);
+    let (call, policy) = (Call::at(ctx), policy());
+    let (port, asked) = (Port(ports as u16), Port((ports >> 16) as u16));
     let socket_type = call.socket_type();
-    let found = match Family::of(whole(high, low)) {
-        Family::V4(address) => find4(ctx, policy, socket_type, Tuple4::to(address, port), asked),
-        Family::V6(address) => find6(ctx, policy, socket_type, address, [port, asked], |socket| {
-            is_unshared != 0 && can_share(call.protocol(), sharing(call.socket()), sharing(socket))
-        }),
+    let found = match Family::of(V6::from_halves(high, low)) {
+        Family::V4(address) => find4(ctx, policy, socket_type, Tuple::to(address, port), asked),
+        Family::V6(address) => find6(
+            &call,
+            policy,
+            socket_type,
+            address,
+            [port, asked],
+            |socket| {
+                is_unshared != 0
+                    && can_share(call.protocol(), sharing(call.socket()), sharing(socket))
+            },
+        ),
     };
     found as u32
 }
 
 /// What is kept about the socket that answers at `address` and `port`.
 #[inline(always)]
-pub fn bound_at(ctx: &SockAddrContext, socket_type: u32, address: Family, port: Port) -> Bound {
+pub fn bound_at(call: &Call, address: Family, port: Port) -> Bound {
+    let (ctx, socket_type) = (call.context(), call.socket_type());
     let socket = match address {
-        Family::V4(address) => look_up(ctx.as_ptr(), socket_type, Tuple4::to(address, port)),
-        Family::V6(address) => look_up(ctx.as_ptr(), socket_type, Tuple6::to(address, port)),
+        Family::V4(address) => look_up(ctx, socket_type, Tuple::to(address, port)),
+        Family::V6(address) => look_up(ctx, socket_type, Tuple::to(address, port)),
     };
     if socket.is_null() {
         return Bound::default();
@@ -143,46 +127,57 @@ pub fn bound_at(ctx: &SockAddrContext, socket_type: u32, address: Family, port: 
     bound
 }
 
-/// Who answers at the destination of a tuple; otherwise like [`find`].
+/// Who answers at the destination of a tuple; otherwise like [`find`]. `ctx` is the context
+/// of a program.
 #[inline(always)]
-pub fn find4(
-    ctx: &impl EbpfContext,
+pub fn find4<C>(
+    ctx: *mut C,
     policy: &Policy,
     socket_type: u32,
-    tuple: Tuple4,
+    tuple: Tuple<V4>,
     asked: Port,
 ) -> Found {
     let address = tuple.to;
-    let socket = look_up(ctx.as_ptr(), socket_type, tuple);
-    if socket.is_null() {
-        return Found::Nobody;
-    }
-    // An IPv6 socket that was found this way has the IPv4 address here too.
-    // SAFETY: the socket is held until it is released below.
-    let own = unsafe { read_volatile(&raw const (*socket).src_ip4) } == address;
-    let kind = if own { Found::Own } else { Found::Other };
+    let socket = look_up(ctx, socket_type, tuple);
     let is_loopback = matches!(kind4(address), Kind::Loopback);
-    conclude(socket, policy, socket_type, is_loopback, kind, asked)
+    judge(socket, policy, socket_type, is_loopback, asked, |socket| {
+        // An IPv6 socket that was found this way has the IPv4 address here too.
+        if V4(field!(socket, src_ip4)) == address {
+            Found::Own
+        } else {
+            Found::Other
+        }
+    })
 }
 
+/// A server at the wildcard address that `is_shared` holds for counts as nobody.
+///
 /// A dual-stack UDP socket is not found at its IPv6 address, where datagrams are delivered
 /// to it ([`super::datagram`]), but at its IPv4 address.
 #[inline(always)]
 fn find6(
-    ctx: &SockAddrContext,
+    call: &Call,
     policy: &Policy,
     socket_type: u32,
     address: V6,
     [port, asked]: [Port; 2],
     is_shared: impl FnOnce(*mut bpf_sock) -> bool,
 ) -> Found {
-    let tuple = Tuple6::to(address, port);
-    let found = find_native6(ctx, policy, socket_type, tuple, asked, is_shared);
+    let socket = look_up(call.context(), socket_type, Tuple::to(address, port));
+    let is_loopback = address == LOOPBACK6;
+    let found = judge(socket, policy, socket_type, is_loopback, asked, |socket| {
+        match found(policy, address, field6!(socket, src_ip6)) {
+            Found::Other if is_shared(socket) => Found::Nobody,
+            // All cgroups share the address: what is kept about the socket says whose it is.
+            Found::Own if is_loopback && private_loopback(policy).is_some() => Found::Other,
+            kind => kind,
+        }
+    });
     let can_be_dual = socket_type == SOCK_DGRAM
         && is_dual(policy, UDP)
-        && same6(&address, &policy.ipv6)
+        && address == policy.ipv6
         && matches!(found, Found::Other | Found::Nobody);
-    if can_be_dual && has_dual(ctx, policy, port) {
+    if can_be_dual && has_dual(call, policy, port) {
         return Found::Dual;
     }
     found
@@ -190,49 +185,15 @@ fn find6(
 
 /// Whether a dual-stack UDP socket with the addresses of the policy has this port.
 #[inline(always)]
-fn has_dual(ctx: &SockAddrContext, policy: &Policy, port: Port) -> bool {
-    let socket = look_up(ctx.as_ptr(), SOCK_DGRAM, Tuple4::to(policy.ipv4, port));
+fn has_dual(call: &Call, policy: &Policy, port: Port) -> bool {
+    let socket = look_up(call.context(), SOCK_DGRAM, Tuple::to(policy.ipv4, port));
     if socket.is_null() {
         return false;
     }
-    // SAFETY: the socket is held until it is released below.
-    let is_there = unsafe { read_volatile(&raw const (*socket).src_ip4) } == policy.ipv4;
-    let is_dual = is_there
-        && dual::of(socket, 0).is_some_and(|bind| same6(&bind.place.address, &policy.ipv6));
+    let is_dual = V4(field!(socket, src_ip4)) == policy.ipv4
+        && dual::of(socket).is_some_and(|bind| bind.place.address == policy.ipv6);
     release(socket);
     is_dual
-}
-
-/// Who answers at the destination of a tuple, as far as the kernel itself knows.
-#[inline(always)]
-fn find_native6(
-    ctx: &impl EbpfContext,
-    policy: &Policy,
-    socket_type: u32,
-    tuple: Tuple6,
-    asked: Port,
-    is_shared: impl FnOnce(*mut bpf_sock) -> bool,
-) -> Found {
-    let address = tuple.to;
-    let socket = look_up(ctx.as_ptr(), socket_type, tuple);
-    if socket.is_null() {
-        return Found::Nobody;
-    }
-    let word = |index: usize| {
-        // SAFETY: the socket is held until it is released below.
-        unsafe { read_volatile(&raw const (*socket).src_ip6[index]) }
-    };
-    let local = [word(0), word(1), word(2), word(3)];
-    let kind = match found(policy, address, local) {
-        Found::Other if is_shared(socket) => Found::Nobody,
-        // All cgroups share the address: what is kept about the socket says whose it is.
-        Found::Own if same6(&address, &LOOPBACK6) && private_loopback(policy).is_some() => {
-            Found::Other
-        }
-        kind => kind,
-    };
-    let is_loopback = same6(&address, &LOOPBACK6);
-    conclude(socket, policy, socket_type, is_loopback, kind, asked)
 }
 
 /// The socket at the destination of a tuple, which has to be released; null if there is
@@ -257,19 +218,23 @@ pub fn release(socket: *mut bpf_sock) {
     let _ = unsafe { bpf_sk_release(socket.cast()) };
 }
 
-/// Says what a socket that was found is, and releases it. At a loopback address that all
-/// share, a socket that was bound under another policy is somebody else's.
+/// Says what a socket that was found is, and releases it; `kind` tells by its address. At a
+/// loopback address that all share, a socket that was bound under another policy is somebody
+/// else's.
 #[inline(always)]
-fn conclude(
+fn judge(
     socket: *mut bpf_sock,
     policy: &Policy,
     socket_type: u32,
     is_loopback: bool,
-    kind: Found,
     asked: Port,
+    kind: impl FnOnce(*mut bpf_sock) -> Found,
 ) -> Found {
-    // SAFETY: the socket is held until it is released below.
-    let state = unsafe { read_volatile(&raw const (*socket).state) };
+    if socket.is_null() {
+        return Found::Nobody;
+    }
+    let kind = kind(socket);
+    let state = field!(socket, state);
     let is_stream = socket_type == SOCK_STREAM;
     let kind = match private_loopback(policy) {
         Some(private) => own(socket, private, asked).unwrap_or(kind),
@@ -287,7 +252,7 @@ fn conclude(
 /// Whether a socket was bound under another policy than the one with this loopback address.
 #[inline(always)]
 fn is_foreign(socket: *mut bpf_sock, loopback: V4) -> bool {
-    bound::any(socket).is_some_and(|bound| bound.owner != 0 && bound.owner != loopback)
+    bound::any(socket).is_some_and(|bound| bound.owner != ANY4 && bound.owner != loopback)
 }
 
 /// What a socket is to the cgroup with this private loopback, if it belongs to that
@@ -305,19 +270,14 @@ fn own(socket: *mut bpf_sock, private: V4, asked: Port) -> Option<Found> {
 }
 
 /// Who receives a packet with this tuple at `::1`, where loopback is private: a server, or
-/// the other end of a connection.
+/// the other end of a connection. `ctx` is the context of a program.
 #[inline(always)]
-pub fn find_private6(
-    ctx: &impl EbpfContext,
-    private: V4,
-    socket_type: u32,
-    tuple: Tuple6,
-) -> Found {
-    let socket = look_up(ctx.as_ptr(), socket_type, tuple);
+pub fn find_private6<C>(ctx: *mut C, private: V4, socket_type: u32, tuple: Tuple<V6>) -> Found {
+    let socket = look_up(ctx, socket_type, tuple);
     if socket.is_null() {
         return Found::Nobody;
     }
-    let found = own(socket, private, 0).unwrap_or(Found::Other);
+    let found = own(socket, private, Port::ANY).unwrap_or(Found::Other);
     release(socket);
     found
 }

@@ -4,15 +4,19 @@
     reason = "the context, the maps and the helpers are raw pointers of the kernel"
 )]
 
+mod atomic;
 pub mod binding;
 pub mod bound;
-pub mod context;
+pub mod call;
 pub mod datagram;
 pub mod dual;
+mod field;
 pub mod lookup;
 pub mod outcome;
 pub mod packet;
 pub mod redirects;
+pub mod socket;
+mod socket_storage;
 pub mod storage;
 
 /// The licence that the kernel checks before it allows its GPL-only helpers.

@@ -1,14 +1,13 @@
-//! Carries out a verdict, and counts it.
+//! What becomes of a call: it goes on or is refused, and is counted.
 
-use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::sockaddr;
 use aya_ebpf::helpers::{bpf_bind, bpf_set_retval};
-use aya_ebpf::programs::SockAddrContext;
 use core::ptr::read_volatile;
 use oci_bind_hook_ebpf::abi::{Cause, Hook};
-use oci_bind_hook_ebpf::decide::address::{V4, V6};
 use oci_bind_hook_ebpf::decide::verdict::{Action, Verdict};
+use oci_bind_hook_ebpf::net::{V4, V6};
 
+use super::call::Call;
 use super::storage::{count, count_isolated, count_refusal};
 
 /// Whether this kernel has `bpf_set_retval`; set by the loader, which tries it. The
@@ -21,28 +20,16 @@ const ALLOW: i32 = 1;
 /// Refuses the call.
 const REFUSE: i32 = 0;
 
-/// Carries out `verdict`; `rewrite` puts the address in place and returns whether the
-/// kernel accepted it.
+/// Counts what has become of a call, which is refused if the verdict says so.
 #[inline(always)]
-pub fn conclude<A>(hook: Hook, verdict: Verdict<A>, rewrite: impl FnOnce(A) -> bool) -> i32 {
+pub fn conclude<A>(hook: Hook, verdict: &Verdict<A>) -> i32 {
     match verdict.action {
-        Action::Pass => {
-            count(hook, |counters| &raw const counters.passed);
-            ALLOW
-        }
-        action @ (Action::Rewrite | Action::Isolate) => {
-            if !rewrite(verdict.rewrite) {
-                return refuse(hook, Cause::Immovable);
-            }
-            if action == Action::Isolate {
-                count_isolated(hook);
-            } else {
-                count(hook, |counters| &raw const counters.rewritten);
-            }
-            ALLOW
-        }
-        Action::Deny => refuse(hook, verdict.cause),
+        Action::Pass => count(hook, |counters| &raw const counters.passed),
+        Action::Rewrite => count(hook, |counters| &raw const counters.rewritten),
+        Action::Isolate => count_isolated(hook),
+        Action::Deny => return refuse(hook, verdict.cause),
     }
+    ALLOW
 }
 
 /// Refuses a call for this cause, and counts it.
@@ -81,38 +68,36 @@ const AF_INET6: u16 = 10;
 
 /// Binds the connecting socket to `address` without a port: the kernel chooses one when it
 /// knows the peer, as with `IP_BIND_ADDRESS_NO_PORT`, so that connections to distinct
-/// peers can share it.
+/// peers can share it. An IPv4 socket has an IPv4-mapped address.
 #[inline(always)]
-pub fn bind_source4(ctx: &SockAddrContext, address: V4) -> bool {
-    bind(
-        ctx,
-        SockaddrIn {
-            family: AF_INET,
-            port: 0,
-            address,
-            zero: [0; 2],
-        },
-    )
+pub fn bind_source(call: &Call, address: V6) -> bool {
+    if call.is_v6() {
+        bind(
+            call,
+            SockaddrIn6 {
+                family: AF_INET6,
+                port: 0,
+                flowinfo: 0,
+                address,
+                scope_id: 0,
+            },
+        )
+    } else {
+        bind(
+            call,
+            SockaddrIn {
+                family: AF_INET,
+                port: 0,
+                address: address.v4(),
+                zero: [0; 2],
+            },
+        )
+    }
 }
 
-/// [`bind_source4`] for an IPv6 socket; `address` may be IPv4-mapped.
 #[inline(always)]
-pub fn bind_source6(ctx: &SockAddrContext, address: V6) -> bool {
-    bind(
-        ctx,
-        SockaddrIn6 {
-            family: AF_INET6,
-            port: 0,
-            flowinfo: 0,
-            address,
-            scope_id: 0,
-        },
-    )
-}
-
-#[inline(always)]
-fn bind<A>(ctx: &SockAddrContext, mut address: A) -> bool {
+fn bind<A>(call: &Call, mut address: A) -> bool {
     let pointer = (&raw mut address).cast::<sockaddr>();
     // SAFETY: the pointer is to initialised memory on the stack, of that length.
-    unsafe { bpf_bind(ctx.as_ptr().cast(), pointer, size_of::<A>() as i32) == 0 }
+    unsafe { bpf_bind(call.context(), pointer, size_of::<A>() as i32) == 0 }
 }

@@ -4,14 +4,15 @@ use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::{__sk_buff, bpf_sock};
 use aya_ebpf::helpers::bpf_sk_fullsock;
 use aya_ebpf::programs::SkBuffContext;
-use core::ptr::read_volatile;
 use oci_bind_hook_ebpf::abi::Policy;
 use oci_bind_hook_ebpf::decide::address::{Family, mapped};
 use oci_bind_hook_ebpf::decide::guard::{self, Owner};
 use oci_bind_hook_ebpf::decide::loopback::Found;
-use oci_bind_hook_ebpf::decide::port::{Port, TCP, UDP};
+use oci_bind_hook_ebpf::decide::port::{TCP, UDP};
+use oci_bind_hook_ebpf::net::{Port, V4};
 
-use super::lookup::{SOCK_DGRAM, SOCK_STREAM, Tuple4, Tuple6, find_private6, find4};
+use super::field::{field, field6};
+use super::lookup::{SOCK_DGRAM, SOCK_STREAM, Tuple, find_private6, find4};
 
 /// `ETH_P_IP`, network byte order.
 const IPV4: u32 = 0x0800_u16.to_be() as u32;
@@ -55,15 +56,6 @@ impl Side {
             Self::Destination => 24,
         }
     }
-}
-
-/// Reads one field of the context, or of a socket.
-macro_rules! field {
-    ($pointer:expr, $($field:tt)+) => {
-        // SAFETY: the kernel hands over a context that is valid while the
-        // program runs, and the packet holds its socket.
-        unsafe { read_volatile(&raw const (*$pointer).$($field)+) }
-    };
 }
 
 /// A packet that a socket of the cgroup sends or receives.
@@ -192,19 +184,9 @@ impl guard::Packet for Packet<'_> {
     fn owner(&self) -> Option<Owner> {
         let socket = self.socket()?;
         // All of them are read, whatever the family: see `Call::destination4`.
-        let local6 = [
-            field!(socket, src_ip6[0]),
-            field!(socket, src_ip6[1]),
-            field!(socket, src_ip6[2]),
-            field!(socket, src_ip6[3]),
-        ];
-        let peer6 = [
-            field!(socket, dst_ip6[0]),
-            field!(socket, dst_ip6[1]),
-            field!(socket, dst_ip6[2]),
-            field!(socket, dst_ip6[3]),
-        ];
-        let (local4, peer4) = (field!(socket, src_ip4), field!(socket, dst_ip4));
+        let local6 = field6!(socket, src_ip6);
+        let peer6 = field6!(socket, dst_ip6);
+        let (local4, peer4) = (V4(field!(socket, src_ip4)), V4(field!(socket, dst_ip4)));
         let (local, peer) = if field!(socket, family) == AF_INET6 {
             (local6, peer6)
         } else {
@@ -216,7 +198,7 @@ impl guard::Packet for Packet<'_> {
             protocol: if is_raw { 0 } else { protocol },
             local,
             #[expect(clippy::cast_possible_truncation, reason = "a port has 16 bits")]
-            port: (field!(socket, src_port) as Port).to_be(),
+            port: Port::new(field!(socket, src_port) as u16),
             peer,
             is_opening: field!(socket, state) == SYN_SENT,
         })
@@ -231,22 +213,22 @@ impl guard::Packet for Packet<'_> {
         let socket_type = if is_datagram { SOCK_DGRAM } else { SOCK_STREAM };
         match (from, address) {
             (Family::V4(from), Family::V4(address)) => {
-                let mut tuple = Tuple4::to(address, port);
+                let mut tuple = Tuple::to(address, port);
                 // The receiver of a datagram can be connected to its sender.
                 if is_datagram {
                     tuple.from = from;
                     tuple.from_port = owner.port;
                 }
-                find4(self.ctx, self.policy, socket_type, tuple, port)
+                find4(self.ctx.as_ptr(), self.policy, socket_type, tuple, port)
             }
             (Family::V6(from), Family::V6(to)) => {
-                let tuple = Tuple6 {
+                let tuple = Tuple {
                     from,
                     to,
                     from_port: owner.port,
                     to_port: port,
                 };
-                find_private6(self.ctx, self.policy.loopback, socket_type, tuple)
+                find_private6(self.ctx.as_ptr(), self.policy.loopback, socket_type, tuple)
             }
             _ => Found::Other,
         }

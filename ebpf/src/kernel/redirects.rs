@@ -3,16 +3,13 @@
 
 use aya_ebpf::bindings::bpf_sock;
 use aya_ebpf::btf_maps::SkStorage;
-use aya_ebpf::helpers::bpf_sk_storage_get;
-use core::ffi::c_void;
-use core::ptr::null_mut;
 use oci_bind_hook_ebpf::abi::Policy;
-use oci_bind_hook_ebpf::decide::endpoint::Endpoint;
+use oci_bind_hook_ebpf::decide::address::ANY4;
 use oci_bind_hook_ebpf::decide::names::{Redirect, Redirects};
-use oci_bind_hook_ebpf::decide::verdict::private_loopback;
+use oci_bind_hook_ebpf::decide::policy::private_loopback;
+use oci_bind_hook_ebpf::net::Endpoint;
 
-/// `BPF_SK_STORAGE_GET_F_CREATE`
-const CREATE: u64 = 1;
+use super::socket_storage::Storage as _;
 
 #[unsafe(link_section = ".maps")]
 #[unsafe(no_mangle)]
@@ -21,7 +18,7 @@ static REDIRECTS: SkStorage<Redirects> = SkStorage::new();
 /// What the socket remembers, if it was ever redirected.
 #[inline(always)]
 pub fn of(socket: *mut bpf_sock) -> Option<&'static mut Redirects> {
-    get(socket, 0)
+    REDIRECTS.of(socket)
 }
 
 /// Remembers a peer of the socket; `is_moved` says that connect also binds the socket to a
@@ -29,8 +26,8 @@ pub fn of(socket: *mut bpf_sock) -> Option<&'static mut Redirects> {
 /// address.
 #[inline(always)]
 pub fn remember(socket: *mut bpf_sock, policy: &Policy, redirect: Redirect, is_moved: bool) {
-    if let Some(redirects) = get(socket, CREATE) {
-        redirects.owner = private_loopback(policy).unwrap_or(0);
+    if let Some(redirects) = REDIRECTS.create(socket) {
+        redirects.owner = private_loopback(policy).unwrap_or(ANY4);
         redirects.remember(redirect);
         if is_moved {
             redirects.is_moved = 1;
@@ -42,7 +39,7 @@ pub fn remember(socket: *mut bpf_sock, policy: &Policy, redirect: Redirect, is_m
 /// not recorded, and the socket answers from loopback.
 #[inline(always)]
 pub fn note_call(socket: *mut bpf_sock) {
-    if let Some(redirects) = get(socket, CREATE) {
+    if let Some(redirects) = REDIRECTS.create(socket) {
         redirects.is_called = 1;
     }
 }
@@ -53,14 +50,4 @@ pub fn forget(socket: *mut bpf_sock, actual: &Endpoint) {
     if let Some(redirects) = of(socket) {
         redirects.forget(actual);
     }
-}
-
-#[inline(always)]
-fn get(socket: *mut bpf_sock, flags: u64) -> Option<&'static mut Redirects> {
-    let map: *mut c_void = (&raw const REDIRECTS).cast_mut().cast();
-    // SAFETY: the helper accepts any full socket; the value is zero at first.
-    let value = unsafe { bpf_sk_storage_get(map, socket.cast(), null_mut(), flags) };
-    // SAFETY: the value is as large as the map says, and lives as long as the
-    // program runs; the socket is locked, or its owner's alone.
-    unsafe { value.cast::<Redirects>().as_mut() }
 }

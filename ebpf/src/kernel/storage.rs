@@ -6,9 +6,10 @@ use aya_ebpf::bindings::bpf_map_type::{
     BPF_MAP_TYPE_CGROUP_STORAGE, BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE,
 };
 use aya_ebpf::helpers::bpf_get_local_storage;
-use core::arch::asm;
 use core::ffi::c_void;
 use oci_bind_hook_ebpf::abi::{BINDS, Cause, Counters, Hook, HookCounters, Policy};
+
+use super::atomic::add;
 
 /// A map whose key is the cgroup's id alone: one value for all attach types
 /// (Linux 5.9), so that one update changes the policy of every hook at once.
@@ -44,24 +45,25 @@ pub fn policy() -> &'static Policy {
     unsafe { &*value.cast::<Policy>() }
 }
 
-/// Adds one to a counter of this hook, in this CPU's copy.
+/// Adds one to a counter of this hook, in this CPU's copy, which another task that
+/// interrupts this one may change too.
 #[inline(always)]
 pub fn count(hook: Hook, field: impl FnOnce(&HookCounters) -> *const u64) {
-    add_one(field(&counters().hooks[hook as usize]));
+    add(field(&counters().hooks[hook as usize]), 1);
 }
 
 /// Counts a refusal.
 #[inline(always)]
 pub fn count_refusal(hook: Hook, cause: Cause) {
     let counters = counters();
-    add_one(&raw const counters.hooks[hook as usize].denied);
-    add_one(&raw const counters.causes[cause as usize]);
+    add(&raw const counters.hooks[hook as usize].denied, 1);
+    add(&raw const counters.causes[cause as usize], 1);
 }
 
 /// Counts an isolated bind.
 #[inline(always)]
 pub fn count_isolated(hook: Hook) {
-    add_one(&raw const counters().isolated[hook as usize % BINDS]);
+    add(&raw const counters().isolated[hook as usize % BINDS], 1);
 }
 
 #[inline(always)]
@@ -72,20 +74,4 @@ fn counters() -> &'static Counters {
     // SAFETY: the value is as large as the map says, and lives as long as the
     // program runs.
     unsafe { &*value.cast::<Counters>() }
-}
-
-/// Atomic, because another task may interrupt this one on the same CPU; in assembly,
-/// because core has no atomics for this target. Kernels before 5.12 know only the form
-/// without a result.
-#[inline(always)]
-fn add_one(counter: *const u64) {
-    // SAFETY: the counter is aligned, and inside the value of a map.
-    unsafe {
-        asm!(
-            "lock *(u64 *)({counter} + 0) += {one}",
-            counter = in(reg) counter,
-            one = in(reg) 1u64,
-            options(nostack),
-        );
-    }
 }

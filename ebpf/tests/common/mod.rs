@@ -2,13 +2,13 @@
 #![allow(dead_code, reason = "each test file uses some of these")]
 
 use oci_bind_hook_ebpf::abi::{Cause, Policy, PortRule, flag};
-use oci_bind_hook_ebpf::decide::address::{Family, V4, V6};
+use oci_bind_hook_ebpf::decide::address::Family;
 use oci_bind_hook_ebpf::decide::bind::{Asked, Server};
 use oci_bind_hook_ebpf::decide::connect::Local;
 use oci_bind_hook_ebpf::decide::loopback::Found;
-use oci_bind_hook_ebpf::decide::port::Port;
 use oci_bind_hook_ebpf::decide::sendmsg::Datagram;
 use oci_bind_hook_ebpf::decide::verdict::{Action, Verdict};
+use oci_bind_hook_ebpf::net::{Port, V4, V6};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// The assigned IPv4 address.
@@ -30,7 +30,7 @@ pub fn datagram(local: Local) -> Datagram {
     Datagram {
         local,
         protocol: UDP,
-        port: 53_u16.to_be(),
+        port: Port::new(53),
         is_connected: false,
         is_peer_on_loopback: false,
         is_answer: false,
@@ -76,21 +76,26 @@ pub fn said<R>(verdict: Verdict<R>) -> Said<R> {
 /// An IPv4 address as the programs see it.
 pub fn v4(address: &str) -> V4 {
     let address: Ipv4Addr = address.parse().expect("an IPv4 address");
-    u32::from_ne_bytes(address.octets())
+    address.into()
 }
 
 /// An IPv6 address as the programs see it.
 pub fn v6(address: &str) -> V6 {
     let address: Ipv6Addr = address.parse().expect("an IPv6 address");
-    words(address)
+    address.into()
 }
 
-/// An IPv6 address as the programs see it.
-pub fn words(address: Ipv6Addr) -> V6 {
-    let octets = address.octets();
-    std::array::from_fn(|word| {
-        u32::from_ne_bytes(std::array::from_fn(|byte| octets[word * 4 + byte]))
-    })
+/// An address of either family, an IPv4 one IPv4-mapped.
+pub fn wide(address: &str) -> V6 {
+    family(address).to_v6()
+}
+
+/// A socket with a port that is bound to an address, or to the unspecified one.
+pub fn local(address: &str, port: u32) -> Local {
+    match family(address) {
+        Family::V4(address) => Local::of4(address, port),
+        Family::V6(address) => Local::of6(address, port),
+    }
 }
 
 /// A policy with only an IPv4 address.
@@ -199,7 +204,7 @@ pub fn with_rule(policy: Policy, rule: PortRule) -> Policy {
 
 /// A network in which nobody may be looked up.
 pub fn no_lookup(address: Family, port: Port, _: Port) -> Found {
-    panic!("looked up {address:?} port {}", Port::from_be(port));
+    panic!("looked up {address:?} port {}", port.number());
 }
 
 /// A network with one server at this address and port; `found` is what a
@@ -207,7 +212,7 @@ pub fn no_lookup(address: Family, port: Port, _: Port) -> Found {
 pub fn server(at: &str, port: u16, found: Found) -> impl Fn(Family, Port, Port) -> Found + use<> {
     let at = family(at);
     move |address, looked_up, _| {
-        if address == at && looked_up == port.to_be() {
+        if address == at && looked_up == Port::new(port) {
             found
         } else {
             Found::Nobody
@@ -215,11 +220,11 @@ pub fn server(at: &str, port: u16, found: Found) -> impl Fn(Family, Port, Port) 
     }
 }
 
-/// An address of either family.
+/// An address of either family; an IPv4-mapped one is an IPv4 one.
 pub fn family(address: &str) -> Family {
     match address.parse() {
         Ok(std::net::IpAddr::V4(_)) => Family::V4(v4(address)),
-        Ok(std::net::IpAddr::V6(_)) => Family::V6(v6(address)),
+        Ok(std::net::IpAddr::V6(address)) => Family::of(address.into()),
         Err(error) => panic!("{address}: {error}"),
     }
 }
@@ -232,7 +237,7 @@ pub fn asked(family: u32) -> Asked {
     Asked {
         family,
         protocol: TCP,
-        port: 80_u16.to_be(),
+        port: Port::new(80),
         is_repeated: false,
     }
 }

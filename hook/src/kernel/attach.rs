@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use oci_bind_hook_ebpf::abi::{Policy, flag};
+use oci_bind_hook_ebpf::net::V4;
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -82,15 +83,15 @@ fn complete(mut policy: Policy, namespace: &OwnedFd) -> Result<Policy> {
     Ok(policy)
 }
 
-/// Returns the broadcast address of the assigned address's network, in network byte
-/// order; 0 if there is none.
-fn broadcast(policy: &Policy, namespace: &OwnedFd) -> Result<u32> {
+/// Returns the broadcast address of the assigned address's network; 0.0.0.0 if there is
+/// none.
+fn broadcast(policy: &Policy, namespace: &OwnedFd) -> Result<V4> {
     if policy.flags & flag::IPV4 == 0 {
-        return Ok(0);
+        return Ok(V4::default());
     }
-    let own = policy.ipv4.to_ne_bytes().into();
+    let own = policy.ipv4.into();
     let found = netns::visit(namespace, || addresses::broadcast(own))?;
-    Ok(found.map_or(0, |address| u32::from_ne_bytes(address.octets())))
+    Ok(found.map(V4::from).unwrap_or_default())
 }
 
 /// Takes every version's programs off `cgroup`. Returns whether there were any.

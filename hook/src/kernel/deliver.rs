@@ -15,7 +15,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use oci_bind_hook_ebpf::abi::{Policy, flag};
-use oci_bind_hook_ebpf::decide::address::V4;
+use oci_bind_hook_ebpf::net::V4;
 use rustix::process::Pid;
 
 use crate::host::cgroup::Ids;

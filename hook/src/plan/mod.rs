@@ -123,7 +123,6 @@ impl Display for Plan {
 }
 
 impl From<&Plan> for abi::Policy {
-    /// Writes addresses as words in network byte order.
     fn from(plan: &Plan) -> Self {
         let mut policy = Self {
             flags: flag::LAYOUT | flag::ACTIVE,
@@ -131,20 +130,17 @@ impl From<&Plan> for abi::Policy {
         };
         if let Some(address) = plan.ipv4 {
             policy.flags |= flag::IPV4;
-            policy.ipv4 = address.to_bits().to_be();
+            policy.ipv4 = address.into();
         }
         if let Some(address) = plan.ipv6 {
             policy.flags |= flag::IPV6;
-            let bytes = address.octets();
-            for (word, chunk) in policy.ipv6.iter_mut().zip(bytes.as_chunks().0) {
-                *word = u32::from_ne_bytes(*chunk);
-            }
+            policy.ipv6 = address.into();
         }
         let loopback = match plan.loopback {
             Loopback::Private(Some(address)) => address,
             _ => derived_loopback(plan),
         };
-        policy.loopback = loopback.to_bits().to_be();
+        policy.loopback = loopback.into();
         match plan.loopback {
             Loopback::Host => {}
             Loopback::Auto => policy.flags |= flag::LOOPBACK_AUTO,

@@ -239,7 +239,7 @@ fn a_private_loopback_address_is_derived() {
             ..Request::default()
         };
         let plan = decide(&request, &configured("")).unwrap();
-        let derived = Ipv4Addr::from(abi::Policy::from(&plan).loopback.to_ne_bytes());
+        let derived = Ipv4Addr::from(abi::Policy::from(&plan).loopback);
         assert_eq!(derived.to_string(), expected, "{own}");
     }
 }
@@ -278,14 +278,9 @@ fn the_worked_example_of_the_contract() {
             | flag::IPV6
             | flag::LOOPBACK_AUTO
             | flag::GUARD,
-        ipv4: u32::from_ne_bytes([192, 0, 2, 10]),
-        ipv6: [
-            u32::from_ne_bytes([0x20, 0x01, 0x0d, 0xb8]),
-            0,
-            0,
-            u32::from_ne_bytes([0, 0, 0, 0x10]),
-        ],
-        loopback: u32::from_ne_bytes([127, 128, 2, 10]),
+        ipv4: Ipv4Addr::new(192, 0, 2, 10).into(),
+        ipv6: Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x10).into(),
+        loopback: Ipv4Addr::new(127, 128, 2, 10).into(),
         ..abi::Policy::default()
     };
     assert!(expected.set_rules(&[PortRule {
@@ -342,10 +337,8 @@ proptest! {
         prop_assert_eq!(policy.flags & flag::IPV4 != 0, ipv4.is_some());
         prop_assert_eq!(policy.flags & flag::IPV6 != 0, ipv6.is_some());
         prop_assert!(policy.flags & flag::ACTIVE != 0);
-        let octets = ipv4.map_or([0; 4], |address| address.octets());
-        prop_assert_eq!(policy.ipv4.to_ne_bytes(), octets);
-        let octets = ipv6.map_or([0; 16], |address| address.octets());
-        prop_assert_eq!(policy.ipv6.map(u32::to_ne_bytes).concat(), octets);
+        prop_assert_eq!(Ipv4Addr::from(policy.ipv4), ipv4.unwrap_or(Ipv4Addr::UNSPECIFIED));
+        prop_assert_eq!(Ipv6Addr::from(policy.ipv6), ipv6.unwrap_or(Ipv6Addr::UNSPECIFIED));
     }
 
     #[test]

@@ -31,7 +31,7 @@ impl From<&abi::Policy> for PolicyView {
     fn from(policy: &abi::Policy) -> Self {
         let has = |bit| policy.flags & bit != 0;
         let loopback = if has(flag::LOOPBACK_PRIVATE) {
-            ipv4(policy.loopback).to_string()
+            Ipv4Addr::from(policy.loopback).to_string()
         } else if has(flag::LOOPBACK_AUTO) {
             "auto".to_owned()
         } else {
@@ -51,8 +51,8 @@ impl From<&abi::Policy> for PolicyView {
             }
         }
         Self {
-            ipv4: has(flag::IPV4).then(|| ipv4(policy.ipv4)),
-            ipv6: has(flag::IPV6).then(|| ipv6(policy.ipv6)),
+            ipv4: has(flag::IPV4).then(|| policy.ipv4.into()),
+            ipv6: has(flag::IPV6).then(|| policy.ipv6.into()),
             loopback,
             guard: if has(flag::GUARD) { "on" } else { "off" },
             ports,
@@ -81,19 +81,6 @@ fn changes(rule: &PortRule) -> Vec<(&'static str, u16)> {
     all.into_iter()
         .filter(|(_, actual)| *actual != rule.first)
         .collect()
-}
-
-/// Converts from network byte order.
-fn ipv4(word: u32) -> Ipv4Addr {
-    Ipv4Addr::from(word.to_ne_bytes())
-}
-
-fn ipv6(words: [u32; 4]) -> Ipv6Addr {
-    Ipv6Addr::from_bits(
-        words
-            .iter()
-            .fold(0, |bits, word| bits << 32 | u128::from(u32::from_be(*word))),
-    )
 }
 
 #[cfg(test)]

@@ -9,8 +9,10 @@ use core::ops::Range;
 use core::ptr::read_volatile;
 use oci_bind_hook_ebpf::decide::dual::{GROUPS, Place, has_servers};
 use oci_bind_hook_ebpf::decide::port::TCP;
+use oci_bind_hook_ebpf::net::Port;
 
 use super::{DUAL, streams};
+use crate::kernel::field::{field, field6};
 use crate::kernel::lookup::release;
 
 /// `AF_INET6`
@@ -20,15 +22,6 @@ const AF_INET6: u32 = 10;
 /// since no helper tells the namespace of a packet there.
 #[unsafe(no_mangle)]
 static NAMESPACE: u64 = 0;
-
-/// Reads one field of the context.
-macro_rules! field {
-    ($pointer:expr, $($field:tt)+) => {
-        // SAFETY: the kernel hands over a context that is valid while the
-        // program runs.
-        unsafe { read_volatile(&raw const (*$pointer).$($field)+) }
-    };
-}
 
 /// A packet that belongs to no connection.
 pub struct Packet {
@@ -52,13 +45,8 @@ impl Packet {
             // SAFETY: a static of this object; volatile, because the loader
             // sets it.
             namespace: unsafe { read_volatile(&raw const NAMESPACE) },
-            address: [
-                field!(self.lookup, local_ip6[0]),
-                field!(self.lookup, local_ip6[1]),
-                field!(self.lookup, local_ip6[2]),
-                field!(self.lookup, local_ip6[3]),
-            ],
-            port: (field!(self.lookup, local_port) as u16).to_be(),
+            address: field6!(self.lookup, local_ip6),
+            port: Port::new(field!(self.lookup, local_port) as u16),
             protocol: TCP as u16,
             slot: 0,
         })
@@ -84,7 +72,7 @@ pub fn assign(ctx: &SkLookupContext, mut place: Place) {
 #[inline(always)]
 fn assign_from(ctx: &SkLookupContext, place: &mut Place, slots: Range<u32>) -> bool {
     let map: *mut c_void = (&raw const DUAL).cast_mut().cast();
-    let local = u32::from(u16::from_be(place.port));
+    let local = u32::from(place.port.number());
     for slot in slots {
         place.slot = slot;
         // SAFETY: the helper reads a key of the map's size, and returns a socket that is
@@ -92,19 +80,17 @@ fn assign_from(ctx: &SkLookupContext, place: &mut Place, slots: Range<u32>) -> b
         let socket = unsafe { bpf_map_lookup_elem(map, (&raw const *place).cast()) };
         if !socket.is_null() {
             let socket: *mut bpf_sock = socket.cast();
-            // SAFETY: the socket is held until it is released below.
-            let device = unsafe { read_volatile(&raw const (*socket).bound_dev_if) };
-            // SAFETY: as above.
-            let state = unsafe { read_volatile(&raw const (*socket).state) };
-            // SAFETY: as above; in host byte order.
-            let port = unsafe { read_volatile(&raw const (*socket).src_port) };
+            let device = field!(socket, bound_dev_if);
+            let state = field!(socket, state);
+            // In host byte order.
+            let port = field!(socket, src_port);
             // A socket bound to a device does not receive everything, one that was shut
             // down or closed nothing. No branches: the verifier of Linux 6.1 follows each
             // of them through all slots.
             let is_open = device | (state ^ BPF_TCP_LISTEN) | (port ^ local) == 0;
             if is_open {
-                // SAFETY: as above. If another program has chosen a socket, the
-                // kernel refuses, and that one stays.
+                // SAFETY: the socket is held until it is released below. If another program
+                // has chosen a socket, the kernel refuses, and that one stays.
                 let _ = unsafe { bpf_sk_assign(ctx.as_ptr(), socket.cast(), 0) };
             }
             release(socket);

@@ -8,25 +8,17 @@ use aya_ebpf::btf_maps::Array;
 use aya_ebpf::helpers::{bpf_sock_hash_update, bpf_sock_ops_cb_flags_set};
 use aya_ebpf::programs::SockOpsContext;
 use core::ffi::c_void;
-use core::ptr::read_volatile;
 use oci_bind_hook_ebpf::abi::DUAL_COUNTS as COUNTS;
-use oci_bind_hook_ebpf::decide::address::same6;
 use oci_bind_hook_ebpf::decide::dual::{DualBind, Place, bucket, one};
+use oci_bind_hook_ebpf::net::Port;
 
-use super::{DUAL, add, delete, enter, of};
+use super::{DUAL, delete, enter, of};
+use crate::kernel::atomic::add;
+use crate::kernel::field::{field, field6};
 
 #[unsafe(link_section = ".maps")]
 #[unsafe(no_mangle)]
 static DUAL_COUNTS: Array<u64, { COUNTS as usize }> = Array::new();
-
-/// Reads one field of the context.
-macro_rules! field {
-    ($pointer:expr, $($field:tt)+) => {
-        // SAFETY: the kernel hands over a context that is valid while the
-        // program runs.
-        unsafe { read_volatile(&raw const (*$pointer).$($field)+) }
-    };
-}
 
 /// How the state of a socket changes.
 pub enum State {
@@ -70,18 +62,13 @@ impl Socket {
         // If still counted, it stopped listening while this program was not attached. The
         // kernel has removed it from the map, and another socket may have its slot.
         uncount(bind);
-        let local = [
-            field!(self.ops, local_ip6[0]),
-            field!(self.ops, local_ip6[1]),
-            field!(self.ops, local_ip6[2]),
-            field!(self.ops, local_ip6[3]),
-        ];
-        if !same6(&local, &bind.bound) {
+        let local = field6!(self.ops, local_ip6);
+        if local != bind.bound {
             return;
         }
         #[expect(clippy::cast_possible_truncation, reason = "a port has 16 bits")]
-        let port = field!(self.ops, local_port) as u16;
-        if enter(bind, port.to_be(), |place| self.update(place))
+        let port = Port::new(field!(self.ops, local_port) as u16);
+        if enter(bind, port, |place| self.update(place))
             && let Some(count) = count(&bind.place)
         {
             add(count, one(bind.place.slot).cast_signed());
@@ -106,7 +93,7 @@ impl Socket {
 
     #[inline(always)]
     fn bind(&self) -> Option<&'static mut DualBind> {
-        of(self.socket()?, 0)
+        of(self.socket()?)
     }
 
     #[inline(always)]

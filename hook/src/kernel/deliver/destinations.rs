@@ -5,9 +5,8 @@ use std::io::ErrorKind;
 use std::os::fd::BorrowedFd;
 
 use anyhow::{Context as _, Result};
-use oci_bind_hook_ebpf::abi::Policy;
-use oci_bind_hook_ebpf::decide::address::{V4, V6};
-use oci_bind_hook_ebpf::decide::deliver::{Destination, SLOTS};
+use oci_bind_hook_ebpf::abi::{DESTINATION_SLOTS, Destination, Policy};
+use oci_bind_hook_ebpf::net::{V4, V6};
 
 use super::needs;
 use crate::kernel::syscall::map;
@@ -28,7 +27,7 @@ pub enum Added {
 ///
 /// If the kernel refuses it.
 pub fn add(map: BorrowedFd<'_>, address: V6, own: V4) -> Result<Added> {
-    for slot in 0..SLOTS {
+    for slot in 0..DESTINATION_SLOTS {
         let key = Destination { address, slot };
         if map::destination(map, &key).context(OPERATION)? == Some(own) {
             return Ok(Added::Yes);

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use anyhow::{Context as _, Result};
-use oci_bind_hook_ebpf::abi::{Policy, flag};
-use oci_bind_hook_ebpf::decide::address::{Family, V4, V6, mapped};
-use oci_bind_hook_ebpf::decide::deliver::Destination;
+use oci_bind_hook_ebpf::abi::{Destination, Policy, flag};
+use oci_bind_hook_ebpf::decide::address::{Family, mapped};
+use oci_bind_hook_ebpf::net::{V4, V6};
 
 use super::devices::{self, Device};
 use crate::kernel::syscall::device::LOOPBACK;
@@ -107,8 +107,7 @@ pub fn needs(
     of_policies.and(Needs::of(if is_heard { flag::DUAL_UDP } else { 0 }))
 }
 
-/// Returns the IPv4 addresses, in network byte order, that IPv6 UDP sockets of the
-/// calling thread's network namespace are bound to.
+/// Returns the IPv4 addresses that IPv6 UDP sockets of the calling thread's network namespace are bound to.
 ///
 /// # Errors
 ///
@@ -127,11 +126,9 @@ pub fn sockets() -> Result<BTreeSet<V4>> {
 /// field, in words as the kernel stores them.
 fn bound_to(line: &str) -> Option<V4> {
     let (address, _) = line.split_whitespace().nth(1)?.split_once(':')?;
-    let mut words = [0; 4];
-    for (index, word) in words.iter_mut().enumerate() {
-        *word = u32::from_str_radix(address.get(index * 8..(index + 1) * 8)?, 16).ok()?;
-    }
-    match Family::of(words) {
+    let word =
+        |index: usize| u32::from_str_radix(address.get(index * 8..(index + 1) * 8)?, 16).ok();
+    match Family::of(V6([word(0)?, word(1)?, word(2)?, word(3)?])) {
         Family::V4(own) => Some(own),
         Family::V6(_) => None,
     }

@@ -5,27 +5,26 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use aya_obj::generated::{BPF_NOEXIST, bpf_cmd};
-use oci_bind_hook_ebpf::abi::Policy;
-use oci_bind_hook_ebpf::decide::deliver::Destination;
+use oci_bind_hook_ebpf::abi::{Destination, Policy};
+use oci_bind_hook_ebpf::net::V4;
 
 use super::{call, element, map_info, number, read_policy, zeroed};
 
-/// Returns the IPv4 address that goes with a destination, in network byte order
-/// (`BPF_MAP_LOOKUP_ELEM`).
-pub fn destination(map: BorrowedFd<'_>, key: &Destination) -> io::Result<Option<u32>> {
-    let mut value = 0_u32;
+/// Returns the IPv4 address that goes with a destination (`BPF_MAP_LOOKUP_ELEM`).
+pub fn destination(map: BorrowedFd<'_>, key: &Destination) -> io::Result<Option<V4>> {
+    let mut value = V4::default();
     let mut attr = element(map, key, (&raw mut value) as u64);
     Ok(found(call(bpf_cmd::BPF_MAP_LOOKUP_ELEM, &mut attr))?.then_some(value))
 }
 
 /// Adds a destination (`BPF_MAP_UPDATE_ELEM`); EEXIST if there is one, E2BIG if the map
 /// is full.
-pub fn add_destination(map: BorrowedFd<'_>, key: &Destination, address: u32) -> io::Result<()> {
+pub fn add_destination(map: BorrowedFd<'_>, key: &Destination, address: V4) -> io::Result<()> {
     update(map, key, address, BPF_NOEXIST)
 }
 
 /// Replaces a destination, or adds it (`BPF_MAP_UPDATE_ELEM`).
-pub fn set_destination(map: BorrowedFd<'_>, key: &Destination, address: u32) -> io::Result<()> {
+pub fn set_destination(map: BorrowedFd<'_>, key: &Destination, address: V4) -> io::Result<()> {
     update(map, key, address, 0)
 }
 
@@ -86,7 +85,7 @@ fn next_key<K>(map: BorrowedFd<'_>, last: Option<&K>, next: u64) -> io::Result<b
     found(call(bpf_cmd::BPF_MAP_GET_NEXT_KEY, &mut attr))
 }
 
-fn update(map: BorrowedFd<'_>, key: &Destination, value: u32, flags: u32) -> io::Result<()> {
+fn update(map: BorrowedFd<'_>, key: &Destination, value: V4, flags: u32) -> io::Result<()> {
     let mut attr = element(map, key, (&raw const value) as u64);
     attr.__bindgen_anon_2.flags = flags.into();
     call(bpf_cmd::BPF_MAP_UPDATE_ELEM, &mut attr)?;

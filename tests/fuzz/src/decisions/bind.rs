@@ -2,11 +2,11 @@
 
 use arbitrary::{Result, Unstructured};
 use oci_bind_hook_ebpf::abi::{Cause, Policy};
-use oci_bind_hook_ebpf::decide::address::{Family, Kind, LOOPBACK6, V6, mapped};
+use oci_bind_hook_ebpf::decide::address::{ANY4, ANY6, Family, Kind, LOOPBACK6, mapped};
 use oci_bind_hook_ebpf::decide::bind::{self, Asked, bind4, bind6};
 use oci_bind_hook_ebpf::decide::loopback::{Found, port6};
-use oci_bind_hook_ebpf::decide::port::Port;
 use oci_bind_hook_ebpf::decide::verdict::{Action, Verdict};
+use oci_bind_hook_ebpf::net::{Port, V6};
 
 use super::network::Network;
 use super::policy::{Says as _, any_address, any_protocol, any4, near_port};
@@ -105,8 +105,8 @@ fn hold(
                     (Family::V6(_), Some(own)) => to == LOOPBACK6 && at == port6(own, asked.port),
                 },
                 // Of IPv4 alone, if that is assigned.
-                Kind::Unspecified if is_multicast && to == mapped(0) => {
-                    address == [0; 4]
+                Kind::Unspecified if is_multicast && to == mapped(ANY4) => {
+                    address == ANY6
                         && !server.v6only
                         && policy.own6().is_none()
                         && policy.own4().is_some()
@@ -118,7 +118,7 @@ fn hold(
         Action::Isolate => {
             let (to, at) = verdict.rewrite;
             let is_wanted = asked.is_repeated || family.kind() == Kind::Unspecified && !is_assigned;
-            is_wanted && at == 0 && Family::of(to).kind() == Kind::Loopback
+            is_wanted && at == Port::ANY && Family::of(to).kind() == Kind::Loopback
         }
     };
     assert!(holds, "{asked:?} {family:?}: {verdict:?} under {policy:?}");

@@ -3,9 +3,10 @@
 
 use arbitrary::{Result, Unstructured};
 use oci_bind_hook_ebpf::abi::{Cause, Policy, flag};
-use oci_bind_hook_ebpf::decide::address::{Family, Kind, V6, mapped};
-use oci_bind_hook_ebpf::decide::connect::{Bound, Client, Local, connect4, connect6};
+use oci_bind_hook_ebpf::decide::address::{ANY6, Family, Kind, mapped};
+use oci_bind_hook_ebpf::decide::connect::{BoundTo, Client, Local, connect};
 use oci_bind_hook_ebpf::decide::verdict::{Action, Path, Verdict};
+use oci_bind_hook_ebpf::net::{Port, V6};
 
 use super::network::Network;
 use super::policy::{Says as _, any_address, any_protocol, any4, any6, near_port};
@@ -13,32 +14,36 @@ use super::policy::{Says as _, any_address, any_protocol, any4, any6, near_port}
 pub fn check(policy: &Policy, input: &mut Unstructured<'_>) -> Result<()> {
     let local_port = near_port(input)?;
     let client = Client {
-        local: local(policy, local_port.into(), input)?,
+        local: local(policy, local_port, input)?,
         local_port,
         protocol: any_protocol(input)?,
         can_be_mapped: input.arbitrary()?,
         port: near_port(input)?,
     };
-    let network = Network::any(policy, input)?;
-    let destination = any4(policy, input)?;
-    let verdict = connect4(policy, destination, client, |at, port, _| {
-        network.find(at, port)
-    });
-    hold(policy, mapped(destination), client, &network, &verdict);
-
-    let network = Network::any(policy, input)?;
+    let destination = mapped(any4(policy, input)?);
+    call(policy, destination, client, input)?;
     let destination = any6(policy, input)?;
-    let verdict = connect6(policy, destination, client, |at, port, _| {
-        network.find(at, port)
-    });
+    call(policy, destination, client, input)
+}
+
+fn call(
+    policy: &Policy,
+    destination: V6,
+    client: Client,
+    input: &mut Unstructured<'_>,
+) -> Result<()> {
+    let network = Network::any(policy, input)?;
+    let to = Family::of(destination);
+    let verdict = connect(policy, to, client, |at, port, _| network.find(at, port));
     hold(policy, destination, client, &network, &verdict);
     Ok(())
 }
 
 /// The local side of a socket.
-pub fn local(policy: &Policy, port: u32, input: &mut Unstructured<'_>) -> Result<Local> {
+pub fn local(policy: &Policy, port: Port, input: &mut Unstructured<'_>) -> Result<Local> {
+    let port = port.number().into();
     Ok(if input.arbitrary()? {
-        Local::of6([0; 4], port)
+        Local::of6(ANY6, port)
     } else if input.arbitrary()? {
         Local::of4(any4(policy, input)?, port)
     } else {
@@ -51,7 +56,7 @@ fn hold(
     destination: V6,
     client: Client,
     network: &Network<'_>,
-    verdict: &Verdict<Path<V6>>,
+    verdict: &Verdict<Path>,
 ) {
     if !policy.is_written() {
         assert_eq!(
@@ -76,7 +81,7 @@ fn to_loopback(
     policy: &Policy,
     client: Client,
     network: &Network<'_>,
-    verdict: &Verdict<Path<V6>>,
+    verdict: &Verdict<Path>,
 ) -> bool {
     let Path {
         is_moved,
@@ -90,7 +95,7 @@ fn to_loopback(
         Action::Pass => policy.private().is_none(),
         Action::Deny => policy.private().is_some(),
         Action::Rewrite => {
-            let is_free = client.local.bound == Bound::Nothing;
+            let is_free = client.local.bound == BoundTo::Nothing;
             is_redirected
                 && network.may_lead_to(destination, port)
                 && is_moved == is_free
@@ -103,7 +108,7 @@ fn elsewhere(
     policy: &Policy,
     destination: Family,
     client: Client,
-    verdict: &Verdict<Path<V6>>,
+    verdict: &Verdict<Path>,
 ) -> bool {
     let own = match destination {
         Family::V4(_) => policy.own4().map(mapped),
@@ -121,16 +126,16 @@ fn elsewhere(
             let is_exempt =
                 !is_guarded && policy.moved(client.protocol, client.local_port).is_none();
             is_link_local
-                || client.local.bound == Bound::Address && may_stay(policy, client.local.address)
-                || client.local.bound != Bound::Nothing && is_exempt
+                || client.local.bound == BoundTo::Address && may_stay(policy, client.local.address)
+                || client.local.bound != BoundTo::Nothing && is_exempt
         }
         Action::Deny => {
-            client.local.bound != Bound::Nothing
+            client.local.bound != BoundTo::Nothing
                 && !policy.owns(client.local.address)
                 && verdict.cause == Cause::Immovable
         }
         Action::Rewrite => {
-            client.local.bound == Bound::Nothing && verdict.rewrite == Path::from(own)
+            client.local.bound == BoundTo::Nothing && verdict.rewrite == Path::from(own)
         }
     }
 }

@@ -134,7 +134,7 @@ fn enters(policy: &Policy, destination: Family) {
 
 fn is_own(policy: &Policy, address: Family) -> bool {
     let is_link_local = match address {
-        Family::V4(address) => address.to_ne_bytes().starts_with(&[169, 254]),
+        Family::V4(address) => address.octets().starts_with(&[169, 254]),
         Family::V6(_) => address.kind() == Kind::LinkLocal,
     };
     policy.owns(address.to_v6()) || is_link_local || address.kind() == Kind::Unspecified

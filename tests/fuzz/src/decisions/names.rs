@@ -4,8 +4,8 @@
 use arbitrary::{Result, Unstructured};
 use oci_bind_hook_ebpf::abi::Policy;
 use oci_bind_hook_ebpf::decide::address::{Family, mapped};
-use oci_bind_hook_ebpf::decide::endpoint::Endpoint;
 use oci_bind_hook_ebpf::decide::names::{PEERS, Redirect, Redirects, local_name, peer_name};
+use oci_bind_hook_ebpf::net::{Endpoint, Port, V6};
 
 use super::policy::{Says as _, any_address, near_port};
 
@@ -58,13 +58,13 @@ pub fn check(policy: &Policy, input: &mut Unstructured<'_>) -> Result<()> {
     Ok(())
 }
 
-fn is_not_private(policy: &Policy, address: [u32; 4]) -> bool {
+fn is_not_private(policy: &Policy, address: V6) -> bool {
     let private = policy.private().map(mapped);
     private != Some(Family::of(address).to_v6())
 }
 
 /// An endpoint with a port: what a call can go to.
 fn endpoint(policy: &Policy, input: &mut Unstructured<'_>) -> Result<Endpoint> {
-    let port = near_port(input)?.max(1);
+    let port = near_port(input)?.max(Port::new(1));
     Ok(Endpoint::new(any_address(policy, input)?, port))
 }

@@ -4,9 +4,9 @@ use std::cell::{Cell, RefCell};
 
 use arbitrary::{Result, Unstructured};
 use oci_bind_hook_ebpf::abi::Policy;
-use oci_bind_hook_ebpf::decide::address::{Family, Kind, LOOPBACK6, V6, mapped};
+use oci_bind_hook_ebpf::decide::address::{Family, Kind, LOOPBACK6, mapped};
 use oci_bind_hook_ebpf::decide::loopback::Found;
-use oci_bind_hook_ebpf::decide::port::Port;
+use oci_bind_hook_ebpf::net::{Port, V6};
 
 use super::policy::Says as _;
 

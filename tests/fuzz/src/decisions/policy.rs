@@ -3,8 +3,10 @@
 
 use arbitrary::{Result, Unstructured};
 use oci_bind_hook_ebpf::abi::{PORT_RULES, Policy, PortRule, flag};
-use oci_bind_hook_ebpf::decide::address::{Family, Kind, V4, V6, kind4, kind6, mapped};
-use oci_bind_hook_ebpf::decide::port::Port;
+use oci_bind_hook_ebpf::decide::address::{
+    ANY4, ANY6, Family, Kind, LOOPBACK6, kind4, kind6, mapped,
+};
+use oci_bind_hook_ebpf::net::{Port, V4, V6};
 
 /// Any policy, that of a cgroup nobody has written yet included.
 pub fn any(input: &mut Unstructured<'_>) -> Result<Policy> {
@@ -16,9 +18,9 @@ pub fn any(input: &mut Unstructured<'_>) -> Result<Policy> {
     };
     let mut policy = Policy {
         flags: flags & !impossible,
-        ipv4: own4(input.arbitrary()?),
-        ipv6: own6(input.arbitrary()?),
-        loopback: u32::from_ne_bytes([127, 128, 2, 10]),
+        ipv4: own4(V4(input.arbitrary()?)),
+        ipv6: own6(V6(input.arbitrary()?)),
+        loopback: V4::from_octets([127, 128, 2, 10]),
         ..Policy::default()
     };
     let count = input.int_in_range(0..=PORT_RULES)?;
@@ -59,22 +61,22 @@ fn rule(first: u16, last: u16, input: &mut Unstructured<'_>) -> Result<PortRule>
 fn own4(address: V4) -> V4 {
     match kind4(address) {
         Kind::Unicast => address,
-        _ => u32::from_ne_bytes([192, 0, 2, 10]),
+        _ => V4::from_octets([192, 0, 2, 10]),
     }
 }
 
 fn own6(address: V6) -> V6 {
     match (Family::of(address), kind6(&address)) {
         (Family::V6(_), Kind::Unicast) => address,
-        _ => [u32::from_ne_bytes([0x20, 1, 0xd, 0xb8]), 0, 0, 1],
+        _ => V6([u32::from_ne_bytes([0x20, 1, 0xd, 0xb8]), 0, 0, 1]),
     }
 }
 
 /// One of a few ports, so that rules are met, or any.
 pub fn near_port(input: &mut Unstructured<'_>) -> Result<Port> {
     match input.int_in_range(0..=40_u16)? {
-        40 => input.arbitrary(),
-        port => Ok(port.to_be()),
+        40 => input.arbitrary().map(Port),
+        port => Ok(Port::new(port)),
     }
 }
 
@@ -93,31 +95,31 @@ pub fn any4(policy: &Policy, input: &mut Unstructured<'_>) -> Result<V4> {
         0 => policy.ipv4,
         7 => policy.broadcast,
         1 => policy.loopback,
-        2 => 0,
-        3 => u32::from_ne_bytes([127, 0, 0, input.arbitrary()?]),
-        4 => u32::from_ne_bytes([input.int_in_range(224..=239)?, 0, 0, input.arbitrary()?]),
-        _ => input.arbitrary()?,
+        2 => ANY4,
+        3 => V4::from_octets([127, 0, 0, input.arbitrary()?]),
+        4 => V4::from_octets([input.int_in_range(224..=239)?, 0, 0, input.arbitrary()?]),
+        _ => V4(input.arbitrary()?),
     })
 }
 
 /// An IPv6 address that is not IPv4-mapped: one that is treated apart, or any.
 pub fn any6(policy: &Policy, input: &mut Unstructured<'_>) -> Result<V6> {
-    let words: V6 = input.arbitrary()?;
+    let words: [u32; 4] = input.arbitrary()?;
     let address = match input.int_in_range(0..=6)? {
         0 => policy.ipv6,
-        1 => [0; 4],
-        2 => [0, 0, 0, u32::from_ne_bytes([0, 0, 0, 1])],
-        3 => [
+        1 => ANY6,
+        2 => LOOPBACK6,
+        3 => V6([
             u32::from_ne_bytes([0xfe, 0x80, 0, 0]),
             0,
             words[2],
             words[3],
-        ],
-        4 => [u32::from_ne_bytes([0xff, 2, 0, 0]), 0, words[2], words[3]],
-        _ => words,
+        ]),
+        4 => V6([u32::from_ne_bytes([0xff, 2, 0, 0]), 0, words[2], words[3]]),
+        _ => V6(words),
     };
     Ok(match Family::of(address) {
-        Family::V4(_) => [1, 0, 0, 0],
+        Family::V4(_) => V6([1, 0, 0, 0]),
         Family::V6(address) => address,
     })
 }
@@ -154,7 +156,7 @@ pub trait Says {
 
 /// The rule for a port, if there is one.
 fn rule_of(policy: &Policy, asked: Port) -> Option<&PortRule> {
-    let port = Port::from_be(asked);
+    let port = asked.number();
     let mut rules = policy.port_rules.iter();
     rules.find(|rule| port != 0 && (rule.first..=rule.last).contains(&port))
 }
@@ -195,7 +197,7 @@ impl Says for Policy {
             (Some(rule), 17 | 136) => (rule.first, rule.udp),
             _ => return Some(asked),
         };
-        (becomes != 0).then(|| (becomes + (Port::from_be(asked) - first)).to_be())
+        (becomes != 0).then(|| Port::new(becomes + (asked.number() - first)))
     }
 
     fn is_multicast(&self, number: u32, asked: Port) -> bool {

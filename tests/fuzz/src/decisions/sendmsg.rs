@@ -3,9 +3,10 @@
 
 use arbitrary::{Result, Unstructured};
 use oci_bind_hook_ebpf::abi::{Cause, Policy, flag};
-use oci_bind_hook_ebpf::decide::address::{Family, Kind, V4, V6, mapped};
-use oci_bind_hook_ebpf::decide::sendmsg::{Datagram, sendmsg4, sendmsg6};
+use oci_bind_hook_ebpf::decide::address::{Family, Kind, mapped};
+use oci_bind_hook_ebpf::decide::sendmsg::{Datagram, sendmsg};
 use oci_bind_hook_ebpf::decide::verdict::{Action, Path, Verdict};
+use oci_bind_hook_ebpf::net::V6;
 
 use super::connect::local;
 use super::network::Network;
@@ -21,7 +22,7 @@ struct Sent {
 
 pub fn check(policy: &Policy, input: &mut Unstructured<'_>) -> Result<()> {
     let datagram = Datagram {
-        local: local(policy, near_port(input)?.into(), input)?,
+        local: local(policy, near_port(input)?, input)?,
         protocol: any_protocol(input)?,
         port: near_port(input)?,
         is_connected: input.arbitrary()?,
@@ -29,25 +30,25 @@ pub fn check(policy: &Policy, input: &mut Unstructured<'_>) -> Result<()> {
         is_answer: input.arbitrary()?,
         is_at_home: input.arbitrary()?,
     };
-    let network = Network::any(policy, input)?;
-    let (to, from) = (any4(policy, input)?, any4(policy, input)?);
-    let verdict = sendmsg4(policy, to, from, datagram, |at, port, _| {
-        network.find(at, port)
-    });
-    let sent = Sent {
-        destination: mapped(to),
-        source: mapped(from),
-        datagram,
-    };
-    hold(policy, sent, &network, &verdict.map(widen));
-
-    let network = Network::any(policy, input)?;
+    let (destination, source) = (any4(policy, input)?, any4(policy, input)?);
+    let sent = (Family::V4(destination), mapped(source));
+    send(policy, sent, datagram, input)?;
     let (destination, source) = (any6(policy, input)?, any6(policy, input)?);
-    let verdict = sendmsg6(policy, destination, source, datagram, |at, port, _| {
+    send(policy, (Family::V6(destination), source), datagram, input)
+}
+
+fn send(
+    policy: &Policy,
+    (destination, source): (Family, V6),
+    datagram: Datagram,
+    input: &mut Unstructured<'_>,
+) -> Result<()> {
+    let network = Network::any(policy, input)?;
+    let verdict = sendmsg(policy, destination, source, datagram, |at, port, _| {
         network.find(at, port)
     });
     let sent = Sent {
-        destination,
+        destination: destination.to_v6(),
         source,
         datagram,
     };
@@ -55,17 +56,7 @@ pub fn check(policy: &Policy, input: &mut Unstructured<'_>) -> Result<()> {
     Ok(())
 }
 
-fn widen(path: Path<V4>) -> Path<V6> {
-    Path {
-        is_moved: path.is_moved,
-        source: mapped(path.source),
-        is_redirected: path.is_redirected,
-        destination: mapped(path.destination),
-        port: path.port,
-    }
-}
-
-fn hold(policy: &Policy, sent: Sent, network: &Network<'_>, verdict: &Verdict<Path<V6>>) {
+fn hold(policy: &Policy, sent: Sent, network: &Network<'_>, verdict: &Verdict<Path>) {
     if !policy.is_written() {
         assert_eq!(
             (verdict.action, verdict.cause),

@@ -1,6 +1,6 @@
 use super::*;
 
-const OWN: V4 = u32::from_ne_bytes([192, 0, 2, 10]);
+const OWN: V4 = V4::from_octets([192, 0, 2, 10]);
 const HERE: u64 = 1;
 const ELSEWHERE: u64 = 2;
 
@@ -66,8 +66,8 @@ fn at_which_devices() {
 #[test]
 fn which_addresses_are_delivered() {
     let policy = Policy {
-        ipv6: [1, 2, 3, 4],
-        loopback: u32::from_ne_bytes([127, 128, 2, 10]),
+        ipv6: V6([1, 2, 3, 4]),
+        loopback: V4::from_octets([127, 128, 2, 10]),
         ..policy(0)
     };
     let (all, some) = (flag::DUAL_UDP, flag::LOOPBACK_UDP);
@@ -88,7 +88,7 @@ fn which_addresses_are_delivered() {
 #[test]
 fn a_socket_is_found() {
     let socket = std::net::UdpSocket::bind("[::ffff:127.9.8.7]:0").unwrap();
-    let own = u32::from_ne_bytes([127, 9, 8, 7]);
+    let own = V4::from_octets([127, 9, 8, 7]);
     assert!(sockets().unwrap().contains(&own));
     assert!(!sockets().unwrap().contains(&OWN));
     drop(socket);
@@ -100,8 +100,8 @@ fn what_is_needed() {
         let key = Destination { address, slot: 0 };
         (key, OWN)
     };
-    let dual = destination([1, 2, 3, 4]);
-    let loopback = destination(mapped(u32::from_ne_bytes([127, 128, 2, 10])));
+    let dual = destination(V6([1, 2, 3, 4]));
+    let loopback = destination(mapped(V4::from_octets([127, 128, 2, 10])));
     let (nobody, somebody) = (BTreeSet::new(), BTreeSet::from([OWN]));
     let (all, some) = (flag::DUAL_UDP, flag::LOOPBACK_UDP);
     for (flags, inode, known, sockets, expected) in [
@@ -125,7 +125,7 @@ fn the_address_of_a_socket() {
         format!("  12: {address}:0035 00000000000000000000000000000000:0000 07 00000000:00000000")
     };
     let words = |words: [u32; 4]| words.map(|word| format!("{word:08X}")).concat();
-    assert_eq!(bound_to(&line(&words(mapped(OWN)))), Some(OWN));
+    assert_eq!(bound_to(&line(&words(mapped(OWN).0))), Some(OWN));
     assert_eq!(bound_to(&line(&words([0; 4]))), None);
     for malformed in [
         "",

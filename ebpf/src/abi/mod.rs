@@ -7,19 +7,15 @@
 //! listens on port 80, has this [`Policy`]:
 //!
 //! ```
+//! use core::net::{Ipv4Addr, Ipv6Addr};
 //! use oci_bind_hook_ebpf::abi::{Policy, PortRule, flag};
 //!
 //! let mut policy = Policy {
 //!     flags: flag::LAYOUT | flag::ACTIVE | flag::IPV4 | flag::IPV6 | flag::LOOPBACK_AUTO | flag::GUARD,
-//!     ipv4: u32::from_ne_bytes([192, 0, 2, 10]),
-//!     ipv6: [
-//!         u32::from_ne_bytes([0x20, 0x01, 0x0d, 0xb8]),
-//!         0,
-//!         0,
-//!         u32::from_ne_bytes([0, 0, 0, 0x10]),
-//!     ],
-//!     loopback: u32::from_ne_bytes([127, 128, 2, 10]),
-//!     broadcast: u32::from_ne_bytes([192, 0, 2, 255]),
+//!     ipv4: Ipv4Addr::new(192, 0, 2, 10).into(),
+//!     ipv6: Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x10).into(),
+//!     loopback: Ipv4Addr::new(127, 128, 2, 10).into(),
+//!     broadcast: Ipv4Addr::new(192, 0, 2, 255).into(),
 //!     ..Policy::default()
 //! };
 //! assert!(policy.set_rules(&[PortRule {
@@ -27,6 +23,12 @@
 //!     ..PortRule::unchanged(80, 80)
 //! }]));
 //! ```
+
+mod counters;
+
+use crate::net::{V4, V6};
+
+pub use counters::{BINDS, CAUSES, Cause, Counters, HOOKS, Hook, HookCounters};
 
 /// What one cgroup is allowed to use: the value of the map [`POLICY_MAP`].
 ///
@@ -39,19 +41,17 @@
 pub struct Policy {
     /// Bits of [`flag`], host byte order.
     pub flags: u32,
-    /// The assigned IPv4 address, network byte order; meaningful with
-    /// [`flag::IPV4`].
-    pub ipv4: u32,
-    /// The assigned IPv6 address as four words, each in network byte order;
-    /// meaningful with [`flag::IPV6`].
-    pub ipv6: [u32; 4],
-    /// The container's own address in 127.0.0.0/8, network byte order. It is in use as an
+    /// The assigned IPv4 address; meaningful with [`flag::IPV4`].
+    pub ipv4: V4,
+    /// The assigned IPv6 address; meaningful with [`flag::IPV6`].
+    pub ipv6: V6,
+    /// The container's own address in 127.0.0.0/8. It is in use as an
     /// address with [`flag::LOOPBACK_PRIVATE`] or [`flag::LOOPBACK_UDP`]; in any case it
     /// tells the policy's sockets from those of other policies.
-    pub loopback: u32,
-    /// The broadcast address of the network of `ipv4`, network byte order; 0 if it is not
-    /// known or there is none.
-    pub broadcast: u32,
+    pub loopback: V4,
+    /// The broadcast address of the network of `ipv4`; 0.0.0.0 if it is not known or there
+    /// is none.
+    pub broadcast: V4,
     /// How many of `port_rules` are in use, host byte order.
     pub rules: u32,
     /// No implicit padding.
@@ -147,118 +147,6 @@ impl PortRule {
     }
 }
 
-/// The hooks, in the order of [`Counters::hooks`].
-#[repr(u32)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hook {
-    /// `BPF_CGROUP_INET4_BIND`
-    Bind4,
-    /// `BPF_CGROUP_INET6_BIND`
-    Bind6,
-    /// `BPF_CGROUP_INET4_CONNECT`
-    Connect4,
-    /// `BPF_CGROUP_INET6_CONNECT`
-    Connect6,
-    /// `BPF_CGROUP_UDP4_SENDMSG`
-    Sendmsg4,
-    /// `BPF_CGROUP_UDP6_SENDMSG`
-    Sendmsg6,
-    /// `BPF_CGROUP_UDP4_RECVMSG`
-    Recvmsg4,
-    /// `BPF_CGROUP_UDP6_RECVMSG`
-    Recvmsg6,
-    /// `BPF_CGROUP_INET4_GETPEERNAME`
-    Getpeername4,
-    /// `BPF_CGROUP_INET6_GETPEERNAME`
-    Getpeername6,
-    /// `BPF_CGROUP_INET4_GETSOCKNAME`
-    Getsockname4,
-    /// `BPF_CGROUP_INET6_GETSOCKNAME`
-    Getsockname6,
-    /// `BPF_CGROUP_INET_EGRESS`
-    Egress,
-    /// `BPF_CGROUP_INET_INGRESS`
-    Ingress,
-    /// `BPF_CGROUP_INET_SOCK_CREATE`
-    Socket,
-}
-
-/// How many hooks there are for bind(2); they come first.
-pub const BINDS: usize = 2;
-
-/// How many hooks there are.
-pub const HOOKS: usize = 15;
-
-/// What one hook decided.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct HookCounters {
-    /// Calls whose address was replaced.
-    pub rewritten: u64,
-    /// Calls left as they were. Hooks that see every packet or socket, or only
-    /// translate names, do not count these.
-    pub passed: u64,
-    /// Calls refused; packets dropped.
-    pub denied: u64,
-}
-
-/// Why a call was refused, in the order of [`Counters::causes`].
-#[repr(u32)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// The cgroup has programs but no policy yet: EPERM.
-    NoPolicy,
-    /// The address is of a different family than the socket: EAFNOSUPPORT.
-    Family,
-    /// A bind or a named source in a family that is not assigned: EADDRNOTAVAIL.
-    NotAssigned,
-    /// A destination in a family that is not assigned: ENETUNREACH.
-    Unreachable,
-    /// The socket already has an address, or a port without an address, that can no longer
-    /// be changed: EADDRNOTAVAIL.
-    Immovable,
-    /// Nobody in the cgroup listens there on its private loopback:
-    /// ECONNREFUSED.
-    Refused,
-    /// A dual-stack server and an IPv6-only one want the same port: EADDRINUSE.
-    InUse,
-    /// A socket of a protocol that no hook could keep at its address:
-    /// EPROTONOSUPPORT.
-    Protocol,
-}
-
-/// How many causes there are.
-pub const CAUSES: usize = 8;
-
-/// What has been decided in one cgroup since its first attachment, in one copy for each
-/// CPU: the value of the map [`COUNTERS_MAP`].
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// By hook, indexed by [`Hook`].
-    pub hooks: [HookCounters; HOOKS],
-    /// Refused calls by reason, indexed by [`Cause`].
-    pub causes: [u64; CAUSES],
-    /// Binds that succeed where no other host can reach them, by hook: [`Hook::Bind4`]
-    /// and [`Hook::Bind6`].
-    pub isolated: [u64; BINDS],
-}
-
-impl Counters {
-    /// Adds what another CPU has counted.
-    pub fn add(&mut self, other: &Self) {
-        for (sum, hook) in self.hooks.iter_mut().zip(&other.hooks) {
-            sum.rewritten += hook.rewritten;
-            sum.passed += hook.passed;
-            sum.denied += hook.denied;
-        }
-        let single = self.causes.iter_mut().chain(&mut self.isolated);
-        for (sum, count) in single.zip(other.causes.iter().chain(&other.isolated)) {
-            *sum += count;
-        }
-    }
-}
-
 /// Name of the `BPF_MAP_TYPE_CGROUP_STORAGE` map that holds [`Policy`].
 pub const POLICY_MAP: &str = "POLICY";
 /// Name of the `BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE` map that holds [`Counters`].
@@ -301,9 +189,24 @@ pub const DUAL_COUNTS: u32 = 1 << 16;
 /// for: a `u64`, like [`Policy::namespace`].
 pub const NAMESPACE: &str = "NAMESPACE";
 /// Name of the `BPF_MAP_TYPE_HASH` map that says where to find the sockets that datagrams
-/// are delivered to: an IPv4 address, network byte order, by
-/// [`crate::decide::deliver::Destination`].
+/// are delivered to: an IPv4 address ([`V4`]), by [`Destination`].
 pub const DESTINATIONS_MAP: &str = "DESTINATIONS";
+/// The most destinations of one host.
+pub const DESTINATIONS: usize = 1 << 15;
+
+/// Where datagrams go: the key of [`DESTINATIONS_MAP`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Destination {
+    /// The address in the packet, an IPv4 one IPv4-mapped.
+    pub address: V6,
+    /// Tells apart the IPv4 addresses that go with it under different policies: less than
+    /// [`DESTINATION_SLOTS`], host byte order. If a slot is empty, so are all those after
+    /// it.
+    pub slot: u32,
+}
+
+/// How many IPv4 addresses can go with one address.
+pub const DESTINATION_SLOTS: u32 = 4;
 
 const _: () = assert!(size_of::<Policy>() == 56 + PORT_RULES * size_of::<PortRule>());
-const _: () = assert!(size_of::<Counters>() == HOOKS * 24 + CAUSES * 8 + BINDS * 8);
