@@ -9,7 +9,6 @@
 //! running. Exit status: 0 if nothing failed, 1 if something did, 2 for a bad
 //! command line.
 
-mod output;
 mod part;
 mod plan;
 mod report;

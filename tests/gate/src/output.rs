@@ -2,6 +2,7 @@
 //! (tests/runner.sh).
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// Numbers of tests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,6 +22,49 @@ impl Counts {
         self.failed += other.failed;
         self.skipped += other.skipped;
     }
+
+    /// Adds one test.
+    pub fn count(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Passed => self.passed += 1,
+            Verdict::Failed => self.failed += 1,
+            Verdict::Skipped(_) => self.skipped += 1,
+        }
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            passed,
+            failed,
+            skipped,
+        } = self;
+        write!(
+            formatter,
+            "{passed} passed, {failed} failed, {skipped} skipped"
+        )
+    }
+}
+
+/// What a runner says of one test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Test<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// How it ended.
+    pub verdict: Verdict<'a>,
+}
+
+/// How a test ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict<'a> {
+    /// It passed.
+    Passed,
+    /// It failed.
+    Failed,
+    /// It could not run, for this reason.
+    Skipped(&'a str),
 }
 
 /// Notes of what a part has said.
@@ -44,11 +88,16 @@ impl Output {
         }
         if let Some(counts) = cargo_counts(line) {
             self.counts.add(counts);
-        } else if let Some(name) = failure(line) {
-            self.failures.push(name.to_owned());
-        } else if let Some((name, reason)) = skipped(line) {
-            let names = self.skipped.entry(reason.to_owned()).or_default();
-            names.push(name.to_owned());
+        } else if let Some(Test { name, verdict }) = cargo_test(line).or_else(|| script_test(line))
+        {
+            match verdict {
+                Verdict::Passed => {}
+                Verdict::Failed => self.failures.push(name.to_owned()),
+                Verdict::Skipped(reason) => {
+                    let names = self.skipped.entry(reason.to_owned()).or_default();
+                    names.push(name.to_owned());
+                }
+            }
         }
         true
     }
@@ -87,26 +136,40 @@ fn cargo_counts(line: &str) -> Option<Counts> {
     })
 }
 
-/// `test NAME ... FAILED`, `not ok - NAME`
-fn failure(line: &str) -> Option<&str> {
-    line.strip_prefix("not ok - ").or_else(|| {
-        let name = line.strip_prefix("test ")?.strip_suffix("... FAILED")?;
-        Some(name.trim_end())
-    })
+/// `test NAME ... ok`, `test NAME ... FAILED`, `test NAME ... ignored (REASON)` or
+/// `..., REASON`
+pub fn cargo_test(line: &str) -> Option<Test<'_>> {
+    let rest = line.strip_prefix("test ")?;
+    let (name, verdict) = if let Some(name) = rest.strip_suffix(" ... ok") {
+        (name, Verdict::Passed)
+    } else if let Some(name) = rest.strip_suffix(" ... FAILED") {
+        (name, Verdict::Failed)
+    } else {
+        let (name, reason) = rest.split_once(" ... ignored")?;
+        let reason = reason.trim_start_matches([',', ' ']);
+        let bracketed = reason
+            .strip_prefix('(')
+            .and_then(|rest| rest.strip_suffix(')'));
+        (name, Verdict::Skipped(bracketed.unwrap_or(reason)))
+    };
+    let name = name.trim_end();
+    Some(Test { name, verdict })
 }
 
-/// `test NAME ... ignored (REASON)` or `..., REASON`, `skipped - NAME: REASON`
-fn skipped(line: &str) -> Option<(&str, &str)> {
-    if let Some(rest) = line.strip_prefix("skipped - ") {
-        // Names have colons too, reasons rarely.
-        return Some(rest.rsplit_once(": ").unwrap_or((rest, "")));
-    }
-    let (name, reason) = line.strip_prefix("test ")?.split_once(" ... ignored")?;
-    let reason = reason.trim_start_matches([',', ' ']);
-    let bracketed = reason
-        .strip_prefix('(')
-        .and_then(|rest| rest.strip_suffix(')'));
-    Some((name.trim_end(), bracketed.unwrap_or(reason)))
+/// `ok - NAME`, `not ok - NAME`, `skipped - NAME: REASON`
+fn script_test(line: &str) -> Option<Test<'_>> {
+    let (verdict, name) = line.split_once(" - ")?;
+    let (name, verdict) = match verdict {
+        "ok" => (name, Verdict::Passed),
+        "not ok" => (name, Verdict::Failed),
+        "skipped" => {
+            // Names have colons too, reasons rarely.
+            let (name, reason) = name.rsplit_once(": ").unwrap_or((name, ""));
+            (name, Verdict::Skipped(reason))
+        }
+        _ => return None,
+    };
+    Some(Test { name, verdict })
 }
 
 #[cfg(test)]

@@ -6,9 +6,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use oci_bind_hook_gate::output::Output;
 use rustix::process::{Pid, WaitStatus};
 
-use crate::output::Output;
 use crate::tree::Tree;
 
 /// A command of a plan.

@@ -6,8 +6,8 @@ use std::io::ErrorKind;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
+use oci_bind_hook_gate::output::Counts;
 
-use crate::output::Counts;
 use crate::part::Outcome;
 use crate::plan::Plan;
 
@@ -41,11 +41,7 @@ pub fn end(outcomes: &[Outcome]) -> String {
         })
     });
     list(&mut text, "skipped", skipped);
-    let counts = sum(outcomes);
-    text + &format!(
-        "\n{} passed, {} failed, {} skipped\n",
-        counts.passed, counts.failed, counts.skipped
-    )
+    text + &format!("\n{}\n", sum(outcomes))
 }
 
 /// What is about to be tested, as a row of `tests/RESULTS.md` says it: the date and
@@ -177,8 +173,9 @@ fn sum(outcomes: &[Outcome]) -> Counts {
 mod tests {
     use std::time::Duration;
 
+    use oci_bind_hook_gate::output::Output;
+
     use super::*;
-    use crate::output::Output;
     use crate::plan;
 
     fn outcome(name: &'static str, passed: u64) -> Outcome {
