@@ -82,9 +82,3 @@ add_libraries() {
     cp --dereference "$file" "$root$file"
   done
 }
-
-# Where cargo puts what it builds.
-target_directory() {
-  cargo metadata --format-version 1 --no-deps --offline |
-    sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'
-}
