@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use oci_bind_hook_ebpf::abi;
 
-use super::{decide, print};
+use super::print;
 use crate::cli::Target;
 use crate::host::cgroup::{self, Cgroup};
 use crate::host::netns::Namespace;
@@ -15,7 +15,7 @@ use crate::text::printable;
 
 pub(super) fn attach(target: &Target, request: &Request, config: &Config) -> Result<()> {
     let namespace = target.pid.map_or(Namespace::Own, Namespace::OfProcess);
-    let plan = decide(request, config, namespace)?;
+    let plan = super::plan(request, config, namespace)?;
     let cgroup = find(target)?;
     let policy = abi::Policy::from(&plan);
     attach::attach(&cgroup, policy, namespace)?;

@@ -5,7 +5,7 @@ use oci_bind_hook_ebpf::abi;
 use serde::Serialize;
 use std::path::Path;
 
-use super::{decide, json, print};
+use super::{json, print};
 use crate::host::netns::Namespace;
 use crate::host::{cgroup, privileges};
 use crate::input::annotations;
@@ -44,11 +44,11 @@ pub(super) fn create_runtime(config: Result<Config>, dry_run: bool) -> Result<()
     let namespace = Namespace::OfProcess(container.pid);
     let config = config?;
     annotations::permit(&request, &config)?;
-    let plan = decide(&request, &config, namespace)?;
+    let plan = super::plan(&request, &config, namespace)?;
     let cgroup = cgroup::of_container(&container.id, container.pid)?;
     let mut policy = abi::Policy::from(&plan);
     if dry_run {
-        steer::decide(&mut policy);
+        steer::allow_dual(&mut policy);
         let needed = PROGRAMS.iter().filter(|program| program.is_needed(&policy));
         let dry_run = DryRun {
             container: &container.id,

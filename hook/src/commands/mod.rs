@@ -49,7 +49,7 @@ pub(crate) fn execute(cli: Cli) -> Result<u8, Failure> {
         Command::CreateRuntime { dry_run } => create_runtime::create_runtime(config, dry_run)?,
         Command::Run { policy, command } => {
             return config
-                .and_then(|config| decide(&policy.into(), &config, Namespace::Own))
+                .and_then(|config| plan(&policy.into(), &config, Namespace::Own))
                 .and_then(|plan| run::run(&plan, &command))
                 .map_err(|error| Failure {
                     status: NOT_STARTED,
@@ -75,7 +75,7 @@ pub(crate) fn execute(cli: Cli) -> Result<u8, Failure> {
 
 /// Makes the plan for a request, and checks it against the configuration and the
 /// addresses of the network namespace.
-fn decide(request: &Request, config: &Config, namespace: Namespace) -> Result<Plan> {
+fn plan(request: &Request, config: &Config, namespace: Namespace) -> Result<Plan> {
     log::debug!(
         "configuration {}: allow {:?}, deny {:?}, require-local-address {}",
         config.origin,

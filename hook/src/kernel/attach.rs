@@ -73,7 +73,7 @@ fn complete(mut policy: Policy, namespace: &OwnedFd) -> Result<Policy> {
     let pins = pins::directory();
     policy.namespace = netns::inode(namespace)?;
     policy.broadcast = broadcast(&policy, namespace)?;
-    steer::decide(&mut policy);
+    steer::allow_dual(&mut policy);
     deliver::prepare(&mut policy, &pins, namespace)
         .context("set up the delivery of datagrams whose socket the kernel would not find")?;
     if policy.flags & flag::DUAL != 0 {

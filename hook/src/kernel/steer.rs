@@ -25,7 +25,7 @@ pub fn is_possible() -> bool {
 }
 
 /// Lets a policy with both families make dual-stack servers, if this kernel can.
-pub fn decide(policy: &mut Policy) {
+pub fn allow_dual(policy: &mut Policy) {
     let both = flag::IPV4 | flag::IPV6;
     if policy.flags & both != both {
         return;
