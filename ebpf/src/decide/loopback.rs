@@ -211,25 +211,26 @@ fn to_own(
     {
         // A client of a server is at the port that the kernel chose, or at another one
         // that it has asked for, and is answered there.
-        let found = find(Family::V6(LOOPBACK6), call.port, call.port);
-        let is_caller = match found {
+        let caller = find(Family::V6(LOOPBACK6), call.port, call.port);
+        let is_caller = match caller {
             Found::Own => true,
             Found::Moved => call.can_be_answer,
             _ => false,
         };
-        let is_free = matches!(found, Found::Nobody);
-        let own = port6(private, call.port);
-        let port = if is_caller { call.port } else { own };
-        let found = find(Family::V6(LOOPBACK6), port, call.port);
+        if is_caller {
+            return Route::to(Family::V6(LOOPBACK6), call.port);
+        }
         // Who asked for another port that comes to the same place is not called.
-        if is_caller || matches!(found, Found::Own) {
-            return Route::to(Family::V6(LOOPBACK6), port);
+        let own = port6(private, call.port);
+        let server = find(Family::V6(LOOPBACK6), own, call.port);
+        if matches!(server, Found::Own) {
+            return Route::to(Family::V6(LOOPBACK6), own);
         }
         if call.can_be_answer {
-            if is_free {
+            if matches!(caller, Found::Nobody) {
                 free = call.port;
             }
-        } else if matches!(found, Found::Nobody) {
+        } else if matches!(server, Found::Nobody) {
             free = own;
         }
     }
@@ -281,8 +282,8 @@ const FIRST_PORT: u16 = 1024;
 const PORTS: u16 = 32768 - FIRST_PORT;
 
 /// The actual port of a server that a program binds to `::1` at `port`, where loopback is
-/// private. There is only one IPv6 loopback address, so the
-/// ports are what makes it a cgroup's own.
+/// private. There is only one IPv6 loopback address, so the ports are what makes it a
+/// cgroup's own.
 ///
 /// Two servers can get the same port: the second one is refused.
 #[inline(always)]
