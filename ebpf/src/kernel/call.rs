@@ -43,6 +43,18 @@ macro_rules! set_field {
     };
 }
 
+/// Writes an IPv6 address in the same way.
+macro_rules! set_field6 {
+    ($pointer:expr, $field:ident) => {
+        |address: V6| {
+            set_field!($pointer, $field[0])(address.0[0]);
+            set_field!($pointer, $field[1])(address.0[1]);
+            set_field!($pointer, $field[2])(address.0[2]);
+            set_field!($pointer, $field[3])(address.0[3]);
+        }
+    };
+}
+
 impl Call {
     #[inline(always)]
     pub fn new(ctx: &SockAddrContext) -> Self {
@@ -117,12 +129,7 @@ impl Call {
     pub fn set_address(&self, version: Version, address: V6) {
         match version {
             Version::V4 => set_field!(self.addr, user_ip4)(address.v4().0),
-            Version::V6 => {
-                set_field!(self.addr, user_ip6[0])(address.0[0]);
-                set_field!(self.addr, user_ip6[1])(address.0[1]);
-                set_field!(self.addr, user_ip6[2])(address.0[2]);
-                set_field!(self.addr, user_ip6[3])(address.0[3]);
-            }
+            Version::V6 => set_field6!(self.addr, user_ip6)(address),
         }
     }
 
@@ -139,12 +146,7 @@ impl Call {
     pub fn set_source(&self, version: Version, address: V6) {
         match version {
             Version::V4 => set_field!(self.addr, msg_src_ip4)(address.v4().0),
-            Version::V6 => {
-                set_field!(self.addr, msg_src_ip6[0])(address.0[0]);
-                set_field!(self.addr, msg_src_ip6[1])(address.0[1]);
-                set_field!(self.addr, msg_src_ip6[2])(address.0[2]);
-                set_field!(self.addr, msg_src_ip6[3])(address.0[3]);
-            }
+            Version::V6 => set_field6!(self.addr, msg_src_ip6)(address),
         }
     }
 
