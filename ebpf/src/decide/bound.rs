@@ -20,7 +20,7 @@ pub struct Bound {
     /// ([`crate::decide::verdict::Action::Isolate`]), or on a private loopback.
     pub is_told: u32,
     /// The loopback address of the policy under which it was bound
-    /// ([`Policy::loopback`]), network byte order, which says whose the socket is.
+    /// ([`Policy::loopback`]), which says whose the socket is.
     pub owner: V4,
     /// The user who bound it, as a user id of the initial user namespace.
     pub uid: u32,

@@ -16,7 +16,7 @@ use crate::net::{Endpoint, V4, V6};
 pub struct Socket {
     /// Whether it is an IPv6 socket.
     pub is_v6: bool,
-    /// Its local IPv4 address, network byte order.
+    /// Its local IPv4 address.
     pub local: V4,
     /// The index of the device that it is bound to; 0 if there is none.
     pub device: u32,

@@ -18,9 +18,9 @@ use crate::net::{Port, V6};
 pub struct Place {
     /// The inode number of the network namespace.
     pub namespace: u64,
-    /// The IPv6 address, network byte order.
+    /// The IPv6 address.
     pub address: V6,
-    /// The port, network byte order.
+    /// The port.
     pub port: Port,
     /// [`TCP`] or [`UDP`].
     pub protocol: u16,

@@ -12,7 +12,7 @@ use crate::decide::policy::{is_assigned, kind};
 use crate::decide::port::{TCP, UDP};
 use crate::net::{Port, V6};
 
-/// 169.254.0.0/16 (RFC 3927), network byte order.
+/// The first octets of 169.254.0.0/16 (RFC 3927).
 const LINK_LOCAL4: [u8; 2] = [169, 254];
 
 /// The socket of a packet.

@@ -36,8 +36,8 @@ pub struct Redirects {
     pub peers: [Redirect; PEERS],
     /// Which entry is replaced next.
     pub next: u32,
-    /// The private loopback address of the cgroup that the socket belongs to, network byte
-    /// order; 0 if it has none.
+    /// The private loopback address of the cgroup that the socket belongs to; 0.0.0.0 if it
+    /// has none.
     pub owner: V4,
     /// 1 if connect bound the socket to the source of a redirected call, so that
     /// getsockname reports a loopback address.
