@@ -53,14 +53,13 @@ pub fn run(filter: &str) -> Result<bool> {
         .collect();
     let statuses = parallel::each(&boots, jobs, boot)?;
     remove_directory(&payload)?;
-    counts.add(tell(&boots, &statuses, &out.join("table"))?);
+    counts.add(tell(&boots, &statuses)?);
     println!("{counts}");
     Ok(counts.failed == 0)
 }
 
-/// Prints what came of the machines, writes the table into a file too, and returns the
-/// counts of all.
-fn tell(boots: &[Boot], statuses: &[i32], file: &Path) -> Result<Counts> {
+/// Prints what came of the machines, and returns the counts of all.
+fn tell(boots: &[Boot], statuses: &[i32]) -> Result<Counts> {
     let outputs: Vec<_> = boots.iter().map(Boot::output).collect();
     let mut counts = Counts::default();
     let mut columns = Vec::new();
@@ -72,9 +71,7 @@ fn tell(boots: &[Boot], statuses: &[i32], file: &Path) -> Result<Counts> {
         columns.push(Column { kernel, trials });
     }
     let semantics = fs::read_to_string(SEMANTICS).with_context(|| format!("read {SEMANTICS}"))?;
-    let table = table(&semantics, &columns);
-    print!("{table}");
-    fs::write(file, table).with_context(|| format!("write {}", file.display()))?;
+    print!("{}", table(&semantics, &columns));
     Ok(counts)
 }
 
