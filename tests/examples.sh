@@ -43,8 +43,11 @@ compose_by_docker() {
 }
 
 compose_by_podman() {
+  local options=(--dry-run)
   command -v podman-compose || skip 'there is no podman-compose'
-  runs_annotated "$(podman-compose --verbose --dry-run --file "$COMPOSE" up 2>&1)"
+  # Newer ones print their commands only then.
+  if [[ $(podman-compose --help) == *--verbose* ]]; then options+=(--verbose); fi
+  runs_annotated "$(podman-compose "${options[@]}" --file "$COMPOSE" up 2>&1)"
 }
 
 # The device is the one that the shipped specification has.

@@ -14,7 +14,7 @@ packages_for() {
     build) echo gcc libc6-dev ;;
     demo) echo podman runc busybox-static iproute2 procps gcc libc6-dev ;;
     # The programs that run under the hook as they are; see tests/programs.
-    test) packages_for demo; echo nftables python3-yaml; grep -v '^#' "$(dirname "$0")/programs/packages" ;;
+    test) packages_for demo; echo nftables python3-yaml podman-compose; grep -v '^#' "$(dirname "$0")/programs/packages" ;;
     # What tests/go.sh fetches a compiler with.
     go) echo python3 python3-pip ;;
     lint) echo shellcheck gcc libc6-dev ;;
