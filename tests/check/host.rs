@@ -9,7 +9,6 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use oci_bind_hook_tests::agent::Agent;
-use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::container::Container;
 use oci_bind_hook_tests::foreign::EGRESS;
 use oci_bind_hook_tests::harness::skip;
@@ -61,7 +60,7 @@ fn privileges() -> Vec<Trial> {
 
 /// It still says what it can.
 fn cannot_tell(place: &Place, check: &Command) -> Result<()> {
-    let said = place.run(&mut place.as_run(check))?;
+    let said = place.run(&mut place.as_run(check)?)?;
     said.has_problem("privileges", &[])?;
     said.has_problem("kernel", &["cannot tell"])?;
     said.has_problem("policies", &["cannot tell"])?;
@@ -253,7 +252,7 @@ fn policies() -> Vec<Trial> {
     const SUBJECT: &str = "policies";
     vec![
         trial("policies: a cgroup under one", |place| {
-            let container = Container::new()?;
+            let container = Container::below(&place.root)?;
             place.hook.attach(&container.cgroup, V4)?;
             let said = place.check(&[])?;
             said.line("ok", SUBJECT, &["1 cgroup(s)"])?;
@@ -261,7 +260,7 @@ fn policies() -> Vec<Trial> {
             said.ends_with(0)
         }),
         trial("policies: a program was taken off", |place| {
-            let container = Container::new()?;
+            let container = Container::below(&place.root)?;
             place.hook.attach(&container.cgroup, V4.guarded())?;
             let pins = host::pins()?;
             let egress = bpf::open_pin(&pins.first().context("no pins")?.join("egress"))?;
@@ -271,7 +270,7 @@ fn policies() -> Vec<Trial> {
             said.has_problem(SUBJECT, &[container.id(), "egress"])
         }),
         trial("policies: a cgroup without processes", |place| {
-            let cgroup = Cgroup::new()?;
+            let cgroup = place.root.child("service")?;
             place.hook.attach(&cgroup, V4)?;
             let name = cgroup.path().file_name().context("its name")?;
             let name = name.to_str().context("UTF-8")?;

@@ -28,7 +28,7 @@ pub fn trials() -> Vec<Trial> {
 }
 
 fn killed(place: &Place, delay: Duration) -> Result<()> {
-    let mut command = place.command(&[]);
+    let mut command = place.command(&[])?;
     let mut check = Running::start(command.stdin(Stdio::null()).stdout(Stdio::null()))?;
     let deadline = Instant::now() + PATIENCE;
     let procs = place.cgroup.path().join("cgroup.procs");

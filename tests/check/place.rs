@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use libtest_mimic::Trial;
 use oci_bind_hook_tests::cgroup::Cgroup;
-use oci_bind_hook_tests::hook::{Hook, inside};
+use oci_bind_hook_tests::hook::{Hook, at_root, inside};
 use oci_bind_hook_tests::net::Net;
 use oci_bind_hook_tests::process::{self, Output};
 use oci_bind_hook_tests::{harness, host, tc};
@@ -52,6 +52,8 @@ pub struct Place {
     pub net: Net,
     /// Where `check` runs.
     pub cgroup: Cgroup,
+    /// The cgroup above it, in place of the root of the hierarchy.
+    pub root: Cgroup,
     /// The binary under test.
     pub hook: Hook,
 }
@@ -135,9 +137,11 @@ impl Place {
                 .with_context(|| format!("mount a tmpfs at {path}"))?;
         }
         fs::create_dir_all(ENGINES)?;
+        let root = Cgroup::new()?;
         Ok(Self {
             net,
-            cgroup: Cgroup::new()?,
+            cgroup: root.child("check")?,
+            root,
             hook,
         })
     }
@@ -162,22 +166,23 @@ impl Place {
     }
 
     /// `check` with these arguments, in the cgroup.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub fn command(&self, arguments: &[&str]) -> Result<Command> {
         let mut check = Command::new(self.hook.binary());
         check.arg("check").args(arguments);
         self.as_run(&check)
     }
 
-    /// A command in the cgroup, for which the engines are in PATH.
-    pub fn as_run(&self, command: &Command) -> Command {
-        let mut inside = inside(&self.cgroup, command);
+    /// A command in the cgroup, for which the engines are in PATH. The cgroups of other
+    /// trials do not show.
+    pub fn as_run(&self, command: &Command) -> Result<Command> {
+        let mut inside = inside(&self.cgroup, &at_root(&self.root, command)?);
         inside.env("PATH", format!("{ENGINES}:/usr/bin:/usr/sbin:/bin:/sbin"));
-        inside
+        Ok(inside)
     }
 
     /// What `check` says; nothing may be left of its doing.
     pub fn check(&self, arguments: &[&str]) -> Result<Said> {
-        self.run(&mut self.command(arguments))
+        self.run(&mut self.command(arguments)?)
     }
 
     /// The same of a command that runs `check`.

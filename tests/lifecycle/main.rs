@@ -16,6 +16,7 @@ mod run_owner;
 mod status;
 mod trust;
 mod undefended;
+mod unpinned;
 mod upgrade;
 mod watch;
 
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
             status::trials(),
             trust::trials(),
             undefended::trials(),
+            unpinned::trials(),
             upgrade::trials(),
             watch::trials(),
         ]

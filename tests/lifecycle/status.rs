@@ -133,7 +133,7 @@ fn assert_printable(output: &Output) -> Result<()> {
     Ok(())
 }
 
-fn status(hook: &Hook, arguments: &[&str]) -> Result<Output> {
+pub fn status(hook: &Hook, arguments: &[&str]) -> Result<Output> {
     process::run(hook.command("status").args(arguments), b"")
 }
 

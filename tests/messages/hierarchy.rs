@@ -9,16 +9,14 @@ use anyhow::Result;
 use oci_bind_hook_tests::agent::Agent;
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::container::Container;
-use oci_bind_hook_tests::hook::inside;
+use oci_bind_hook_tests::hook::{at_root, inside};
 use oci_bind_hook_tests::host;
 use oci_bind_hook_tests::process::{self, Output};
 
 use crate::cgroup::{detach, detaching};
 use crate::row::{Area, Row};
 use crate::scene::Scene;
-use crate::surroundings::{
-    FILES, at_root, file, unreadable, unshared, with_own, without, without_proc,
-};
+use crate::surroundings::{FILES, file, unreadable, unshared, with_own, without, without_proc};
 
 /// What to do about a file that the kernel always has.
 pub const TELL_US: &str = "The kernel never does this: something is mounted over the file.";
@@ -72,9 +70,11 @@ pub const AREA: Area = Area {
         Row {
             cause: "cgroup2 is not mounted, or not visible.",
             message: "no cgroup2 mount: programs cannot be attached to cgroup v1: boot with \
-                systemd.unified_cgroup_hierarchy=1, or mount cgroup2",
+                systemd.unified_cgroup_hierarchy=1, or mount cgroup2; ip netns exec hides it: \
+                use nsenter --net=/run/netns/NAME",
             remedy: "`mount -t cgroup2 none /sys/fs/cgroup/unified` on a hybrid host. In a \
-                container, share the host's /sys/fs/cgroup.",
+                container, share the host's /sys/fs/cgroup. `ip netns exec NAME` mounts a /sys \
+                of its own, without it; `nsenter --net=/run/netns/NAME` does not.",
             test: |scene| unmounted(scene, None),
         },
         Row {

@@ -9,13 +9,13 @@ use anyhow::{Context, Result};
 use oci_bind_hook_tests::bpf::{ATTACH_TYPES, SK_LOOKUP};
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::foreign::{BIND4, Foreign, Mode};
-use oci_bind_hook_tests::hook::{BOTH, V4};
+use oci_bind_hook_tests::hook::{BOTH, V4, at_root};
 use oci_bind_hook_tests::host;
 use oci_bind_hook_tests::process;
 
 use crate::row::{Area, Row};
 use crate::scene::Scene;
-use crate::surroundings::{FILES, at_root, short_of_descriptors, unshared, without};
+use crate::surroundings::{FILES, short_of_descriptors, unshared, without};
 
 /// What to do about a capability that is missing.
 pub const ROOT: &str = "Run the engine, or the command, as root with all capabilities.";

@@ -1,7 +1,7 @@
 //! What a trial is made of: a network namespace and a bpffs of its own, the
 //! binary, and names for what differs from run to run.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::path::Path;
 use std::process::Command;
 use std::sync::LazyLock;
@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use anyhow::Result;
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::container::{Container, PREFIX};
-use oci_bind_hook_tests::hook::{Hook, Policy, V4};
+use oci_bind_hook_tests::hook::{Hook, Policy, V4, at_root};
 use oci_bind_hook_tests::host;
 use oci_bind_hook_tests::net::Net;
 use oci_bind_hook_tests::process::{self, Output};
@@ -37,6 +37,9 @@ pub struct Scene {
     pub net: Net,
     /// The binary.
     pub hook: Hook,
+    /// The cgroup that the others are below.
+    root: Cgroup,
+    cgroups: Cell<u32>,
     names: RefCell<Vec<(String, String)>>,
 }
 
@@ -47,6 +50,8 @@ impl Scene {
         let scene = Self {
             net,
             hook: Hook::new()?,
+            root: Cgroup::new()?,
+            cgroups: Cell::new(0),
             names: RefCell::default(),
         };
         scene.name(&scene.hook.config().to_string_lossy(), "FILE");
@@ -102,7 +107,7 @@ impl Scene {
 
     /// A container: its id is `ID`, its first process `PID`, its cgroup `CGROUP`.
     pub fn container(&self) -> Result<Container> {
-        let container = Container::new()?;
+        let container = Container::below(&self.root)?;
         self.name(container.id(), "ID");
         self.name_process(container.init.id(), "PID");
         self.name_cgroup(&container.cgroup, "CGROUP")?;
@@ -111,7 +116,8 @@ impl Scene {
 
     /// An empty cgroup, `CGROUP`.
     pub fn cgroup(&self) -> Result<Cgroup> {
-        let cgroup = Cgroup::new()?;
+        let number = self.cgroups.replace(self.cgroups.get() + 1);
+        let cgroup = self.root.child(&format!("cgroup-{number}"))?;
         self.name_cgroup(&cgroup, "CGROUP")?;
         Ok(cgroup)
     }
@@ -166,7 +172,17 @@ impl Scene {
 
     /// Runs a command line of the binary to its end.
     pub fn say(&self, subcommand: &str, arguments: &[&str]) -> Result<Output> {
-        process::run(&mut self.command(subcommand, arguments), b"")
+        let mut command = self.command(subcommand, arguments);
+        // Those that look at all cgroups.
+        if ["status", "unload"].contains(&subcommand) {
+            command = self.alone(&command)?;
+        }
+        process::run(&mut command, b"")
+    }
+
+    /// `command` where the cgroups of other trials, and their policies, do not show.
+    pub fn alone(&self, command: &Command) -> Result<Command> {
+        at_root(&self.root, command)
     }
 }
 

@@ -4,8 +4,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Result, bail};
-use oci_bind_hook_tests::cgroup::Cgroup;
-use oci_bind_hook_tests::host;
 use oci_bind_hook_tests::process::{self, Output};
 use tempfile::{NamedTempFile, TempPath};
 
@@ -41,16 +39,6 @@ pub fn with_own(name: &str, by: &Path, command: &Command) -> Command {
 pub fn without_proc(script: &str, command: &Command) -> Command {
     let script = format!("mount -t tmpfs none /proc && {script} && exec \"$0\" \"$@\"");
     unshared("--mount", &process::shell(command, &script))
-}
-
-/// `command` where this cgroup is in the place of the root of the hierarchy.
-pub fn at_root(cgroup: &Cgroup, command: &Command) -> Result<Command> {
-    let script = format!(
-        "mount --bind {} {} && exec \"$0\" \"$@\"",
-        cgroup.path().display(),
-        host::cgroup_root()?.display()
-    );
-    Ok(unshared("--mount", &process::shell(command, &script)))
 }
 
 /// `command` in namespaces of its own, as unshare(1) has them.

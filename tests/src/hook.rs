@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use tempfile::{NamedTempFile, TempPath};
 
 use crate::cgroup::Cgroup;
+use crate::host;
 use crate::net::{CIP4, CIP6, OTHER4, OTHER6};
 use crate::process::{self, Output};
 
@@ -263,4 +264,21 @@ pub fn inside(cgroup: &Cgroup, command: &Command) -> Command {
         .arg(command.get_program())
         .args(command.get_args());
     shell
+}
+
+/// `command` where this cgroup is in the place of the root of the hierarchy: the cgroups of
+/// other trials do not show.
+pub fn at_root(cgroup: &Cgroup, command: &Command) -> Result<Command> {
+    let script = format!(
+        "mount --bind {} {} && exec \"$0\" \"$@\"",
+        cgroup.path().display(),
+        host::cgroup_root()?.display()
+    );
+    let shell = process::shell(command, &script);
+    let mut unshared = Command::new("unshare");
+    unshared
+        .arg("--mount")
+        .arg(shell.get_program())
+        .args(shell.get_args());
+    Ok(unshared)
 }

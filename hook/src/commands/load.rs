@@ -1,18 +1,16 @@
 //! `load` and `unload`: the pinned programs.
 
 use anyhow::{Context as _, Result};
+use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, ErrorKind};
-use std::os::fd::BorrowedFd;
-use std::path::Path;
 
 use super::print;
 use crate::host::cgroup;
 use crate::jobs::run;
 use crate::kernel::bpffs::{self, DIRECTORY};
-use crate::kernel::pins;
+use crate::kernel::found::Finder;
 use crate::kernel::programs::Programs;
-use crate::kernel::{deliver, loader};
+use crate::kernel::{deliver, found, loader, pins};
 
 /// Loads the programs, and attaches those for network devices where a policy needs them.
 /// With a device, only does the latter, at that one.
@@ -36,25 +34,17 @@ pub(super) fn unload() -> Result<()> {
         return Ok(());
     };
     let all = Programs::all_pinned()?;
-    let mut users = vec![0_usize; all.len()];
-    cgroup::walk(|path, cgroup| {
-        for ((_, programs), users) in all.iter().zip(&mut users) {
-            *users += usize::from(uses(path, cgroup, programs)?);
-        }
-        Ok(())
-    })?;
+    let users = users()?;
     deliver::sweep(&lock)?;
     for directory in pins::directories()? {
-        let found = all
-            .iter()
-            .zip(&users)
-            .find(|((path, _), _)| *path == directory);
+        let found = all.iter().find(|(path, _)| *path == directory);
         let name = directory.display();
         match found {
-            Some((_, users)) if *users > 0 => {
+            Some((_, programs)) if users.contains_key(&programs.version()) => {
+                let users = users[&programs.version()];
                 print(&format!("kept {name}: {users} cgroup(s) use it"))?;
             }
-            Some(((path, programs), _)) if programs.have_servers()? || deliver::withdraw(path)? => {
+            Some((path, programs)) if programs.have_servers()? || deliver::withdraw(path)? => {
                 print(&format!("kept {name}: sockets that are still open need it"))?;
             }
             _ => loader::remove(&directory)?,
@@ -66,13 +56,22 @@ pub(super) fn unload() -> Result<()> {
     Ok(())
 }
 
-/// Whether a cgroup has any of the programs. One that is removed in the meantime has
-/// none: asking for its programs gives ENOENT.
-fn uses(path: &Path, cgroup: BorrowedFd<'_>, programs: &Programs) -> Result<bool> {
-    programs.are_attached(cgroup).or_else(|error| {
-        match error.downcast_ref::<io::Error>().map(io::Error::kind) {
-            Some(ErrorKind::NotFound) => Ok(false),
-            _ => Err(error.context(format!("look at cgroup {}", path.display()))),
+/// Counts the cgroups that use each version that is pinned here. One that is removed in
+/// the meantime uses none: asking for its programs gives ENOENT.
+fn users() -> Result<BTreeMap<String, usize>> {
+    let mut finder = Finder::default();
+    let mut users = BTreeMap::new();
+    cgroup::walk(|path, cgroup| {
+        let all = match finder.at(cgroup) {
+            Err(error) if found::is_gone(&error) => Vec::new(),
+            all => all.with_context(|| format!("look at cgroup {}", path.display()))?,
+        };
+        for found in all {
+            if let Some(name) = &finder.version(found.version).name {
+                *users.entry(name.clone()).or_default() += 1;
+            }
         }
-    })
+        Ok(())
+    })?;
+    Ok(users)
 }

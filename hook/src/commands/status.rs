@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{json, print};
 use crate::kernel::catalogue::VERSION;
-use crate::kernel::inventory::{self, Entry};
+use crate::kernel::inventory::{self, Entry, UNPINNED};
 use crate::text::printable;
 use table::Earlier;
 
@@ -129,7 +129,16 @@ fn remarks(entry: &Entry) -> Vec<String> {
                 .to_owned(),
         );
     }
-    if !entry.is_current {
+    if entry.version == UNPINNED {
+        remarks.push(
+            "its programs are not pinned in this bpffs: the policy holds, until detach or until \
+             the cgroup is removed; attach it again to pin them here"
+                .to_owned(),
+        );
+        if entry.policy.is_none() {
+            remarks.push("its policy cannot be read: it is of another version".to_owned());
+        }
+    } else if !entry.is_current {
         remarks.push(format!(
             "it runs the programs of another version, {}, until it is restarted",
             entry.version

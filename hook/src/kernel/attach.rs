@@ -4,16 +4,18 @@ use anyhow::{Context as _, Result};
 use oci_bind_hook_ebpf::abi::{Policy, flag};
 use oci_bind_hook_ebpf::net::V4;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use crate::host::addresses;
 use crate::host::cgroup::Cgroup;
 use crate::host::memlock::LockedMemory;
 use crate::host::netns::{self, Namespace};
 use crate::kernel::catalogue::{PROGRAMS, Program};
+use crate::kernel::found::{Finder, Found};
 use crate::kernel::pins;
 use crate::kernel::programs::{Opened, Programs};
-use crate::kernel::{bpffs, deliver, steer, syscall};
+use crate::kernel::syscall::{self, object};
+use crate::kernel::{bpffs, deliver, steer};
 
 /// Puts `policy` on `cgroup`, whose processes are in `namespace`.
 ///
@@ -51,13 +53,22 @@ enum Before {
 fn put(cgroup: &Cgroup, policy: Policy, namespace: Namespace) -> Result<Before> {
     let programs = Programs::open_or_load()?;
     let _limit = LockedMemory::unlimited();
-    let others = programs.other_versions_attached(cgroup.fd())?;
-    let previous = current_policy(cgroup, &programs)?;
+    let own = object::map_id(programs.policy()).context("get the id of the policy map")?;
+    let mut finder = Finder::default();
+    // Those of a version that is not pinned here are replaced too.
+    let (current, others): (Vec<_>, Vec<_>) = finder
+        .at(cgroup.fd())?
+        .into_iter()
+        .partition(|found| finder.version(found.version).has_map(own));
+    let previous = match current.is_empty() {
+        true => None,
+        false => Some(current_policy(cgroup, &programs)?),
+    };
     let policy = complete(policy, &namespace.open()?)?;
     let mut change = Change::new(cgroup, &programs, previous);
     change.enforce(&policy)?;
     for other in &others {
-        detach_version(cgroup, other)?;
+        detach_version(cgroup, &finder, other)?;
     }
     change.detach_needless(&policy)?;
     change.is_kept = true;
@@ -100,18 +111,18 @@ fn broadcast(policy: &Policy, namespace: &OwnedFd) -> Result<V4> {
 ///
 /// If the kernel refuses to detach a program.
 pub fn detach(cgroup: &Cgroup) -> Result<bool> {
-    let Some(lock) = bpffs::lock_shared()? else {
-        return Ok(false);
-    };
-    let mut found = false;
-    for (_, programs) in Programs::all_pinned()? {
-        found |= detach_version(cgroup, &programs)?;
+    let lock = bpffs::lock_shared()?;
+    let mut finder = Finder::default();
+    let all = finder.at(cgroup.fd())?;
+    for found in &all {
+        detach_version(cgroup, &finder, found)?;
     }
     drop(lock);
-    if found {
-        refresh(&deliver::namespaces(cgroup.first_process()));
+    if all.is_empty() {
+        return Ok(false);
     }
-    Ok(found)
+    refresh(&deliver::namespaces(cgroup.first_process()));
+    Ok(true)
 }
 
 /// Takes the policy, if any, off the cgroup of a container that should have none. Returns
@@ -224,38 +235,33 @@ impl Drop for Change<'_> {
     }
 }
 
-/// Returns the policy in force through these programs, if any of them is attached.
-fn current_policy(cgroup: &Cgroup, programs: &Programs) -> Result<Option<Policy>> {
-    if !programs.are_attached(cgroup.fd())? {
-        return Ok(None);
-    }
+/// Returns the policy in force through these programs.
+fn current_policy(cgroup: &Cgroup, programs: &Programs) -> Result<Policy> {
     syscall::read_policy(programs.policy(), cgroup.id())
-        .map(Some)
         .with_context(|| format!("read the policy of cgroup {}", cgroup.name()))
 }
 
-fn detach_version(cgroup: &Cgroup, programs: &Programs) -> Result<bool> {
-    let mut found = false;
+fn detach_version(cgroup: &Cgroup, finder: &Finder, found: &Found) -> Result<()> {
     // In this order: otherwise a server could be bound that no program sees listen.
-    for program in programs.iter() {
-        found |= detach_one(cgroup, program)?;
+    for program in &found.programs {
+        detach_one(cgroup, program)?;
     }
-    if found {
-        // The storage stays until the cgroup is removed. Left as it is, it would be in
-        // force as soon as somebody attaches another policy.
-        syscall::clear_policy(programs.policy(), cgroup.id())
+    // The storage stays until the cgroup is removed. Left as it is, it would be in force
+    // as soon as somebody attaches another policy.
+    if let Some(policy) = &finder.version(found.version).policy {
+        syscall::clear_policy(policy.as_fd(), cgroup.id())
             .with_context(|| format!("clear the policy of cgroup {}", cgroup.name()))?;
     }
-    Ok(found)
+    Ok(())
 }
 
-fn detach_one(cgroup: &Cgroup, program: &Opened) -> Result<bool> {
+fn detach_one(cgroup: &Cgroup, program: &Opened) -> Result<()> {
     let found = syscall::detach(program.fd(), cgroup.fd(), program.attach_type)
         .with_context(|| format!("detach {} from cgroup {}", program.name, cgroup.name()))?;
     if found {
         log::debug!("detached {} from cgroup {}", program.name, cgroup.name());
     }
-    Ok(found)
+    Ok(())
 }
 
 fn explain(error: io::Error, program: &Program, cgroup: &Cgroup) -> anyhow::Error {

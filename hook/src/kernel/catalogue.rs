@@ -1,7 +1,7 @@
 //! The programs, where each is attached, and the names of the pins: pure.
 
 use aya_obj::generated::bpf_attach_type;
-use oci_bind_hook_ebpf::abi::{Policy, flag};
+use oci_bind_hook_ebpf::abi::{COUNTERS_MAP, POLICY_MAP, Policy, flag};
 
 /// The first 16 digits of the SHA-256 of the embedded object.
 pub const VERSION: &str = env!("OBJECT_HASH");
@@ -90,6 +90,10 @@ pub const FORMER: [Program; 2] = [
     program("bound6", bpf_attach_type::BPF_CGROUP_INET6_POST_BIND, 0),
     program("options", bpf_attach_type::BPF_CGROUP_SETSOCKOPT, 0),
 ];
+
+/// Names of maps in the object, by which programs are known that are not pinned here: each
+/// program that is attached to cgroups uses one of them, in every version.
+pub const OWN_MAPS: [&str; 3] = [POLICY_MAP, COUNTERS_MAP, "DUAL_BINDS"];
 
 /// Name of the pinned policy map.
 pub const POLICY_PIN: &str = "policy";

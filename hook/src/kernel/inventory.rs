@@ -1,21 +1,24 @@
-//! Finds the cgroups that are under a policy from what the kernel holds: the pinned
-//! programs of every version, what is attached, and what they counted.
+//! The cgroups that are under a policy, from what the kernel holds: what is attached, the
+//! policies, and what was counted.
 
 use std::collections::BTreeMap;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use aya::util::nr_cpus;
-use oci_bind_hook_ebpf::abi;
+use oci_bind_hook_ebpf::abi::{self, flag};
 use serde::Serialize;
 
 use crate::host::cgroup;
-use crate::kernel::catalogue::{PROGRAMS, VERSION};
-use crate::kernel::programs::{Opened, Programs};
+use crate::kernel::catalogue::{PROGRAMS, Program, VERSION};
+use crate::kernel::found::{Finder, Found, Version, is_gone};
 use crate::kernel::{bpffs, syscall};
 use crate::plan::view::PolicyView;
+
+/// What stands for the version of programs that are not pinned in this bpffs.
+pub const UNPINNED: &str = "unpinned";
 
 /// One cgroup that has programs of the hook.
 #[derive(Clone, Debug, Serialize)]
@@ -26,7 +29,7 @@ pub struct Entry {
     pub container: Option<String>,
     /// The engine, if the path tells.
     pub engine: Option<&'static str>,
-    /// The version of its programs: the hash of their object.
+    /// The version of its programs: the hash of their object, or [`UNPINNED`].
     pub version: String,
     /// Whether that is this program's version.
     pub is_current: bool,
@@ -120,118 +123,78 @@ impl Counters {
 ///
 /// If the hierarchy or the pins cannot be read, or for lack of privileges.
 pub fn collect() -> Result<Vec<Entry>> {
-    let Some(_lock) = bpffs::lock_shared()? else {
-        return Ok(Vec::new());
-    };
-    let versions = Programs::all_pinned()?
-        .into_iter()
-        .map(|(_, programs)| Version::new(programs))
-        .collect::<Result<Vec<_>>>()?;
+    let _lock = bpffs::lock_shared()?;
+    let cpus = nr_cpus().map_err(|(path, error)| {
+        anyhow::Error::new(error).context(format!("read the number of CPUs in {path}"))
+    })?;
+    let mut finder = Finder::default();
     let mut entries = Vec::new();
     cgroup::walk_names(|path, fd| {
-        for version in &versions {
-            match version.entry(path, fd) {
-                Ok(entry) => entries.extend(entry),
-                // Removed in the meantime.
-                Err(error) if is_gone(&error) => {}
-                Err(error) => {
-                    return Err(error.context(format!("look at cgroup {}", path.display())));
-                }
-            }
+        let mut look = || -> Result<Vec<Entry>> {
+            let all = finder.at(fd)?;
+            let entry = |found: &Found| entry(path, fd, finder.version(found.version), found, cpus);
+            all.iter().map(entry).collect()
+        };
+        match look() {
+            Ok(found) => entries.extend(found),
+            // Removed in the meantime.
+            Err(error) if is_gone(&error) => {}
+            Err(error) => return Err(error.context(format!("look at cgroup {}", path.display()))),
         }
         Ok(())
     })?;
     Ok(entries)
 }
 
-fn is_gone(error: &anyhow::Error) -> bool {
-    error
-        .downcast_ref::<io::Error>()
-        .is_some_and(|error| error.kind() == ErrorKind::NotFound)
-}
-
-/// One version's programs, with what is the same for all cgroups.
-struct Version {
-    programs: Programs,
-    counters: OwnedFd,
-    /// Whether its maps have values of our size.
-    is_readable: bool,
+/// Returns what is known of a cgroup that has programs of a version.
+fn entry(
+    path: &Path,
+    fd: BorrowedFd<'_>,
+    version: &Version,
+    found: &Found,
     cpus: usize,
-}
-
-impl Version {
-    fn new(programs: Programs) -> Result<Self> {
-        let counters = programs.counters()?;
-        let size = |map| syscall::value_size(map).context("get the value size of a map");
-        let is_readable = size(programs.policy())? == size_of::<abi::Policy>()
-            && size(counters.as_fd())? == size_of::<abi::Counters>();
-        let cpus = nr_cpus().map_err(|(path, error)| {
-            anyhow::Error::new(error).context(format!("read the number of CPUs in {path}"))
-        })?;
-        Ok(Self {
-            programs,
-            counters,
-            is_readable,
-            cpus,
-        })
-    }
-
-    /// Returns what is known of a cgroup; `None` if it has none of these programs.
-    fn entry(&self, path: &Path, fd: BorrowedFd<'_>) -> Result<Option<Entry>> {
-        let id = rustix::fs::fstat(fd).map_err(io::Error::from)?.st_ino;
-        let policy = match self.is_readable {
-            // Most cgroups have no programs of the hook, so check this first.
-            true => match self.policy(id)? {
-                None => return Ok(None),
-                some => some,
-            },
-            false => None,
-        };
-        let layout = |policy: &abi::Policy| policy.flags & abi::flag::LAYOUT_MASK;
-        let policy = policy.filter(|policy| layout(policy) == abi::flag::LAYOUT);
-        let mut attached = Vec::new();
-        for program in self.programs.iter() {
-            if program.is_attached(fd)? {
-                attached.push(program.name);
-            }
-        }
-        if attached.is_empty() {
-            return Ok(None);
-        }
-        let is_missing = |program: &&Opened| {
-            policy.is_some_and(|policy| program.is_needed(&policy))
-                && !attached.contains(&program.name)
-        };
-        let counted = match self.is_readable {
-            true => syscall::read_counters(self.counters.as_fd(), id, self.cpus)?,
-            false => abi::Counters::default(),
-        };
-        let cgroup = path.to_string_lossy().into_owned();
-        let container = cgroup::container(&cgroup);
-        Ok(Some(Entry {
-            container: container.map(|(_, id)| id.to_owned()),
-            engine: container.and_then(|(engine, _)| engine),
-            version: self.programs.version(),
-            is_current: self.programs.version() == VERSION,
-            missing: self
+) -> Result<Entry> {
+    let id = rustix::fs::fstat(fd).map_err(io::Error::from)?.st_ino;
+    let policy = readable::<abi::Policy>(version.policy.as_ref())?
+        .map(|map| syscall::read_policy(map, id))
+        .transpose()?
+        .filter(|policy| policy.flags & flag::LAYOUT_MASK == flag::LAYOUT);
+    let counted = readable::<abi::Counters>(version.counters.as_ref())?
+        .map(|map| syscall::read_counters(map, id, cpus))
+        .transpose()?
+        .unwrap_or_default();
+    let is_missing = |program: &&Program| {
+        policy.is_some_and(|policy| program.is_needed(&policy))
+            && !found
                 .programs
                 .iter()
-                .filter(is_missing)
-                .map(|program| program.name)
-                .collect(),
-            policy: policy.as_ref().map(PolicyView::from),
-            counters: Counters::from(&counted),
-            cgroup,
-        }))
-    }
+                .any(|there| there.name == program.name)
+    };
+    let cgroup = path.to_string_lossy().into_owned();
+    let container = cgroup::container(&cgroup);
+    let name = version.name.as_deref();
+    Ok(Entry {
+        container: container.map(|(_, id)| id.to_owned()),
+        engine: container.and_then(|(engine, _)| engine),
+        version: name.unwrap_or(UNPINNED).to_owned(),
+        is_current: name == Some(VERSION),
+        missing: version
+            .programs
+            .iter()
+            .filter(is_missing)
+            .map(|program| program.name)
+            .collect(),
+        policy: policy.as_ref().map(PolicyView::from),
+        counters: Counters::from(&counted),
+        cgroup,
+    })
+}
 
-    /// Returns the policy map's value for a cgroup; `None` if no program was ever
-    /// attached there.
-    fn policy(&self, id: u64) -> Result<Option<abi::Policy>> {
-        match syscall::read_policy(self.programs.policy(), id) {
-            Ok(policy) => Ok(Some(policy)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
+/// Returns a map if its values have the size of `T`: another version's may not.
+fn readable<T>(map: Option<&OwnedFd>) -> Result<Option<BorrowedFd<'_>>> {
+    let Some(map) = map else {
+        return Ok(None);
+    };
+    let size = syscall::value_size(map.as_fd()).context("get the value size of a map")?;
+    Ok((size == size_of::<T>()).then(|| map.as_fd()))
 }

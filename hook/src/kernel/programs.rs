@@ -8,10 +8,12 @@ use std::cell::OnceCell;
 use std::ops::Deref;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use crate::host::privileges::REMEDY;
 use crate::kernel::catalogue::{COUNTERS_PIN, DUAL_PIN, FORMER, POLICY_PIN, PROGRAMS, Program};
-use crate::kernel::{bpffs, loader, pins, syscall};
+use crate::kernel::syscall::{self, object};
+use crate::kernel::{bpffs, loader, pins};
 
 /// A program that has been opened.
 #[derive(Debug)]
@@ -30,6 +32,15 @@ impl Deref for Opened {
 }
 
 impl Opened {
+    /// Takes a program that `fd` is the descriptor of.
+    pub const fn new(program: Program, fd: OwnedFd) -> Self {
+        Self {
+            program,
+            fd,
+            id: OnceCell::new(),
+        }
+    }
+
     /// Returns its descriptor.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
@@ -47,11 +58,15 @@ impl Opened {
     }
 
     /// Returns the id that the kernel knows it by, and asks only once.
-    fn id(&self) -> Result<u32> {
+    ///
+    /// # Errors
+    ///
+    /// If the kernel cannot be asked.
+    pub fn id(&self) -> Result<u32> {
         if let Some(id) = self.id.get() {
             return Ok(*id);
         }
-        let id = syscall::program_id(self.fd())
+        let id = object::program_id(self.fd())
             .with_context(|| format!("get the id of program {}", self.name))?;
         Ok(*self.id.get_or_init(|| id))
     }
@@ -60,7 +75,7 @@ impl Opened {
 /// One version's programs and its policy map, opened.
 #[derive(Debug)]
 pub struct Programs {
-    programs: Vec<Opened>,
+    programs: Vec<Rc<Opened>>,
     policy: OwnedFd,
     directory: PathBuf,
     _lock: Option<bpffs::Lock>,
@@ -118,11 +133,7 @@ impl Programs {
         let mut programs = Vec::with_capacity(PROGRAMS.len());
         for program in PROGRAMS.into_iter().chain(FORMER) {
             if let Some(fd) = pins::open(&directory.join(program.name))? {
-                programs.push(Opened {
-                    program,
-                    fd,
-                    id: OnceCell::new(),
-                });
+                programs.push(Rc::new(Opened::new(program, fd)));
             }
         }
         Ok(Some(Self {
@@ -149,7 +160,7 @@ impl Programs {
     }
 
     /// Iterates over the programs in the order of attachment.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Opened> {
+    pub fn iter(&self) -> impl Iterator<Item = &Rc<Opened>> {
         self.programs.iter()
     }
 
@@ -158,14 +169,19 @@ impl Programs {
         self.policy.as_fd()
     }
 
-    /// Opens the map of counters, which is needed only to show them.
+    /// Returns the policy map, and closes the rest.
+    pub fn into_policy(self) -> OwnedFd {
+        self.policy
+    }
+
+    /// Opens the map of counters, which is needed only to show them; `None` if it is not
+    /// pinned.
     ///
     /// # Errors
     ///
-    /// If there is no such pin, or it cannot be opened.
-    pub fn counters(&self) -> Result<OwnedFd> {
-        let path = self.directory.join(COUNTERS_PIN);
-        pins::open(&path)?.with_context(|| pins::missing(&path))
+    /// If it cannot be opened.
+    pub fn counters(&self) -> Result<Option<OwnedFd>> {
+        pins::open(&self.directory.join(COUNTERS_PIN))
     }
 
     /// Whether dual-stack servers that these programs have bound still listen: they are
@@ -187,39 +203,5 @@ impl Programs {
     pub fn version(&self) -> String {
         let name = self.directory.file_name().unwrap_or_default();
         name.to_string_lossy().into_owned()
-    }
-
-    /// Whether any of these programs is attached to the cgroup itself.
-    ///
-    /// # Errors
-    ///
-    /// If the kernel cannot be asked.
-    pub fn are_attached(&self, cgroup: BorrowedFd<'_>) -> Result<bool> {
-        for program in self.iter() {
-            if program.is_attached(cgroup)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Opens the other versions that are attached to the cgroup: those of a container
-    /// that started before an upgrade.
-    ///
-    /// # Errors
-    ///
-    /// If the pins cannot be read or the kernel cannot be asked.
-    pub fn other_versions_attached(&self, cgroup: BorrowedFd<'_>) -> Result<Vec<Self>> {
-        let own = pins::directory();
-        let mut others = Vec::new();
-        for other in pins::directories()? {
-            if other != own
-                && let Some(programs) = Self::open(&other)?
-                && programs.are_attached(cgroup)?
-            {
-                others.push(programs);
-            }
-        }
-        Ok(others)
     }
 }

@@ -11,10 +11,10 @@
 
 pub mod device;
 pub mod map;
+pub mod object;
 
 use aya_obj::generated::{
     BPF_F_ALLOW_MULTI, bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info, bpf_map_info,
-    bpf_prog_info,
 };
 use oci_bind_hook_ebpf::abi::{Counters, Policy};
 use std::ffi::CString;
@@ -118,14 +118,6 @@ pub fn attached(cgroup: BorrowedFd<'_>, attach_type: bpf_attach_type) -> io::Res
     // SAFETY: as above; both members of the inner union are this number.
     let count = unsafe { query.__bindgen_anon_2.prog_cnt };
     Ok(ids.into_iter().take(count as usize).collect())
-}
-
-/// Returns the id of a program.
-pub fn program_id(program: BorrowedFd<'_>) -> io::Result<u32> {
-    // SAFETY: a plain struct of integers, for which zero is a value.
-    let mut info: bpf_prog_info = unsafe { std::mem::zeroed() };
-    ask(program, &mut info)?;
-    Ok(info.id)
 }
 
 /// Replaces the policy of a cgroup as a whole (`BPF_MAP_UPDATE_ELEM`). `cgroup` is the

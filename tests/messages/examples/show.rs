@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::container::Container;
-use oci_bind_hook_tests::hook::{Hook, NEIGHBOUR, Policy, V4, inside};
+use oci_bind_hook_tests::hook::{Hook, NEIGHBOUR, Policy, V4, at_root, inside};
 use oci_bind_hook_tests::net::{ANY4, HOST4, LOOP4, Net, PEER4, PEER6};
 use oci_bind_hook_tests::process;
 use oci_bind_hook_tests::socket::{TCP4, TCP6, UDP4, at};
@@ -31,7 +31,7 @@ pub struct Stage {
     machine: Cgroup,
     /// The slice with services.
     pub system: Cgroup,
-    _host: Cgroup,
+    host: Cgroup,
 }
 
 impl Stage {
@@ -44,8 +44,13 @@ impl Stage {
             machine: host.child("machine.slice")?,
             system: host.child("system.slice")?,
             scene,
-            _host: host,
+            host,
         })
+    }
+
+    /// A command that sees no other cgroups of the host.
+    fn alone(&self, subcommand: &str, arguments: &[&str]) -> Result<Command> {
+        at_root(&self.host, &self.scene.command(subcommand, arguments))
     }
 
     /// A container that has done nothing yet.
@@ -91,13 +96,13 @@ pub fn status(stage: &Stage) -> Result<String> {
         .scene
         .hook
         .attach(&service, Policy::of(Some(HOST4), None).guarded())?;
-    let mut command = stage.scene.command("status", &[]);
+    let mut command = stage.alone("status", &[])?;
     shown("oci-bind-hook status", &mut command, b"")
 }
 
 pub fn details(stage: &Stage) -> Result<String> {
     let _web = stage.web(FULL)?;
-    let mut command = stage.scene.command("status", &[&WEB[..12]]);
+    let mut command = stage.alone("status", &[&WEB[..12]])?;
     shown(
         &format!("oci-bind-hook status {}", &WEB[..12]),
         &mut command,
@@ -107,7 +112,7 @@ pub fn details(stage: &Stage) -> Result<String> {
 
 pub fn json(stage: &Stage) -> Result<String> {
     let _web = stage.web(FULL)?;
-    let mut command = stage.scene.command("status", &["--json"]);
+    let mut command = stage.alone("status", &["--json"])?;
     shown("oci-bind-hook status --json", &mut command, b"")
 }
 

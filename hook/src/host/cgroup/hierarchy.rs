@@ -20,7 +20,8 @@ pub(super) const ROOT_INODE: u64 = 1;
 const FIRST_CGROUP_NAMESPACE: u64 = 0xEFFF_FFFB;
 
 const NO_MOUNT: &str = "no cgroup2 mount: programs cannot be attached to cgroup v1: \
-    boot with systemd.unified_cgroup_hierarchy=1, or mount cgroup2";
+    boot with systemd.unified_cgroup_hierarchy=1, or mount cgroup2; ip netns exec hides it: \
+    use nsenter --net=/run/netns/NAME";
 
 /// A cgroup2 mount, opened.
 pub(super) struct Hierarchy {

@@ -8,7 +8,7 @@ use super::Finding;
 use super::host::AS_ROOT;
 use crate::host::cgroup;
 use crate::kernel::catalogue::VERSION;
-use crate::kernel::inventory::{self, Entry};
+use crate::kernel::inventory::{self, Entry, UNPINNED};
 use crate::kernel::{deliver, pins};
 
 const SUBJECT: &str = "policies";
@@ -104,6 +104,11 @@ fn judge(entries: &[Entry], pinned: &[String]) -> Vec<Finding> {
             let remedy = format!("oci-bind-hook detach --cgroup {cgroup}, or attach a policy");
             findings.push(Finding::problem(SUBJECT, &message, &remedy));
         }
+    }
+    if let Some(users) = users.get(UNPINNED) {
+        let message = format!("{users} cgroup(s) use programs that are not pinned in this bpffs");
+        let remedy = "their policies hold; attach them again, or restart the containers, to pin the programs here";
+        findings.push(Finding::note(SUBJECT, &message, remedy));
     }
     for version in pinned.iter().filter(|version| *version != VERSION) {
         let users = users.get(version.as_str()).copied().unwrap_or_default();

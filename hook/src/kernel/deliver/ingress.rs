@@ -29,7 +29,7 @@ impl Ingress {
     ///
     /// If the kernel cannot be asked.
     pub fn new(program: OwnedFd) -> Result<Self> {
-        let id = syscall::program_id(program.as_fd())
+        let id = syscall::object::program_id(program.as_fd())
             .with_context(|| format!("get the id of program {DELIVER}"))?;
         Ok(Self { program, id })
     }

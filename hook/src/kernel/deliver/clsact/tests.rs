@@ -8,7 +8,7 @@ use crate::host::netns::within_new;
 use crate::kernel::catalogue::DELIVER;
 use crate::kernel::loader;
 use crate::kernel::syscall::device::LOOPBACK;
-use crate::kernel::syscall::program_id;
+use crate::kernel::syscall::object::program_id;
 
 #[test]
 fn a_filter_comes_before_others_and_goes_with_its_qdisc() {
