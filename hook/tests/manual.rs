@@ -14,6 +14,10 @@ use clap_mangen::Man;
 use oci_bind_hook::cli::Cli;
 
 const NAME: &str = "oci-bind-hook";
+/// What clap_complete's script for bash calls a command where it completes its arguments,
+/// and where it finds out which one is meant: each way for the dashes of the name.
+const APART: &str = "oci__subcmd__bind__subcmd__hook";
+const TOGETHER: &str = "oci__bind__hook";
 /// The sections that the definition does not give.
 const SECTIONS: &str = include_str!("../../packaging/man/sections.roff");
 
@@ -93,7 +97,10 @@ fn completions() -> Vec<(PathBuf, String)> {
                 _ => format!("{NAME}.{shell}"),
             };
             let text = String::from_utf8(text).expect("completions in UTF-8");
-            (Path::new("completions").join(file), text)
+            (
+                Path::new("completions").join(file),
+                text.replace(APART, TOGETHER),
+            )
         })
         .collect()
 }

@@ -67,7 +67,7 @@ _oci__bind__hook() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        oci__subcmd__bind__subcmd__hook__subcmd__attach)
+        oci__bind__hook__subcmd__attach)
             opts="-h --pid --cgroup --ipv4 --ipv6 --loopback --ports --exempt --multicast --guard --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -121,7 +121,7 @@ _oci__bind__hook() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        oci__subcmd__bind__subcmd__hook__subcmd__cdi)
+        oci__bind__hook__subcmd__cdi)
             opts="-h --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -139,7 +139,7 @@ _oci__bind__hook() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        oci__subcmd__bind__subcmd__hook__subcmd__check)
+        oci__bind__hook__subcmd__check)
             opts="-h --json --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -157,7 +157,7 @@ _oci__bind__hook() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        oci__subcmd__bind__subcmd__hook__subcmd__create__subcmd__runtime)
+        oci__bind__hook__subcmd__create__subcmd__runtime)
             opts="-h --dry-run --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -175,7 +175,7 @@ _oci__bind__hook() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        oci__subcmd__bind__subcmd__hook__subcmd__detach)
+        oci__bind__hook__subcmd__detach)
             opts="-h --pid --cgroup --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -201,7 +201,7 @@ _oci__bind__hook() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        oci__subcmd__bind__subcmd__hook__subcmd__load)
+        oci__bind__hook__subcmd__load)
             opts="-h --device --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -223,7 +223,7 @@ _oci__bind__hook() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        oci__subcmd__bind__subcmd__hook__subcmd__run)
+        oci__bind__hook__subcmd__run)
             opts="-h --ipv4 --ipv6 --loopback --ports --exempt --multicast --guard --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -269,7 +269,7 @@ _oci__bind__hook() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        oci__subcmd__bind__subcmd__hook__subcmd__status)
+        oci__bind__hook__subcmd__status)
             opts="-h --json --watch --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -287,7 +287,7 @@ _oci__bind__hook() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        oci__subcmd__bind__subcmd__hook__subcmd__unload)
+        oci__bind__hook__subcmd__unload)
             opts="-h --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
