@@ -1,4 +1,5 @@
-//! Foreign text: how numbers in it are parsed, and how messages repeat it.
+//! Text of messages: foreign text, how numbers in it are parsed and how it is repeated, and
+//! counts.
 
 use std::str::FromStr;
 
@@ -6,6 +7,14 @@ use std::str::FromStr;
 pub fn parse_decimal<T: FromStr>(text: &str) -> Option<T> {
     let plain = text == "0" || text.starts_with(|first: char| matches!(first, '1'..='9'));
     plain.then(|| text.parse().ok()).flatten()
+}
+
+/// Writes a number of things, such as "1 cgroup" or "2 cgroups": `noun` takes an s.
+pub fn count(number: usize, noun: &str) -> String {
+    match number {
+        1 => format!("1 {noun}"),
+        _ => format!("{number} {noun}s"),
+    }
 }
 
 /// The longest piece of foreign text that a message repeats, in characters.
@@ -47,6 +56,13 @@ pub fn is_printable(character: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_is_singular() {
+        assert_eq!(count(0, "problem"), "0 problems");
+        assert_eq!(count(1, "problem"), "1 problem");
+        assert_eq!(count(2, "problem"), "2 problems");
+    }
 
     #[test]
     fn foreign_text_stays_on_one_line_and_short() {

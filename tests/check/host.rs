@@ -166,7 +166,7 @@ fn config() -> Vec<Trial> {
                 )
             },
             SUBJECT,
-            &[CONFIG, "1 network(s) allowed", "2 network(s) denied"],
+            &[CONFIG, "1 network allowed", "2 networks denied"],
         ),
         note(
             "configuration: any address",
@@ -255,7 +255,7 @@ fn policies() -> Vec<Trial> {
             let container = Container::below(&place.root)?;
             place.hook.attach(&container.cgroup, V4)?;
             let said = place.check(&[])?;
-            said.line("ok", SUBJECT, &["1 cgroup(s)"])?;
+            said.line("ok", SUBJECT, &["1 cgroup under"])?;
             said.line("ok", "bpffs", &["pinned"])?;
             said.ends_with(0)
         }),
@@ -286,7 +286,7 @@ fn policies() -> Vec<Trial> {
             fs::create_dir(Path::new(host::PINS).join("0123456789abcdef"))?;
             place
                 .check(&[])?
-                .has_note(SUBJECT, &["0123456789abcdef", "0 cgroup(s)"])
+                .has_note(SUBJECT, &["0123456789abcdef", "by 0 cgroups"])
         }),
     ]
 }

@@ -66,7 +66,7 @@ pub const AREA: Area = Area {
         },
         Row {
             cause: "`unload`: the programs are in use.",
-            message: "kept /sys/fs/bpf/oci-bind-hook/VERSION: 1 cgroup(s) use it",
+            message: "kept /sys/fs/bpf/oci-bind-hook/VERSION: in use by 1 cgroup",
             remedy: "`status` shows which cgroups use them. A container that has ended may leave \
                 an empty cgroup, which counts until the engine removes it.",
             test: |scene| {

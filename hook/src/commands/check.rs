@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{json, print};
 use crate::input::config::Config;
 use crate::jobs::check::{self, Finding, Level};
+use crate::text;
 
 /// Prints what was found. Returns the exit status.
 pub(super) fn check(config: &Result<Config>, as_json: bool) -> Result<u8> {
@@ -39,23 +40,23 @@ fn count(findings: &[Finding], level: Level) -> usize {
 
 /// Formats a line for each finding, one for its remedy, and a summary.
 fn render(findings: &[Finding]) -> String {
-    let mut text = String::new();
+    let mut lines = String::new();
     for finding in findings {
         let level = match finding.level {
             Level::Ok => "ok",
             Level::Note => "note",
             Level::Problem => "problem",
         };
-        let _ = writeln!(text, "{level:<8} {}: {}", finding.subject, finding.message);
+        let _ = writeln!(lines, "{level:<8} {}: {}", finding.subject, finding.message);
         if let Some(remedy) = &finding.remedy {
-            let _ = writeln!(text, "{:<8} remedy: {remedy}", "");
+            let _ = writeln!(lines, "{:<8} remedy: {remedy}", "");
         }
     }
     let _ = write!(
-        text,
-        "{} problem(s), {} note(s)",
-        count(findings, Level::Problem),
-        count(findings, Level::Note)
+        lines,
+        "{}, {}",
+        text::count(count(findings, Level::Problem), "problem"),
+        text::count(count(findings, Level::Note), "note")
     );
-    text
+    lines
 }

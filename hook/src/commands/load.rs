@@ -11,6 +11,7 @@ use crate::kernel::bpffs::{self, DIRECTORY};
 use crate::kernel::found::Finder;
 use crate::kernel::programs::Programs;
 use crate::kernel::{deliver, found, loader, pins};
+use crate::text::count;
 
 /// Loads the programs, and attaches those for network devices where a policy needs them.
 /// With a device, only does the latter, at that one.
@@ -41,8 +42,8 @@ pub(super) fn unload() -> Result<()> {
         let name = directory.display();
         match found {
             Some((_, programs)) if users.contains_key(&programs.version()) => {
-                let users = users[&programs.version()];
-                print(&format!("kept {name}: {users} cgroup(s) use it"))?;
+                let users = count(users[&programs.version()], "cgroup");
+                print(&format!("kept {name}: in use by {users}"))?;
             }
             Some((path, programs)) if programs.have_servers()? || deliver::withdraw(path)? => {
                 print(&format!("kept {name}: sockets that are still open need it"))?;

@@ -9,6 +9,7 @@ use rustix::termios::tcgetwinsize;
 
 use super::{Earlier, chosen, print, shown};
 use crate::kernel::inventory;
+use crate::text::count;
 
 /// How often it is refreshed.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -28,7 +29,7 @@ pub(super) fn watch(which: Option<&str>) -> Result<()> {
         let entries = chosen(inventory::collect()?, which)?;
         let text = format!(
             "{} under a policy, watched for {}{}\n\n{}",
-            cgroups(entries.len()),
+            count(entries.len(), "cgroup"),
             clock(start.elapsed()),
             legend(which),
             shown(&entries, which, &earlier),
@@ -47,13 +48,6 @@ fn legend(which: Option<&str>) -> String {
     match which {
         Some(_) => String::new(),
         None => format!("; + is the increase in the last {} s", INTERVAL.as_secs()),
-    }
-}
-
-fn cgroups(count: usize) -> String {
-    match count {
-        1 => "1 cgroup".to_owned(),
-        count => format!("{count} cgroups"),
     }
 }
 

@@ -15,6 +15,7 @@ use crate::input::config::{Config, PATH};
 use crate::kernel::bpffs::{self, DIRECTORY, MOUNT, MOUNT_POINT};
 use crate::kernel::pins;
 use crate::report;
+use crate::text::count;
 
 pub(super) const AS_ROOT: &str = "run oci-bind-hook check as root, in the host's own namespaces";
 
@@ -132,12 +133,12 @@ pub fn config(config: Result<&Config, &Error>) -> Vec<Finding> {
     let mut findings = vec![Finding::ok(
         SUBJECT,
         &format!(
-            "{origin}: {} allowed, {} network(s) denied, loopback {}, guard {}",
+            "{origin}: {} allowed, {} denied, loopback {}, guard {}",
             match config.allow.len() {
                 0 => "any address".to_owned(),
-                networks => format!("{networks} network(s)"),
+                networks => count(networks, "network"),
             },
-            config.deny.len(),
+            count(config.deny.len(), "network"),
             config.defaults.loopback,
             config.defaults.guard
         ),

@@ -10,6 +10,7 @@ use crate::host::cgroup;
 use crate::kernel::catalogue::VERSION;
 use crate::kernel::inventory::{self, Entry, UNPINNED};
 use crate::kernel::{deliver, pins};
+use crate::text::count;
 
 const SUBJECT: &str = "policies";
 
@@ -112,12 +113,13 @@ fn judge(entries: &[Entry], pinned: &[String]) -> Vec<Finding> {
     }
     for version in pinned.iter().filter(|version| *version != VERSION) {
         let users = users.get(version.as_str()).copied().unwrap_or_default();
-        let message = format!("programs of another version, {version}: {users} cgroup(s) use them");
+        let users = count(users, "cgroup");
+        let message = format!("programs of another version, {version}: in use by {users}");
         let remedy = "restart those containers when convenient; oci-bind-hook unload removes unused programs";
         findings.push(Finding::note(SUBJECT, &message, remedy));
     }
     if findings.is_empty() {
-        let message = format!("{} cgroup(s) under a policy", entries.len());
+        let message = format!("{} under a policy", count(entries.len(), "cgroup"));
         findings.push(Finding::ok(SUBJECT, &message));
     }
     findings
