@@ -1,5 +1,7 @@
 //! The command line.
 
+mod advice;
+
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use rustix::process::Pid;
 use std::ffi::OsString;
@@ -30,6 +32,11 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// Parses the command line of this process. Exits if it is rejected, or asks for help.
+pub fn parse() -> Cli {
+    Cli::try_parse().unwrap_or_else(|error| advice::add(error).exit())
 }
 
 /// What to do.
@@ -157,12 +164,14 @@ pub struct Target {
 #[command(group = ArgGroup::new("address").args(["ipv4", "ipv6"]).required(true).multiple(true))]
 #[command(next_help_heading = "Policy")]
 pub struct PolicyOptions {
-    /// The IPv4 address to use
-    #[arg(long, value_name = "ADDRESS", value_parser = parse_ipv4)]
-    pub ipv4: Option<Ipv4Addr>,
     /// The IPv6 address to use
     #[arg(long, value_name = "ADDRESS", value_parser = parse_ipv6)]
     pub ipv6: Option<Ipv6Addr>,
+    // After `ipv6`: of options that are equally close to an unknown one, such as `--ip`, clap
+    // suggests the last.
+    /// The IPv4 address to use
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_ipv4, display_order = 0)]
+    pub ipv4: Option<Ipv4Addr>,
     /// What loopback means: auto, host, private or an address in 127.0.0.0/8
     #[arg(long, value_name = "POLICY")]
     pub loopback: Option<Loopback>,
@@ -245,6 +254,15 @@ mod tests {
         );
         assert_eq!(error("x detach --pid -1"), ErrorKind::UnknownArgument);
         assert_eq!(error("x detach --pid 0"), ErrorKind::ValueValidation);
+    }
+
+    #[test]
+    fn an_unknown_option_is_taken_for_the_likelier_one() {
+        for line in ["x run --ip 192.0.2.1 -- true", "x attach --ip 192.0.2.1"] {
+            let error = Cli::try_parse_from(line.split(' ')).expect_err("a bad command line");
+            let text = error.to_string();
+            assert!(text.contains("similar argument exists: '--ipv4'"), "{text}");
+        }
     }
 
     #[test]

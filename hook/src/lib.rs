@@ -16,14 +16,13 @@ pub mod plan;
 mod report;
 mod text;
 
-use clap::Parser as _;
 use std::process::ExitCode;
 use std::time::Instant;
 
 /// Runs the command line. Only this function reports errors and chooses the exit status.
 pub fn main() -> ExitCode {
     let start = Instant::now();
-    let cli = cli::Cli::parse();
+    let cli = cli::parse();
     report::start();
     let status = commands::execute(cli).unwrap_or_else(|failure| {
         report::error(&failure.error);

@@ -68,7 +68,7 @@ _oci__bind__hook() {
             return 0
             ;;
         oci__bind__hook__subcmd__attach)
-            opts="-h --pid --cgroup --ipv4 --ipv6 --loopback --ports --exempt --multicast --guard --config --help"
+            opts="-h --pid --cgroup --ipv6 --ipv4 --loopback --ports --exempt --multicast --guard --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -82,11 +82,11 @@ _oci__bind__hook() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --ipv4)
+                --ipv6)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --ipv6)
+                --ipv4)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -224,17 +224,17 @@ _oci__bind__hook() {
             return 0
             ;;
         oci__bind__hook__subcmd__run)
-            opts="-h --ipv4 --ipv6 --loopback --ports --exempt --multicast --guard --config --help"
+            opts="-h --ipv6 --ipv4 --loopback --ports --exempt --multicast --guard --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
-                --ipv4)
+                --ipv6)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --ipv6)
+                --ipv4)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -39,8 +39,8 @@ complete -c oci-bind-hook -n "__fish_oci_bind_hook_needs_command" -f -a "check" 
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand create-runtime" -l config -d 'Configuration file; must exist if given' -r -F
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand create-runtime" -l dry-run -d 'Print what would be done, as JSON, without attaching anything'
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand create-runtime" -s h -l help -d 'Print help'
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l ipv4 -d 'The IPv4 address to use' -r
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l ipv6 -d 'The IPv6 address to use' -r
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l ipv4 -d 'The IPv4 address to use' -r
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l loopback -d 'What loopback means: auto, host, private or an address in 127.0.0.0/8' -r
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l ports -d 'Ports to move, ASKED:ACTUAL[/tcp|/udp],..., each a port or FIRST-LAST' -r
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l exempt -d 'Ports to leave alone, PORT[/tcp|/udp],..., each a port or FIRST-LAST' -r
@@ -50,8 +50,8 @@ complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l conf
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l pid -d 'The cgroup of the container that this process is in' -r
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l cgroup -d 'The cgroup: a directory below the cgroup2 mount, or a path within the hierarchy such as /system.slice/web.service' -r -F
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l ipv4 -d 'The IPv4 address to use' -r
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l ipv6 -d 'The IPv6 address to use' -r
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l ipv4 -d 'The IPv4 address to use' -r
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l loopback -d 'What loopback means: auto, host, private or an address in 127.0.0.0/8' -r
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l ports -d 'Ports to move, ASKED:ACTUAL[/tcp|/udp],..., each a port or FIRST-LAST' -r
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l exempt -d 'Ports to leave alone, PORT[/tcp|/udp],..., each a port or FIRST-LAST' -r

@@ -21,6 +21,19 @@ pub const AREA: Area = Area {
             test: |scene| scene.say("load", &["--force"]),
         },
         Row {
+            cause: "`run` is given a command without `--` before it.",
+            message: "error: unexpected argument 'python3' found tip: to run 'python3', write '--' \
+                before it: '-- python3'",
+            remedy: "Write `--` between the options and the command.",
+            test: |scene| scene.say("run", &["--ipv4", "192.0.2.10", "python3"]),
+        },
+        Row {
+            cause: "The option is misspelt.",
+            message: "error: unexpected argument '--ip' found tip: a similar argument exists: '--ipv4'",
+            remedy: "Write the option that is suggested.",
+            test: |scene| scene.say("attach", &["--ip", "192.0.2.10", "--pid", "1"]),
+        },
+        Row {
             cause: "No address is given.",
             message: "error: the following required arguments were not provided: <--ipv4 \
                 <ADDRESS>|--ipv6 <ADDRESS>>",

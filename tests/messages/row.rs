@@ -56,8 +56,8 @@ pub fn trials(area: &'static Area) -> impl Iterator<Item = Trial> {
     })
 }
 
-/// The one line of a failure, or the last one of a success. That of a bad command line is followed by the
-/// usage, and its parts are lines of their own.
+/// The one line of a failure, or the last one of a success. That of a bad command line is
+/// followed by the usage, and its parts, such as a tip, are lines of their own.
 fn said(status: i32, output: &Output) -> Result<String> {
     ensure!(
         output.status.code() == Some(status),
@@ -70,9 +70,13 @@ fn said(status: i32, output: &Output) -> Result<String> {
             .to_owned());
     }
     if status == BAD_COMMAND_LINE {
-        let paragraph = output.stderr.split("\n\n").next().unwrap_or_default();
-        let lines: Vec<_> = paragraph.lines().map(str::trim).collect();
-        return Ok(lines.join(" "));
+        let is_usage = |part: &&str| part.starts_with("Usage: ") || part.starts_with("For more");
+        let parts = output
+            .stderr
+            .split("\n\n")
+            .take_while(|part| !is_usage(part));
+        let words: Vec<_> = parts.flat_map(str::split_whitespace).collect();
+        return Ok(words.join(" "));
     }
     let line = output
         .stderr
