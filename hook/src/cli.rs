@@ -20,7 +20,10 @@ use crate::input::request::{
 #[derive(Debug, Parser)]
 #[command(name = "oci-bind-hook", version, max_term_width = 100)]
 pub struct Cli {
-    /// Configuration file; must exist if given
+    /// Configuration file, which must exist [default: /etc/oci-bind-hook/config.toml, if it exists]
+    ///
+    /// Without a file, any address of the host may be assigned, loopback is auto and the guard
+    /// is on.
     #[arg(
         long,
         global = true,
@@ -173,6 +176,7 @@ pub struct PolicyOptions {
     #[arg(long, value_name = "ADDRESS", value_parser = parse_ipv4, display_order = 0)]
     pub ipv4: Option<Ipv4Addr>,
     /// What loopback means: auto, host, private or an address in 127.0.0.0/8
+    /// [default: as configured, otherwise auto]
     #[arg(long, value_name = "POLICY")]
     pub loopback: Option<Loopback>,
     /// Ports to move, ASKED:ACTUAL[/tcp|/udp],..., each a port or FIRST-LAST
@@ -185,6 +189,7 @@ pub struct PolicyOptions {
     #[arg(long, value_name = "LIST")]
     pub multicast: Option<MulticastPorts>,
     /// Drop packets whose local address is not the assigned one: on or off
+    /// [default: as configured, otherwise on]
     #[arg(long, value_name = "on|off")]
     pub guard: Option<Guard>,
 }
@@ -223,6 +228,7 @@ fn parse_pid(value: &str) -> Result<Pid, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::input::config;
     use clap::CommandFactory as _;
     use clap::error::ErrorKind;
 
@@ -262,6 +268,32 @@ mod tests {
             let error = Cli::try_parse_from(line.split(' ')).expect_err("a bad command line");
             let text = error.to_string();
             assert!(text.contains("similar argument exists: '--ipv4'"), "{text}");
+        }
+    }
+
+    #[test]
+    fn help_has_the_usual_configuration_and_the_defaults() {
+        let defaults = config::parse("", "no file")
+            .expect("the built-in one")
+            .defaults;
+        let mut command = Cli::command();
+        command.build();
+        for name in ["run", "attach"] {
+            let help = command.find_subcommand_mut(name).expect("a command");
+            let help = help.render_long_help().to_string();
+            let help: Vec<_> = help.split_whitespace().collect();
+            let help = help.join(" ");
+            for text in [
+                format!("[default: {}, if it exists]", config::PATH),
+                format!(
+                    "loopback is {} and the guard is {}",
+                    defaults.loopback, defaults.guard
+                ),
+                format!("[default: as configured, otherwise {}]", defaults.loopback),
+                format!("[default: as configured, otherwise {}]", defaults.guard),
+            ] {
+                assert!(help.contains(&text), "{text}: {help}");
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use clap::{Command, CommandFactory as _};
+use clap::{Arg, ArgAction, ArgGroup, Command, CommandFactory as _, Id};
 use clap_complete::Shell;
 use clap_mangen::Man;
 use oci_bind_hook::cli::Cli;
@@ -20,6 +20,8 @@ const APART: &str = "oci__subcmd__bind__subcmd__hook";
 const TOGETHER: &str = "oci__bind__hook";
 /// The sections that the definition does not give.
 const SECTIONS: &str = include_str!("../../packaging/man/sections.roff");
+/// Those of `status`.
+const STATUS: &str = include_str!("../../packaging/man/status.roff");
 
 #[test]
 fn manual_and_completions_are_those_of_the_command_line() {
@@ -61,13 +63,18 @@ fn pages() -> Vec<(PathBuf, String)> {
     for sub in command.get_subcommands() {
         let name = format!("{NAME}-{}", sub.get_name());
         let see_also = format!(".SH SEE ALSO\n\\fB{}\\fR(8)\n", NAME.replace('-', "\\-"));
-        pages.push(page(sub.clone(), name, &see_also));
+        let sections = match sub.get_name() {
+            "status" => STATUS,
+            _ => "",
+        };
+        pages.push(page(sub.clone(), name, &format!("{sections}{see_also}")));
     }
     pages
 }
 
 fn page(command: Command, name: String, sections: &str) -> (PathBuf, String) {
     let file = Path::new("man").join(format!("{name}.8"));
+    let synopsis = synopsis(&command);
     let man = Man::new(command.display_name(&name))
         .title(name.to_uppercase())
         .section("8")
@@ -76,7 +83,7 @@ fn page(command: Command, name: String, sections: &str) -> (PathBuf, String) {
     let mut text = Vec::new();
     man.render_title(&mut text).expect("render");
     man.render_name_section(&mut text).expect("render");
-    man.render_synopsis_section(&mut text).expect("render");
+    text.extend(synopsis.into_bytes());
     man.render_description_section(&mut text).expect("render");
     man.render_options_section(&mut text).expect("render");
     if name == NAME {
@@ -84,6 +91,54 @@ fn page(command: Command, name: String, sections: &str) -> (PathBuf, String) {
     }
     let text = String::from_utf8(text).expect("a page in UTF-8");
     (file, text + sections)
+}
+
+/// The synopsis, with what clap_mangen leaves out: values, groups of which one is required,
+/// and `--`.
+fn synopsis(command: &Command) -> String {
+    let groups = command.get_groups().filter(|group| group.is_required_set());
+    let groups: Vec<_> = groups.cloned().collect();
+    let mut parts = vec![bold(command.get_bin_name().unwrap_or(NAME))];
+    for mut group in groups.clone() {
+        let named = |id: &Id| command.get_arguments().find(|arg| arg.get_id() == id);
+        let choices: Vec<_> = group.get_args().filter_map(named).map(option).collect();
+        let repeated = if group.is_multiple() { "..." } else { "" };
+        parts.push(format!("{{{}}}{repeated}", choices.join(" | ")));
+    }
+    let options = command.get_arguments().filter(|arg| {
+        let is_choice = |group: &ArgGroup| group.get_args().any(|id| id == arg.get_id());
+        let is_ours = matches!(arg.get_action(), ArgAction::Set | ArgAction::SetTrue);
+        is_ours && !arg.is_positional() && !groups.iter().any(is_choice)
+    });
+    parts.extend(options.map(|arg| format!("[{}]", option(arg))));
+    for arg in command.get_positionals() {
+        let value = values(arg);
+        parts.push(match arg.is_last_set() {
+            true => format!("{} {value}...", bold("--")),
+            false => format!("[{value}]"),
+        });
+    }
+    if command.has_subcommands() {
+        parts.push("\\fICOMMAND\\fR".to_owned());
+    }
+    format!(".SH SYNOPSIS\n{}\n", parts.join(" "))
+}
+
+fn option(arg: &Arg) -> String {
+    let name = bold(&format!("--{}", arg.get_long().expect("a long option")));
+    match arg.get_action().takes_values() {
+        true => format!("{name} {}", values(arg)),
+        false => name,
+    }
+}
+
+fn values(arg: &Arg) -> String {
+    let names = arg.get_value_names().expect("names of values");
+    format!("\\fI{}\\fR", names.join(" "))
+}
+
+fn bold(text: &str) -> String {
+    format!("\\fB{}\\fR", text.replace('-', "\\-"))
 }
 
 fn completions() -> Vec<(PathBuf, String)> {

@@ -24,7 +24,7 @@ function __fish_oci_bind_hook_using_subcommand
     contains -- $cmd[1] $argv
 end
 
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_needs_command" -l config -d 'Configuration file; must exist if given' -r -F
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_needs_command" -l config -d 'Configuration file, which must exist [default: /etc/oci-bind-hook/config.toml, if it exists]' -r -F
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_needs_command" -s V -l version -d 'Print version'
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_needs_command" -f -a "create-runtime" -d 'The OCI hook: reads the container\'s state from standard input'
@@ -36,44 +36,44 @@ complete -c oci-bind-hook -n "__fish_oci_bind_hook_needs_command" -f -a "load" -
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_needs_command" -f -a "unload" -d 'Remove the pinned programs that no cgroup uses'
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_needs_command" -f -a "cdi" -d 'Print a CDI specification that injects the hook, for Docker and containerd'
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_needs_command" -f -a "check" -d 'Check this host, and say how to fix what doesn\'t work'
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand create-runtime" -l config -d 'Configuration file; must exist if given' -r -F
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand create-runtime" -l config -d 'Configuration file, which must exist [default: /etc/oci-bind-hook/config.toml, if it exists]' -r -F
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand create-runtime" -l dry-run -d 'Print what would be done, as JSON, without attaching anything'
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand create-runtime" -s h -l help -d 'Print help'
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand create-runtime" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l ipv6 -d 'The IPv6 address to use' -r
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l ipv4 -d 'The IPv4 address to use' -r
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l loopback -d 'What loopback means: auto, host, private or an address in 127.0.0.0/8' -r
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l loopback -d 'What loopback means: auto, host, private or an address in 127.0.0.0/8 [default: as configured, otherwise auto]' -r
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l ports -d 'Ports to move, ASKED:ACTUAL[/tcp|/udp],..., each a port or FIRST-LAST' -r
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l exempt -d 'Ports to leave alone, PORT[/tcp|/udp],..., each a port or FIRST-LAST' -r
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l multicast -d 'UDP ports for multicast and broadcast, PORT,..., each a port or FIRST-LAST' -r
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l guard -d 'Drop packets whose local address is not the assigned one: on or off' -r
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l config -d 'Configuration file; must exist if given' -r -F
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l guard -d 'Drop packets whose local address is not the assigned one: on or off [default: as configured, otherwise on]' -r
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l config -d 'Configuration file, which must exist [default: /etc/oci-bind-hook/config.toml, if it exists]' -r -F
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l pid -d 'The cgroup of the container that this process is in' -r
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l cgroup -d 'The cgroup: a directory below the cgroup2 mount, or a path within the hierarchy such as /system.slice/web.service' -r -F
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l ipv6 -d 'The IPv6 address to use' -r
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l ipv4 -d 'The IPv4 address to use' -r
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l loopback -d 'What loopback means: auto, host, private or an address in 127.0.0.0/8' -r
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l loopback -d 'What loopback means: auto, host, private or an address in 127.0.0.0/8 [default: as configured, otherwise auto]' -r
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l ports -d 'Ports to move, ASKED:ACTUAL[/tcp|/udp],..., each a port or FIRST-LAST' -r
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l exempt -d 'Ports to leave alone, PORT[/tcp|/udp],..., each a port or FIRST-LAST' -r
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l multicast -d 'UDP ports for multicast and broadcast, PORT,..., each a port or FIRST-LAST' -r
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l guard -d 'Drop packets whose local address is not the assigned one: on or off' -r
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l config -d 'Configuration file; must exist if given' -r -F
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l guard -d 'Drop packets whose local address is not the assigned one: on or off [default: as configured, otherwise on]' -r
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l config -d 'Configuration file, which must exist [default: /etc/oci-bind-hook/config.toml, if it exists]' -r -F
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand detach" -l pid -d 'The cgroup of the container that this process is in' -r
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand detach" -l cgroup -d 'The cgroup: a directory below the cgroup2 mount, or a path within the hierarchy such as /system.slice/web.service' -r -F
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand detach" -l config -d 'Configuration file; must exist if given' -r -F
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand detach" -l config -d 'Configuration file, which must exist [default: /etc/oci-bind-hook/config.toml, if it exists]' -r -F
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand detach" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand status" -l config -d 'Configuration file; must exist if given' -r -F
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand status" -l config -d 'Configuration file, which must exist [default: /etc/oci-bind-hook/config.toml, if it exists]' -r -F
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand status" -l json -d 'Print JSON'
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand status" -l watch -d 'Refresh every two seconds, until interrupted'
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand status" -s h -l help -d 'Print help'
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand load" -l device -d 'Handle only this network device; do nothing if no programs are pinned' -r
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand load" -l config -d 'Configuration file; must exist if given' -r -F
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand load" -l config -d 'Configuration file, which must exist [default: /etc/oci-bind-hook/config.toml, if it exists]' -r -F
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand load" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand unload" -l config -d 'Configuration file; must exist if given' -r -F
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand unload" -s h -l help -d 'Print help'
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand cdi" -l config -d 'Configuration file; must exist if given' -r -F
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand unload" -l config -d 'Configuration file, which must exist [default: /etc/oci-bind-hook/config.toml, if it exists]' -r -F
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand unload" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand cdi" -l config -d 'Configuration file, which must exist [default: /etc/oci-bind-hook/config.toml, if it exists]' -r -F
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand cdi" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand check" -l config -d 'Configuration file; must exist if given' -r -F
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand check" -l config -d 'Configuration file, which must exist [default: /etc/oci-bind-hook/config.toml, if it exists]' -r -F
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand check" -l json -d 'Print JSON'
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -145,6 +145,17 @@ mod tests {
     }
 
     #[test]
+    fn the_manual_explains_every_column() {
+        let manual = include_str!("../../../../packaging/man/oci-bind-hook-status.8");
+        let headings: Vec<_> = manual
+            .lines()
+            .filter_map(|line| line.strip_prefix(".B "))
+            .flat_map(|heading| heading.split(", "))
+            .collect();
+        assert_eq!(headings, HEAD);
+    }
+
+    #[test]
     fn counts_anew_under_another_version() {
         let earlier = Earlier::of(&[entry("/a", 3)]);
         let mut other = entry("/a", 1);
