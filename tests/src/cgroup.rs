@@ -11,9 +11,7 @@ use anyhow::{Context, Result, ensure};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
 
-use crate::bpf::{ATTACH_TYPES, SERVER_TYPES};
 use crate::hook::Policy;
-use crate::net::has_dual;
 use crate::{bpf, host, process};
 
 /// A cgroup2 cgroup that is removed when dropped. Whatever lives in it must
@@ -92,13 +90,11 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Fails unless every attach point that a policy with these addresses needs,
-    /// loopback and guard aside, and no other, carries exactly one program.
+    /// Fails unless every attach point that the policy needs, and no other, carries
+    /// exactly one program.
     pub fn assert_attached(&self, policy: Policy) -> Result<()> {
         let found = bpf::attached(&File::open(&self.path)?)?;
-        let has_servers = policy.ipv4.is_some() && policy.ipv6.is_some() && has_dual();
-        let servers = if has_servers { &SERVER_TYPES[..] } else { &[] };
-        let expected = ATTACH_TYPES.iter().chain(servers).map(|(name, _)| *name);
+        let expected = policy.attach_types();
         ensure!(
             found.iter().map(|(name, _)| *name).eq(expected)
                 && found.iter().all(|(_, ids)| ids.len() == 1),

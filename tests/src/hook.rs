@@ -8,9 +8,10 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use tempfile::{NamedTempFile, TempPath};
 
+use crate::bpf::{ATTACH_TYPES, NAME_TYPES, PACKET_TYPES, SERVER_TYPES};
 use crate::cgroup::Cgroup;
 use crate::host;
-use crate::net::{CIP4, CIP6, OTHER4, OTHER6};
+use crate::net::{CIP4, CIP6, OTHER4, OTHER6, has_dual};
 use crate::process::{self, Output};
 
 /// What is put on a cgroup: its addresses, and what else a policy can say.
@@ -48,6 +49,21 @@ impl Policy {
             exempt: "",
             multicast: "",
         }
+    }
+
+    /// The names of the attach points that it needs, in the order of
+    /// [`crate::bpf::all_types`].
+    pub fn attach_types(&self) -> impl Iterator<Item = &'static str> {
+        let has_servers = self.ipv4.is_some() && self.ipv6.is_some() && has_dual();
+        [
+            (true, &ATTACH_TYPES[..]),
+            (self.loopback != "host", &NAME_TYPES),
+            (self.guard, &PACKET_TYPES),
+            (has_servers, &SERVER_TYPES),
+        ]
+        .into_iter()
+        .filter(|(is_needed, _)| *is_needed)
+        .flat_map(|(_, types)| types.iter().map(|(name, _)| *name))
     }
 
     /// The same with this `--loopback`.
