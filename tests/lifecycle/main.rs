@@ -15,6 +15,7 @@ mod run_end;
 mod run_owner;
 mod status;
 mod trust;
+mod unconfigured;
 mod undefended;
 mod unpinned;
 mod upgrade;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
             run_owner::trials(),
             status::trials(),
             trust::trials(),
+            unconfigured::trials(),
             undefended::trials(),
             unpinned::trials(),
             upgrade::trials(),

@@ -117,17 +117,26 @@ impl Net {
     /// bring descriptors along. The namespace goes with the last process and
     /// socket in it.
     pub fn isolated<T: Send>(test: impl FnOnce(Self) -> Result<T> + Send) -> Result<T> {
+        Self::unconfigured(|| test(Self::configure()?))
+    }
+
+    /// The same in a namespace that has nothing but its loopback device, which is down.
+    pub fn unconfigured<T: Send>(test: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         std::thread::scope(|scope| {
+            let entered = || {
+                sys::unshare_descriptors().context("unshare the descriptors")?;
+                sys::unshare_net().context("unshare the network namespace")?;
+                test()
+            };
             scope
-                .spawn(|| test(Self::enter()?))
+                .spawn(entered)
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
     }
 
-    fn enter() -> Result<Self> {
-        sys::unshare_descriptors().context("unshare the descriptors")?;
-        sys::unshare_net().context("unshare the network namespace")?;
+    /// Gives such a namespace the addresses.
+    pub fn configure() -> Result<Self> {
         let routes = Routes::watch().context("watch the routes")?;
         ip(&["-batch", "-"], SET_UP)?;
         routes.wait_for(&[LOOP6, HOST6, CIP6, OTHER6, LINK6])?;

@@ -5,6 +5,7 @@ use oci_bind_hook_ebpf::abi;
 
 use super::print;
 use crate::cli::Target;
+use crate::host::addresses::Unconfigured;
 use crate::host::cgroup::{self, Cgroup};
 use crate::host::netns::Namespace;
 use crate::input::config::Config;
@@ -15,7 +16,7 @@ use crate::text::printable;
 
 pub(super) fn attach(target: &Target, request: &Request, config: &Config) -> Result<()> {
     let namespace = target.pid.map_or(Namespace::Own, Namespace::OfProcess);
-    let plan = super::plan(request, config, namespace)?;
+    let plan = super::plan(request, config, namespace, Unconfigured::Refused)?;
     let cgroup = find(target)?;
     let policy = abi::Policy::from(&plan);
     attach::attach(&cgroup, policy, namespace)?;

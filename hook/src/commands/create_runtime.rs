@@ -6,6 +6,7 @@ use serde::Serialize;
 use std::path::Path;
 
 use super::{json, print};
+use crate::host::addresses::Unconfigured;
 use crate::host::netns::Namespace;
 use crate::host::{cgroup, privileges};
 use crate::input::annotations;
@@ -44,7 +45,7 @@ pub(super) fn create_runtime(config: Result<Config>, dry_run: bool) -> Result<()
     let namespace = Namespace::OfProcess(container.pid);
     let config = config?;
     annotations::permit(&request, &config)?;
-    let plan = super::plan(&request, &config, namespace)?;
+    let plan = super::plan(&request, &config, namespace, Unconfigured::Accepted)?;
     let cgroup = cgroup::of_container(&container.id, container.pid)?;
     let mut policy = abi::Policy::from(&plan);
     if dry_run {

@@ -13,7 +13,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use crate::cli::{Cli, Command};
-use crate::host::addresses;
+use crate::host::addresses::{self, Unconfigured};
 use crate::host::netns::Namespace;
 use crate::input::config::{self, Config};
 use crate::input::request::Request;
@@ -49,7 +49,10 @@ pub(crate) fn execute(cli: Cli) -> Result<u8, Failure> {
         Command::CreateRuntime { dry_run } => create_runtime::create_runtime(config, dry_run)?,
         Command::Run { policy, command } => {
             return config
-                .and_then(|config| plan(&policy.into(), &config, Namespace::Own))
+                .and_then(|config| {
+                    let request = policy.into();
+                    plan(&request, &config, Namespace::Own, Unconfigured::Refused)
+                })
                 .and_then(|plan| run::run(&plan, &command))
                 .map_err(|error| Failure {
                     status: NOT_STARTED,
@@ -75,7 +78,12 @@ pub(crate) fn execute(cli: Cli) -> Result<u8, Failure> {
 
 /// Makes the plan for a request, and checks it against the configuration and the
 /// addresses of the network namespace.
-fn plan(request: &Request, config: &Config, namespace: Namespace) -> Result<Plan> {
+fn plan(
+    request: &Request,
+    config: &Config,
+    namespace: Namespace,
+    unconfigured: Unconfigured,
+) -> Result<Plan> {
     log::debug!(
         "configuration {}: allow {:?}, deny {:?}, require-local-address {}",
         config.origin,
@@ -85,7 +93,7 @@ fn plan(request: &Request, config: &Config, namespace: Namespace) -> Result<Plan
     );
     let plan = plan::decide(request, config)?;
     if plan.require_local_address {
-        addresses::check(namespace, plan.ipv4, plan.ipv6)?;
+        addresses::check(namespace, plan.ipv4, plan.ipv6, unconfigured)?;
     }
     Ok(plan)
 }

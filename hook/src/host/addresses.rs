@@ -1,19 +1,17 @@
-//! Checks that an address is configured in a network namespace, and usable.
-//!
-//! The kernel refuses a bind to an address that it does not have (EADDRNOTAVAIL), in the
-//! middle of somebody else's program. It is better to say so before the container starts.
+//! The addresses of a network namespace, and whether they are usable.
 
 pub mod dump;
+mod require;
 #[cfg(test)]
 mod tests;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use ipnet::Ipv4Net;
 use netlink_packet_route::address::AddressFlags;
 
-use crate::host::netns::Namespace;
+pub use require::{Unconfigured, check};
 
 /// An address that the kernel lists: one RTM_NEWADDR message, rtnetlink(7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,32 +54,19 @@ impl Found {
         })
     }
 
-    /// Whether the kernel lets a socket bind to it. An optimistic address may
-    /// be used while duplicate address detection runs
-    /// (`ipv6_chk_addr_and_flags`).
-    fn usable(&self) -> bool {
-        !self.flags.contains(AddressFlags::Dadfailed)
-            && (self.flags.contains(AddressFlags::Optimistic)
-                || !self.flags.contains(AddressFlags::Tentative))
+    /// Returns whether the kernel lets a socket bind to it. An optimistic address may be
+    /// used while duplicate address detection runs (`ipv6_chk_addr_and_flags`).
+    fn state(&self) -> State {
+        if self.flags.contains(AddressFlags::Dadfailed) {
+            State::Duplicate
+        } else if self.flags.contains(AddressFlags::Tentative)
+            && !self.flags.contains(AddressFlags::Optimistic)
+        {
+            State::Tentative
+        } else {
+            State::Usable
+        }
     }
-}
-
-/// Checks that the addresses are configured in the namespace, on any device, and that a
-/// socket could bind to them. Without addresses there is nothing to check.
-///
-/// # Errors
-///
-/// An address is missing, still tentative, or failed duplicate address
-/// detection; the process has ended; or its namespace may not be entered.
-pub fn check(namespace: Namespace, ipv4: Option<Ipv4Addr>, ipv6: Option<Ipv6Addr>) -> Result<()> {
-    let wanted: Vec<IpAddr> = [ipv4.map(IpAddr::V4), ipv6.map(IpAddr::V6)]
-        .into_iter()
-        .flatten()
-        .collect();
-    if wanted.is_empty() {
-        return Ok(());
-    }
-    namespace.enter(|| look(&wanted))
 }
 
 /// Returns the broadcast address of the network that an address of our network namespace
@@ -119,59 +104,11 @@ pub fn list() -> Result<Vec<(IpAddr, State)>> {
             IpAddr::V4(address) => !address.is_loopback(),
             IpAddr::V6(address) => !address.is_loopback() && !address.is_unicast_link_local(),
         })
-        .map(|found| {
-            let state = if found.usable() {
-                State::Usable
-            } else if found.flags.contains(AddressFlags::Dadfailed) {
-                State::Duplicate
-            } else {
-                State::Tentative
-            };
-            (found.address, state)
-        })
+        .map(|found| (found.address, found.state()))
         .collect();
     all.sort_unstable_by_key(|(address, _)| *address);
     all.dedup();
     Ok(all)
-}
-
-/// Checks the calling thread's namespace.
-fn look(wanted: &[IpAddr]) -> Result<()> {
-    let found = dump::addresses(wanted)?;
-    wanted
-        .iter()
-        .try_for_each(|wanted| verdict(*wanted, &found))
-}
-
-/// Checks that a list of addresses has the wanted one, and that it is usable on at least
-/// one device.
-fn verdict(wanted: IpAddr, found: &[Found]) -> Result<()> {
-    let setting = setting_of(wanted);
-    let mut having = found.iter().filter(|found| found.covers(wanted)).peekable();
-    if having.peek().is_none() {
-        bail!(
-            "{setting} address {wanted} is not configured in the network namespace: \
-             add it (ip address add {wanted} dev DEV), \
-             or set require-local-address = false in the configuration"
-        );
-    }
-    let mut failed = false;
-    for found in having {
-        if found.usable() {
-            return Ok(());
-        }
-        failed |= found.flags.contains(AddressFlags::Dadfailed);
-    }
-    if failed {
-        bail!(
-            "{setting} address {wanted} failed duplicate address detection: \
-             another host answered for it: free the address there, or assign another one"
-        );
-    }
-    bail!(
-        "{setting} address {wanted} is still tentative: \
-         duplicate address detection has not finished: retry in a second, or add it with nodad"
-    );
 }
 
 /// Returns the name of the setting that holds an address, for messages about it.

@@ -39,6 +39,18 @@ impl Namespace {
         }
     }
 
+    /// Whether it is the calling thread's.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::open`].
+    pub fn is_own(self) -> Result<bool> {
+        match self {
+            Self::OfProcess(pid) => foreign(pid).map(|theirs| theirs.is_none()),
+            Self::Own => Ok(true),
+        }
+    }
+
     /// Opens the namespace.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use netlink_packet_core::{NLM_F_DUMP, NlasIterator};
 use netlink_packet_route::address::{AddressFlags, AddressHeader, AddressMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
-use super::Found;
+use super::{Found, State};
 use crate::host::netlink::{Replies, Reply, Request, TRIES};
 
 /// `struct ifaddrmsg`, in bytes.
@@ -86,7 +86,7 @@ impl<'a> Dump<'a> {
     fn complete(&self) -> bool {
         let is_found = |wanted: &IpAddr| {
             let mut found = self.found.iter();
-            found.any(|found| found.covers(*wanted) && found.usable())
+            found.any(|found| found.covers(*wanted) && found.state() == State::Usable)
         };
         !self.wanted.is_empty() && self.wanted.iter().all(is_found)
     }

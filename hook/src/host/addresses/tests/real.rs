@@ -10,7 +10,9 @@ use rustix::process::Pid;
 use rustix::thread::move_into_link_name_space;
 
 use super::*;
-use crate::host::netns::{foreign, within_new};
+use crate::host::netns::{Namespace, foreign, within_new};
+
+const REFUSED: Unconfigured = Unconfigured::Refused;
 
 /// Runs in a network namespace of its own, where loopback is up.
 fn in_namespace(test: impl FnOnce() + Send) {
@@ -58,8 +60,8 @@ impl Drop for Process {
 
 fn look_for(namespace: Namespace, wanted: &str) -> Result<()> {
     match ip(wanted) {
-        IpAddr::V4(wanted) => check(namespace, Some(wanted), None),
-        IpAddr::V6(wanted) => check(namespace, None, Some(wanted)),
+        IpAddr::V4(wanted) => check(namespace, Some(wanted), None, REFUSED),
+        IpAddr::V6(wanted) => check(namespace, None, Some(wanted), REFUSED),
     }
 }
 
@@ -95,19 +97,21 @@ fn configured_addresses_are_found_from_inside() {
             own,
             Some([192, 0, 2, 10].into()),
             "2001:db8::10".parse().ok(),
+            REFUSED,
         );
         both.unwrap();
         let one = check(
             own,
             Some([192, 0, 2, 10].into()),
             "2001:db8::11".parse().ok(),
+            REFUSED,
         );
         assert!(
             one.unwrap_err()
                 .to_string()
                 .starts_with("ipv6 address 2001:db8::11 is not")
         );
-        check(own, None, None).unwrap();
+        check(own, None, None, REFUSED).unwrap();
     });
 }
 
