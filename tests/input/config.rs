@@ -23,6 +23,10 @@ const BAD: &[(&str, &[&str])] = &[
         &[":2", "loopback", "yes"],
     ),
     (
+        "wait-for-address = 9\n",
+        &[":1", "wait-for-address", "from 0 to 8"],
+    ),
+    (
         "require-local-address = \"no\"\n",
         &[":1", "require-local-address"],
     ),

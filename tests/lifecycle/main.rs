@@ -19,6 +19,7 @@ mod unconfigured;
 mod undefended;
 mod unpinned;
 mod upgrade;
+mod wait;
 mod watch;
 
 use std::process::ExitCode;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
             undefended::trials(),
             unpinned::trials(),
             upgrade::trials(),
+            wait::trials(),
             watch::trials(),
         ]
         .into_iter()

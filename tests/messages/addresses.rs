@@ -23,15 +23,17 @@ pub const AREA: Area = Area {
             message: "container ID: ipv4 address 203.0.113.9 is not configured in the network \
                 namespace: add it (ip address add 203.0.113.9 dev DEV), or set \
                 require-local-address = false in the configuration",
-            remedy: "Add it to any device. An address that is added later, as keepalived does, \
-                needs `require-local-address = false`.",
+            remedy: "Add it to any device. If it comes a few seconds later, as after a boot, set \
+                `wait-for-address`. An address that comes and goes, as with keepalived, needs \
+                `require-local-address = false`.",
             test: |scene| with(scene, Policy::of(Some(NOBODY4), None)),
         },
         Row {
             cause: "The address was added a moment ago.",
             message: "container ID: ipv6 address 2001:db8::30 is still tentative: duplicate address \
                 detection has not finished: retry in a second, or add it with nodad",
-            remedy: "Wait a second, or add it with `nodad`.",
+            remedy: "Wait a second, set `wait-for-address` in the configuration, or add it with \
+                `nodad`.",
             test: |scene| {
                 let address: IpAddr = "2001:db8::30".parse()?;
                 scene.net.add_tentative(address)?;

@@ -97,7 +97,7 @@ pub const AREA: Area = Area {
         Row {
             cause: "A key is unknown.",
             message: "container ID: FILE:1: key denied: unknown field `denied`, expected one of \
-                `allow`, `deny`, `permit`, `require-local-address`, `debug`, `defaults`",
+                `allow`, `deny`, `permit`, `require-local-address`, `wait-for-address`, `debug`, `defaults`",
             remedy: KEYS,
             test: |scene| with(scene, b"denied = []\n"),
         },

@@ -93,7 +93,8 @@ fn plan(
     );
     let plan = plan::decide(request, config)?;
     if plan.require_local_address {
-        addresses::check(namespace, plan.ipv4, plan.ipv6, unconfigured)?;
+        let wait = config.wait_for_address;
+        addresses::check(namespace, plan.ipv4, plan.ipv6, unconfigured, wait)?;
     }
     Ok(plan)
 }

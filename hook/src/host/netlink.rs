@@ -1,6 +1,7 @@
 //! Requests over rtnetlink(7), and the replies to them.
 
 use std::io::{self, ErrorKind};
+use std::time::Instant;
 
 use netlink_packet_core::{
     DoneBuffer, ErrorBuffer, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE,
@@ -9,6 +10,9 @@ use netlink_packet_core::{
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::net::{RecvFlags, recv};
 
 /// How many times to request a list that changes while the kernel goes through it.
 pub const TRIES: u32 = 5;
@@ -197,5 +201,54 @@ fn exchange(message: RouteNetlinkMessage, flags: u16) -> io::Result<(Vec<Vec<u8>
             }
         }
         is_whole &= !replies.is_interrupted;
+    }
+}
+
+/// Changes of the addresses of a network namespace.
+pub struct AddressChanges(Socket);
+
+impl AddressChanges {
+    /// Subscribes to those of the calling thread's namespace.
+    ///
+    /// # Errors
+    ///
+    /// If the socket cannot be opened.
+    pub fn subscribe() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        // The kernel leaves out a socket without a port number (`do_one_broadcast`).
+        socket.bind_auto()?;
+        for group in [libc::RTNLGRP_IPV4_IFADDR, libc::RTNLGRP_IPV6_IFADDR] {
+            socket.add_membership(group)?;
+        }
+        Ok(Self(socket))
+    }
+
+    /// Waits for a change since the last call. Returns `false` once it is too late.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel does not let us wait.
+    pub fn wait_until(&self, deadline: Instant) -> io::Result<bool> {
+        let is_changed = retry_on_intr(|| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let left = Timespec::try_from(left).map_err(|_| Errno::INVAL)?;
+            poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&left))
+        })? > 0;
+        if is_changed {
+            self.forget()?;
+        }
+        Ok(is_changed)
+    }
+
+    /// Reads what has arrived. That something did is all that matters.
+    fn forget(&self) -> io::Result<()> {
+        loop {
+            match recv(&self.0, &mut [0; 1][..], RecvFlags::DONTWAIT) {
+                Err(Errno::AGAIN) => return Ok(()),
+                // The queue overflowed: there is more than it could hold.
+                Err(Errno::NOBUFS | Errno::INTR) | Ok(_) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 }

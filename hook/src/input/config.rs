@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use std::net::IpAddr;
 use std::path::Path;
 use std::str::FromStr;
+use std::time::Duration;
 
 use anyhow::{Context, Error, Result, anyhow, bail};
 use ipnet::IpNet;
@@ -14,8 +15,10 @@ use toml::de::DeTable;
 
 use crate::input::request::{Guard, Loopback, Setting};
 use crate::text::{one_line, parse_decimal, quote};
+use seconds::Seconds;
 
 mod file;
+mod seconds;
 #[cfg(test)]
 mod tests;
 
@@ -40,6 +43,8 @@ pub struct Config {
     /// Whether an address must be configured in the container's network
     /// namespace.
     pub require_local_address: bool,
+    /// How long a start waits for such an address to be there and usable.
+    pub wait_for_address: Duration,
     /// Whether the steps that lead to a decision are logged.
     pub debug: bool,
     /// Values for the keys that a request lacks.
@@ -107,6 +112,12 @@ pub fn parse(text: &str, origin: &str) -> Result<Config> {
             built_in.require_local_address,
             "require-local-address",
         )?,
+        wait_for_address: either(
+            file.wait_for_address,
+            built_in.wait_for_address,
+            "wait-for-address",
+        )?
+        .0,
         debug: either(file.debug, built_in.debug, "debug")?,
         defaults: Defaults {
             loopback: either(
@@ -141,6 +152,7 @@ struct Raw {
     deny: Option<Vec<Written<Network>>>,
     permit: Option<Vec<Written<Setting>>>,
     require_local_address: Option<bool>,
+    wait_for_address: Option<Seconds>,
     debug: Option<bool>,
     #[serde(default)]
     defaults: RawDefaults,

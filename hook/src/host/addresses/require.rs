@@ -4,10 +4,12 @@
 //! middle of somebody else's program. It is better to say so before the container starts.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result, anyhow};
 
 use super::{Found, State, dump, list, setting_of};
+use crate::host::netlink::AddressChanges;
 use crate::host::netns::Namespace;
 
 /// What to make of a network namespace other than our own that has no addresses but
@@ -22,17 +24,19 @@ pub enum Unconfigured {
 }
 
 /// Checks that the addresses are configured in the namespace, on any device, and that a
-/// socket could bind to them. Without addresses there is nothing to check.
+/// socket could bind to them. Without addresses there is nothing to check. Waits at most
+/// this long for addresses that are missing or tentative.
 ///
 /// # Errors
 ///
-/// An address is missing, still tentative, or failed duplicate address
+/// An address is still missing or tentative, or failed duplicate address
 /// detection; the process has ended; or its namespace may not be entered.
 pub fn check(
     namespace: Namespace,
     ipv4: Option<Ipv4Addr>,
     ipv6: Option<Ipv6Addr>,
     unconfigured: Unconfigured,
+    wait: Duration,
 ) -> Result<()> {
     let wanted: Vec<IpAddr> = [ipv4.map(IpAddr::V4), ipv6.map(IpAddr::V6)]
         .into_iter()
@@ -42,12 +46,12 @@ pub fn check(
         return Ok(());
     }
     let is_new = unconfigured == Unconfigured::Accepted && !namespace.is_own()?;
-    namespace.enter(|| look(&wanted, is_new))
+    namespace.enter(|| look(&wanted, is_new, wait))
 }
 
 /// Checks the calling thread's namespace, which its engine may still have to configure if
 /// it `is_new`.
-fn look(wanted: &[IpAddr], is_new: bool) -> Result<()> {
+fn look(wanted: &[IpAddr], is_new: bool, wait: Duration) -> Result<()> {
     let found = dump::addresses(wanted)?;
     let Some(fault) = first_fault(wanted, &found) else {
         return Ok(());
@@ -60,7 +64,31 @@ fn look(wanted: &[IpAddr], is_new: bool) -> Result<()> {
         );
         return Ok(());
     }
-    Err(fault.explain())
+    if wait.is_zero() || !fault.may_pass() {
+        return Err(fault.explain());
+    }
+    log::info!("waits up to {} s for {}", wait.as_secs(), fault.address);
+    wait_for(wanted, wait)
+}
+
+/// Waits until the addresses are usable.
+fn wait_for(wanted: &[IpAddr], wait: Duration) -> Result<()> {
+    let deadline = Instant::now() + wait;
+    let watching = "watch the addresses over netlink";
+    // Before the first look, so that no change is missed.
+    let changes = AddressChanges::subscribe().context(watching)?;
+    loop {
+        let Some(fault) = first_fault(wanted, &dump::addresses(wanted)?) else {
+            return Ok(());
+        };
+        if !fault.may_pass() {
+            return Err(fault.explain());
+        }
+        if !changes.wait_until(deadline).context(watching)? {
+            let waited = format!("waited {} s", wait.as_secs());
+            return Err(fault.explain().context(waited));
+        }
+    }
 }
 
 /// An address that no socket can bind to.
@@ -70,13 +98,16 @@ pub(super) struct Fault {
     state: Option<State>,
 }
 
-/// Returns the first wanted address that is not usable on any device.
+/// Returns the first wanted address that is not usable on any device. One that never will
+/// be comes before the others.
 pub(super) fn first_fault(wanted: &[IpAddr], found: &[Found]) -> Option<Fault> {
-    let mut faults = wanted.iter().map(|address| Fault {
+    let faults = wanted.iter().map(|address| Fault {
         address: *address,
         state: state_of(*address, found),
     });
-    faults.find(|fault| fault.state != Some(State::Usable))
+    faults
+        .filter(|fault| fault.state != Some(State::Usable))
+        .min_by_key(Fault::may_pass)
 }
 
 /// Returns whether a socket can bind to an address: as on the device where it is most
@@ -90,6 +121,11 @@ fn state_of(wanted: IpAddr, found: &[Found]) -> Option<State> {
 }
 
 impl Fault {
+    /// Whether the address may become usable by itself.
+    fn may_pass(&self) -> bool {
+        self.state != Some(State::Duplicate)
+    }
+
     /// Returns the error that says what is wrong, and what to do.
     pub(super) fn explain(self) -> anyhow::Error {
         let address = self.address;

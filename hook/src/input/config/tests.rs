@@ -38,6 +38,7 @@ fn the_built_in_names_every_key() {
                 Setting::Guard,
             ],
             require_local_address: true,
+            wait_for_address: Duration::ZERO,
             debug: false,
             defaults: Defaults {
                 loopback: Loopback::Auto,
@@ -55,6 +56,7 @@ fn keys_that_are_given_replace_the_built_in() {
          deny = [\"192.0.2.1\", \"2001:db8:1::1\"]\n\
          permit = [\"ipv6\", \"ports\"]\n\
          require-local-address = false\n\
+         wait-for-address = 8\n\
          debug = true\n\
          defaults.guard = \"off\"\n",
         "test.toml",
@@ -64,6 +66,7 @@ fn keys_that_are_given_replace_the_built_in() {
     assert_eq!(config.deny, [net("192.0.2.1/32"), net("2001:db8:1::1/128")]);
     assert_eq!(config.permit, [Setting::Ipv6, Setting::Ports]);
     assert!(!config.require_local_address);
+    assert_eq!(config.wait_for_address, Duration::from_secs(8));
     assert!(config.debug);
     assert_eq!(config.defaults.guard, Guard::Off);
     assert_eq!(config.defaults.loopback, Loopback::Auto);
@@ -90,6 +93,23 @@ fn errors_name_line_and_key() {
         (
             "require-local-address = \"yes\"",
             "test.toml:1: key require-local-address: invalid",
+        ),
+        (
+            "wait-for-address = 9",
+            "test.toml:1: key wait-for-address: invalid value: integer `9`, \
+             expected a whole number of seconds from 0 to 8",
+        ),
+        (
+            "\nwait-for-address = -1",
+            "test.toml:2: key wait-for-address: invalid value: integer `-1`, expected a whole",
+        ),
+        (
+            "wait-for-address = 0.5",
+            "test.toml:1: key wait-for-address: invalid type: floating point `0.5`, expected a",
+        ),
+        (
+            "wait-for-address = \"5s\"",
+            "test.toml:1: key wait-for-address: invalid type: string \"5s\", expected a whole",
         ),
         (
             "[defaults]\n\nguard = \"yes\"",
@@ -233,6 +253,7 @@ proptest! {
         deny in proptest::collection::vec(network(), 0..4),
         permit in prop::sample::subsequence(vec![Setting::Ipv4, Setting::Loopback, Setting::Guard], 0..=3),
         require_local_address in any::<bool>(),
+        seconds in 0_u64..=8,
         debug in any::<bool>(),
         request in requests::request(),
     ) {
@@ -243,6 +264,7 @@ proptest! {
             deny,
             permit,
             require_local_address,
+            wait_for_address: Duration::from_secs(seconds),
             defaults: Defaults {
                 loopback: request.loopback.unwrap_or(Loopback::Auto),
                 guard: request.guard.unwrap_or(Guard::On),
@@ -250,6 +272,7 @@ proptest! {
         };
         let text = format!(
             "allow = [{}]\ndeny = [{}]\npermit = [{}]\nrequire-local-address = {}\n\
+             wait-for-address = {seconds}\n\
              debug = {debug}\n[defaults]\nloopback = \"{}\"\nguard = \"{}\"\n",
             list(&config.allow),
             list(&config.deny),

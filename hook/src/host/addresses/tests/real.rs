@@ -13,6 +13,8 @@ use super::*;
 use crate::host::netns::{Namespace, foreign, within_new};
 
 const REFUSED: Unconfigured = Unconfigured::Refused;
+const NOW: Duration = Duration::ZERO;
+const LONG: Duration = Duration::from_secs(60);
 
 /// Runs in a network namespace of its own, where loopback is up.
 fn in_namespace(test: impl FnOnce() + Send) {
@@ -60,8 +62,8 @@ impl Drop for Process {
 
 fn look_for(namespace: Namespace, wanted: &str) -> Result<()> {
     match ip(wanted) {
-        IpAddr::V4(wanted) => check(namespace, Some(wanted), None, REFUSED),
-        IpAddr::V6(wanted) => check(namespace, None, Some(wanted), REFUSED),
+        IpAddr::V4(wanted) => check(namespace, Some(wanted), None, REFUSED, NOW),
+        IpAddr::V6(wanted) => check(namespace, None, Some(wanted), REFUSED, NOW),
     }
 }
 
@@ -98,6 +100,7 @@ fn configured_addresses_are_found_from_inside() {
             Some([192, 0, 2, 10].into()),
             "2001:db8::10".parse().ok(),
             REFUSED,
+            NOW,
         );
         both.unwrap();
         let one = check(
@@ -105,13 +108,14 @@ fn configured_addresses_are_found_from_inside() {
             Some([192, 0, 2, 10].into()),
             "2001:db8::11".parse().ok(),
             REFUSED,
+            NOW,
         );
         assert!(
             one.unwrap_err()
                 .to_string()
                 .starts_with("ipv6 address 2001:db8::11 is not")
         );
-        check(own, None, None, REFUSED).unwrap();
+        check(own, None, None, REFUSED, NOW).unwrap();
     });
 }
 
@@ -194,6 +198,14 @@ fn an_address_that_another_host_answers_for_is_refused() {
                 assert!(Instant::now() < deadline, "still: {message}");
                 thread::yield_now();
             }
+            let start = Instant::now();
+            let wanted = "2001:db8::10".parse().ok();
+            let error = check(theirs.namespace(), None, wanted, REFUSED, LONG).unwrap_err();
+            assert!(
+                format!("{error:#}").contains("another host answered"),
+                "{error:#}"
+            );
+            assert!(start.elapsed() < LONG, "it waited");
         });
     });
 }
@@ -240,4 +252,47 @@ fn a_dead_process_is_reported() {
         message.starts_with(&format!("pid {pid}: no such process")),
         "{message}"
     );
+}
+
+#[test]
+fn an_address_that_comes_is_waited_for() {
+    in_namespace(|| {
+        let ours = Process::new();
+        thread::scope(|scope| {
+            let wanted = Some([192, 0, 2, 10].into());
+            let namespace = ours.namespace();
+            let waiting = scope.spawn(move || check(namespace, wanted, None, REFUSED, LONG));
+            // Changes of other addresses are not enough.
+            ip_do("address add 192.0.2.11/24 dev lo");
+            ip_do("address add 192.0.2.10/24 dev lo");
+            waiting.join().unwrap().unwrap();
+        });
+    });
+}
+
+#[test]
+fn duplicate_address_detection_is_waited_for() {
+    in_namespace(|| {
+        ip_do("link add d0 type veth peer name d1");
+        ip_do("link set d1 up");
+        ip_do("link set d0 up");
+        ip_do("address add 2001:db8::10/64 dev d0");
+        refused(Namespace::Own, "2001:db8::10");
+        let wanted = "2001:db8::10".parse().ok();
+        check(Namespace::Own, None, wanted, REFUSED, LONG).unwrap();
+    });
+}
+
+#[test]
+fn the_wait_has_an_end() {
+    in_namespace(|| {
+        let moment = Duration::from_secs(1);
+        let start = Instant::now();
+        let wanted = Some([192, 0, 2, 10].into());
+        let error = check(Namespace::Own, wanted, None, REFUSED, moment).unwrap_err();
+        let error = format!("{error:#}");
+        let said = "waited 1 s: ipv4 address 192.0.2.10 is not configured";
+        assert!(error.starts_with(said), "{error}");
+        assert!(start.elapsed() >= moment, "it did not wait");
+    });
 }
