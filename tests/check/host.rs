@@ -29,6 +29,7 @@ pub fn trials() -> Vec<Trial> {
         places(),
         config(),
         addresses(),
+        failover(),
         syslog(),
         policies(),
         devices(),
@@ -215,6 +216,52 @@ fn addresses() -> Vec<Trial> {
             |_| write(CONFIG, "allow = [\"203.0.113.0/24\"]\n"),
             SUBJECT,
             &["does not allow any"],
+        ),
+    ]
+}
+
+/// Addresses that move between hosts.
+fn failover() -> Vec<Trial> {
+    const SUBJECT: &str = "failover";
+    const SYSCTLS: [&str; 2] = ["net.ipv4.ip_nonlocal_bind", "net.ipv6.ip_nonlocal_bind"];
+    let allow = |names: &[&str]| {
+        write(CONFIG, "require-local-address = false\n")?;
+        names.iter().try_for_each(|name| {
+            let path = format!("/proc/sys/{}", name.replace('.', "/"));
+            fs::write(&path, "1").with_context(|| format!("write {path}"))
+        })
+    };
+    vec![
+        note(
+            "failover: servers cannot be bound",
+            move |_| allow(&[]),
+            SUBJECT,
+            &["net.ipv4.ip_nonlocal_bind=1 net.ipv6.ip_nonlocal_bind=1"],
+        ),
+        trial("failover: they can over IPv4", move |place| {
+            allow(&SYSCTLS[..1])?;
+            let said = place.check(&[])?;
+            let (_, remedy) = said.line("note", SUBJECT, &["EADDRNOTAVAIL"])?;
+            ensure!(
+                remedy.contains("net.ipv6.") && !remedy.contains("net.ipv4."),
+                "{remedy}"
+            );
+            Ok(())
+        }),
+        ok(
+            "failover: they can over both",
+            move |_| allow(&SYSCTLS),
+            SUBJECT,
+            &["can be bound"],
+        ),
+        trial(
+            "no failover without require-local-address = false",
+            |place| {
+                let said = place.check(&[])?;
+                ensure!(said.line("note", SUBJECT, &[]).is_err(), "it has a note");
+                ensure!(said.line("ok", SUBJECT, &[]).is_err(), "it has a line");
+                Ok(())
+            },
         ),
     ]
 }

@@ -6,6 +6,7 @@ mod deliver;
 mod deliver_beside;
 mod deliver_left;
 mod dual;
+mod failover;
 mod left;
 mod pins;
 mod policy;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
             deliver_beside::trials(),
             deliver_left::trials(),
             dual::trials(),
+            failover::trials(),
             left::trials(),
             pins::trials(),
             policy::trials(),

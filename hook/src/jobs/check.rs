@@ -9,6 +9,7 @@ mod binary;
 mod calls;
 mod cdi;
 mod engines;
+mod failover;
 mod files;
 mod hook_file;
 mod hooks_d;
@@ -86,6 +87,7 @@ pub fn findings(config: &Result<Config>) -> Vec<Finding> {
     all.extend(policies::devices(is_privileged));
     all.extend(host::config(config.as_ref()));
     all.extend(addresses::findings(config.as_ref().ok()));
+    all.extend(config.as_ref().ok().and_then(failover::finding));
     all.extend(protocols::findings());
     all.push(host::syslog(engines.has("crun")));
     all.extend(engines.findings());
