@@ -74,7 +74,7 @@ const PLANS: &[Plan] = &[
             LINT,
             TEST,
             &[
-                part("kernels", 90, &["make", "--silent", "test-kernels"]),
+                part("kernels", 180, &["make", "--silent", "test-kernels"]),
                 part("all engines", 90, &["make", "--silent", "test-engines"]),
                 part("packages", 90, &["make", "--silent", "test-packages"]),
                 part("long faults", 30, &["make", "--silent", "test-faults"]),
