@@ -20,6 +20,7 @@ mod unconfigured;
 mod undefended;
 mod unpinned;
 mod upgrade;
+mod vrf;
 mod wait;
 mod watch;
 
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
             undefended::trials(),
             unpinned::trials(),
             upgrade::trials(),
+            vrf::trials(),
             wait::trials(),
             watch::trials(),
         ]

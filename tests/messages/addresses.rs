@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use oci_bind_hook_tests::hook::{Policy, V4};
-use oci_bind_hook_tests::net::{NOBODY4, Net};
+use oci_bind_hook_tests::net::{NOBODY4, Net, add_vrf};
 use oci_bind_hook_tests::process::{self, Output, PATIENCE, Running};
 use serde_json::json;
 
@@ -27,6 +27,17 @@ pub const AREA: Area = Area {
                 `wait-for-address`. An address that comes and goes, as with keepalived, needs \
                 `require-local-address = false`.",
             test: |scene| with(scene, Policy::of(Some(NOBODY4), None)),
+        },
+        Row {
+            cause: "The address is on a device in a VRF (virtual routing and forwarding).",
+            message: "container ID: ipv4 address 203.0.113.10 belongs to a VRF: only sockets that \
+                are bound to the VRF can use it: assign an address outside of it",
+            remedy: "`ip vrf show` lists the VRFs, `ip address show vrf NAME` their addresses.",
+            test: |scene| {
+                let address: IpAddr = "203.0.113.10".parse()?;
+                add_vrf(&[address])?;
+                with(scene, Policy::of(Some(address), None))
+            },
         },
         Row {
             cause: "The address was added a moment ago.",

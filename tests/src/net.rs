@@ -231,6 +231,37 @@ pub fn require_dual() -> Result<()> {
     ))
 }
 
+const VRF_DEVICE: &str = "\
+link add v2 type veth peer name v3
+link set v2 master vrf0
+link set vrf0 up
+link set v2 up
+link set v3 up
+";
+
+/// Adds `vrf0`, a VRF, and in it the device `v2` with these addresses, to the namespace of
+/// the calling thread. Skips the trial where the kernel has no VRFs.
+pub fn add_vrf(addresses: &[IpAddr]) -> Result<()> {
+    if let Err(error) = ip(&["link", "add", "vrf0", "type", "vrf", "table", "10"], "") {
+        let error = format!("{error:#}");
+        ensure!(error.contains("Unknown device type"), "{error}");
+        return Err(skip("the kernel has no VRFs (CONFIG_NET_VRF)"));
+    }
+    ip(&["-batch", "-"], VRF_DEVICE)?;
+    addresses.iter().try_for_each(|address| {
+        let (length, more) = if address.is_ipv4() {
+            (24, "")
+        } else {
+            (64, " nodad")
+        };
+        ip(
+            &["-batch", "-"],
+            &format!("addr add {address}/{length} dev v2{more}\n"),
+        )
+        .map(drop)
+    })
+}
+
 /// Runs `ip` in the namespace of the calling thread.
 pub fn ip(arguments: &[&str], batch: &str) -> Result<String> {
     let Output {

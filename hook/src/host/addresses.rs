@@ -5,12 +5,14 @@ mod require;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use ipnet::Ipv4Net;
 use netlink_packet_route::address::AddressFlags;
 
+use super::devices;
 pub use require::{Unconfigured, check};
 
 /// An address that the kernel lists: one RTM_NEWADDR message, rtnetlink(7).
@@ -24,6 +26,10 @@ pub struct Found {
     broadcast: Option<Ipv4Addr>,
     /// `IFA_F_*`.
     flags: AddressFlags,
+    /// The index of the device that has it.
+    device: u32,
+    /// Whether that device is in a VRF, as far as it was asked for.
+    is_in_vrf: bool,
 }
 
 impl Found {
@@ -63,6 +69,8 @@ impl Found {
             && !self.flags.contains(AddressFlags::Optimistic)
         {
             State::Tentative
+        } else if self.is_in_vrf {
+            State::InVrf
         } else {
             State::Usable
         }
@@ -89,6 +97,23 @@ pub enum State {
     Tentative,
     /// Never: duplicate address detection failed.
     Duplicate,
+    /// Only one that is bound to the VRF, or to a device in it (`inet_addr_valid_or_nonlocal`
+    /// asks the routing table of the socket's device).
+    InVrf,
+}
+
+/// Finds out which addresses are on a device in a VRF.
+fn mark_vrf(found: &mut [Found]) -> Result<()> {
+    let devices: BTreeSet<_> = found.iter().map(|found| found.device).collect();
+    for index in devices {
+        let device = devices::with_index(index).context("ask for a network device")?;
+        if device.is_some_and(|device| device.is_in_vrf) {
+            for found in found.iter_mut().filter(|found| found.device == index) {
+                found.is_in_vrf = true;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Lists the addresses of our network namespace that a container can have, sorted: all
@@ -98,7 +123,9 @@ pub enum State {
 ///
 /// If the kernel does not list them.
 pub fn list() -> Result<Vec<(IpAddr, State)>> {
-    let mut all: Vec<_> = dump::addresses(&[])?
+    let mut found = dump::addresses(&[])?;
+    mark_vrf(&mut found)?;
+    let mut all: Vec<_> = found
         .into_iter()
         .filter(|found| match found.address {
             IpAddr::V4(address) => !address.is_loopback(),

@@ -2,6 +2,7 @@
 
 pub mod addresses;
 pub mod cgroup;
+pub(crate) mod devices;
 pub(crate) mod memlock;
 pub(crate) mod netlink;
 pub(crate) mod netns;

@@ -167,6 +167,15 @@ pub fn change(message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
     exchange(message, NLM_F_ACK | flags).map(drop)
 }
 
+/// Requests one item from the kernel, and returns what follows the header of its message.
+///
+/// # Errors
+///
+/// As for [`change`].
+pub fn get(message: RouteNetlinkMessage) -> io::Result<Vec<Vec<u8>>> {
+    exchange(message, NLM_F_ACK).map(|(found, _)| found)
+}
+
 /// Requests a list from the kernel, and returns what follows the headers of its messages.
 /// If the list keeps changing, an item may be missing or appear twice.
 ///

@@ -5,7 +5,6 @@
 
 mod clsact;
 mod destinations;
-mod devices;
 mod ingress;
 mod needs;
 
@@ -19,11 +18,11 @@ use oci_bind_hook_ebpf::net::V4;
 use rustix::process::Pid;
 
 use crate::host::cgroup::Ids;
+use crate::host::devices::Device;
 use crate::host::netns::{self, Namespace, cookie};
 use crate::kernel::catalogue::{DELIVER, DESTINATIONS_PIN, POLICY_PIN};
 use crate::kernel::{bpffs, pins, syscall};
 use destinations::Added;
-use devices::Device;
 use ingress::Ingress;
 pub use ingress::NEEDS;
 use needs::{Needs, needs};

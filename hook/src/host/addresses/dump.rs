@@ -159,6 +159,8 @@ pub(super) fn address(payload: &[u8]) -> Result<Option<Found>> {
             IpAddr::V6(_) => None,
         }),
         flags,
+        device: header.index,
+        is_in_vrf: false,
     }))
 }
 

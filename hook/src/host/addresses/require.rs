@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 
-use super::{Found, State, dump, list, setting_of};
+use super::{Found, State, dump, list, mark_vrf, setting_of};
 use crate::host::netlink::AddressChanges;
 use crate::host::netns::Namespace;
 
@@ -52,8 +52,7 @@ pub fn check(
 /// Checks the calling thread's namespace, which its engine may still have to configure if
 /// it `is_new`.
 fn look(wanted: &[IpAddr], is_new: bool, wait: Duration) -> Result<()> {
-    let found = dump::addresses(wanted)?;
-    let Some(fault) = first_fault(wanted, &found) else {
+    let Some(fault) = first_fault(wanted, &having(wanted)?) else {
         return Ok(());
     };
     if is_new && list()?.is_empty() {
@@ -78,7 +77,7 @@ fn wait_for(wanted: &[IpAddr], wait: Duration) -> Result<()> {
     // Before the first look, so that no change is missed.
     let changes = AddressChanges::subscribe().context(watching)?;
     loop {
-        let Some(fault) = first_fault(wanted, &dump::addresses(wanted)?) else {
+        let Some(fault) = first_fault(wanted, &having(wanted)?) else {
             return Ok(());
         };
         if !fault.may_pass() {
@@ -89,6 +88,20 @@ fn wait_for(wanted: &[IpAddr], wait: Duration) -> Result<()> {
             return Err(fault.explain().context(waited));
         }
     }
+}
+
+/// Returns the addresses that cover the wanted ones.
+fn having(wanted: &[IpAddr]) -> Result<Vec<Found>> {
+    let mut found = dump::addresses(wanted)?;
+    mark_vrf(&mut found)?;
+    if found.iter().any(|found| found.is_in_vrf) {
+        // The list ends with the first device that has an address, and others may have it
+        // too, outside of the VRF.
+        found = dump::addresses(&[])?;
+        found.retain(|found| wanted.iter().any(|wanted| found.covers(*wanted)));
+        mark_vrf(&mut found)?;
+    }
+    Ok(found)
 }
 
 /// An address that no socket can bind to.
@@ -115,7 +128,8 @@ pub(super) fn first_fault(wanted: &[IpAddr], found: &[Found]) -> Option<Fault> {
 fn state_of(wanted: IpAddr, found: &[Found]) -> Option<State> {
     let having = found.iter().filter(|found| found.covers(wanted));
     let states: Vec<_> = having.map(Found::state).collect();
-    [State::Usable, State::Duplicate, State::Tentative]
+    use State::{Duplicate, InVrf, Tentative, Usable};
+    [Usable, Duplicate, Tentative, InVrf]
         .into_iter()
         .find(|state| states.contains(state))
 }
@@ -123,7 +137,7 @@ fn state_of(wanted: IpAddr, found: &[Found]) -> Option<State> {
 impl Fault {
     /// Whether the address may become usable by itself.
     fn may_pass(&self) -> bool {
-        self.state != Some(State::Duplicate)
+        matches!(self.state, None | Some(State::Tentative))
     }
 
     /// Returns the error that says what is wrong, and what to do.
@@ -134,6 +148,10 @@ impl Fault {
             Some(State::Duplicate) => anyhow!(
                 "{setting} address {address} failed duplicate address detection: \
                  another host answered for it: free the address there, or assign another one"
+            ),
+            Some(State::InVrf) => anyhow!(
+                "{setting} address {address} belongs to a VRF: only sockets that are bound to \
+                 the VRF can use it: assign an address outside of it"
             ),
             Some(_) => anyhow!(
                 "{setting} address {address} is still tentative: duplicate address detection \

@@ -25,6 +25,15 @@ fn found(text: &str, prefix: u8, flags: AddressFlags) -> Found {
         prefix,
         broadcast: None,
         flags,
+        device: 1,
+        is_in_vrf: false,
+    }
+}
+
+fn in_vrf(text: &str) -> Found {
+    Found {
+        is_in_vrf: true,
+        ..found(text, 64, AddressFlags::empty())
     }
 }
 
@@ -89,6 +98,13 @@ fn verdicts() {
             "another host answered",
         ),
         (v6, vec![found(v6, 64, failed), found(v6, 128, none)], ""),
+        (v6, vec![in_vrf(v6)], "belongs to a VRF"),
+        (v6, vec![in_vrf(v6), found(v6, 64, none)], ""),
+        (
+            v6,
+            vec![in_vrf(v6), found(v6, 64, tentative)],
+            "is still tentative",
+        ),
     ];
     for (wanted, found, message) in table {
         match first_fault(&[ip(wanted)], &found) {
@@ -306,7 +322,7 @@ proptest! {
     #[test]
     fn an_address_covers_itself_and_loopback_its_prefix(a: u32, b: u32, prefix in 0_u8..=32) {
         let (have, want) = (IpAddr::from(a.to_be_bytes()), IpAddr::from(b.to_be_bytes()));
-        let found = Found { address: have, prefix, broadcast: None, flags: AddressFlags::empty() };
+        let found = Found { address: have, ..found("127.0.0.1", prefix, AddressFlags::empty()) };
         prop_assert!(found.covers(have));
         let same = a == b || (a >> 24 == 127 && b >> 24 == 127
             && (prefix == 0 || (a ^ b) >> (32 - prefix) == 0));

@@ -45,6 +45,10 @@ fn unusable(address: IpAddr, state: State) -> Option<Finding> {
             "failed duplicate address detection: another host has it",
             "free the address there, or remove it here",
         ),
+        State::InVrf => (
+            "belongs to a VRF: only sockets that are bound to the VRF can use it",
+            "assign other addresses to containers",
+        ),
     };
     Some(Finding::note(SUBJECT, &format!("{address} {what}"), remedy))
 }

@@ -6,8 +6,8 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use anyhow::{Context as _, Result};
 
 use super::clsact::{self, Filter};
-use super::devices::{self, Device};
 use super::needs::Needs;
+use crate::host::devices::{self, Device};
 use crate::host::privileges::REMEDY;
 use crate::kernel::catalogue::DELIVER;
 use crate::kernel::syscall::{self, device};

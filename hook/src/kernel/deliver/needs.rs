@@ -9,7 +9,7 @@ use oci_bind_hook_ebpf::abi::{Destination, Policy, flag};
 use oci_bind_hook_ebpf::decide::address::{Family, mapped};
 use oci_bind_hook_ebpf::net::{V4, V6};
 
-use super::devices::{self, Device};
+use crate::host::devices::{self, Device};
 use crate::kernel::syscall::device::LOOPBACK;
 
 /// The devices at which the program is needed.
@@ -51,7 +51,7 @@ impl Needs {
         let loopback = Device {
             index: LOOPBACK,
             name: "lo".to_owned(),
-            is_port: false,
+            ..Device::default()
         };
         Ok(self.loopback.then_some(loopback).into_iter().collect())
     }

@@ -36,6 +36,7 @@ fn at_which_devices() {
         index,
         name: "DEVICE".to_owned(),
         is_port,
+        is_in_vrf: false,
     };
     let (lo, other, port) = (device(LOOPBACK, false), device(7, false), device(8, true));
     let (all, some) = (flag::DUAL_UDP, flag::LOOPBACK_UDP);
