@@ -116,16 +116,17 @@ pub enum Command {
     Cdi,
     /// Check this host, and say how to fix what doesn't work
     ///
-    /// Each line has a level (ok, note or problem), what was checked, and what was
-    /// found; a remedy follows on its own line. The programs are tried in a cgroup
-    /// and namespaces that are removed afterwards. Run it as root.
+    /// Each line has a level (ok, note, unknown or problem), what was checked, and
+    /// what was found; a remedy follows on its own line. The programs are tried in a
+    /// cgroup and namespaces that are removed afterwards. Run it as root: others
+    /// cannot see everything, and what they cannot see is unknown.
     ///
-    /// The exit status is 1 if there is a problem: a container would start
-    /// without its policy, or not at all.
+    /// The exit status is 1 if there is a problem (a container would start without
+    /// its policy, or not at all), or if something is unknown.
     ///
-    /// With --json: {"problems": NUMBER, "notes": NUMBER, "findings": [{"level":
-    /// "ok"|"note"|"problem", "subject": STRING, "message": STRING, "remedy":
-    /// STRING or null}]}
+    /// With --json: {"problems": NUMBER, "unknown": NUMBER, "notes": NUMBER,
+    /// "findings": [{"level": "ok"|"note"|"unknown"|"problem", "subject": STRING,
+    /// "message": STRING, "remedy": STRING or null}]}
     Check {
         /// Print JSON
         #[arg(long)]

@@ -47,25 +47,46 @@ fn privileges() -> Vec<Trial> {
             check.args(["-U", "-r", PROGRAM, "check"]);
             cannot_tell(place, &check)
         }),
-        trial("as nobody", |place| {
-            let setpriv = Path::new("/usr/bin/setpriv");
-            if !setpriv.exists() {
-                return Err(skip("there is no setpriv"));
-            }
-            let mut check = Command::new(setpriv);
-            check.args(["--reuid", "65534", "--clear-groups", PROGRAM, "check"]);
-            cannot_tell(place, &check)
-        }),
+        trial("as nobody", |place| cannot_tell(place, &as_nobody()?)),
+        trial(
+            "as nobody, with a configuration that root alone may read",
+            |place| {
+                write(CONFIG, "allow = []\n")?;
+                chmod(CONFIG, 0o600)?;
+                let said = place.run(&mut place.as_run(&as_nobody()?)?)?;
+                said.line("unknown", "configuration", &[CONFIG, "Permission denied"])?;
+                said.ends_with(1)
+            },
+        ),
     ]
+}
+
+/// `check` without any privileges.
+fn as_nobody() -> Result<Command> {
+    let setpriv = Path::new("/usr/bin/setpriv");
+    if !setpriv.exists() {
+        return Err(skip("there is no setpriv"));
+    }
+    let mut check = Command::new(setpriv);
+    check.args(["--reuid", "65534", "--clear-groups", PROGRAM, "check"]);
+    Ok(check)
 }
 
 /// It still says what it can.
 fn cannot_tell(place: &Place, check: &Command) -> Result<()> {
     let said = place.run(&mut place.as_run(check)?)?;
-    said.has_problem("privileges", &[])?;
-    said.has_problem("kernel", &["cannot tell"])?;
-    said.has_problem("policies", &["cannot tell"])?;
-    said.line("ok", "hooks.d", &["podman reads"]).map(drop)
+    said.line("unknown", "privileges", &[])?;
+    for subject in ["bpffs", "kernel", "policies", "devices"] {
+        let (_, remedy) = said.line("unknown", subject, &["cannot tell"])?;
+        ensure!(remedy.contains("as root"), "{remedy}");
+    }
+    said.line("ok", "hooks.d", &["podman reads"])?;
+    let last = said.0.stdout.lines().last().unwrap_or_default();
+    ensure!(
+        last.starts_with("0 problems, ") && last.contains(" 5 unknown"),
+        "{last}"
+    );
+    said.ends_with(1)
 }
 
 fn places() -> Vec<Trial> {

@@ -17,13 +17,15 @@ pub(super) fn check(config: &Result<Config>, as_json: bool) -> Result<u8> {
     let text = match as_json {
         true => json(&json!({
             "problems": count(&findings, Level::Problem),
+            "unknown": count(&findings, Level::Unknown),
             "notes": count(&findings, Level::Note),
             "findings": findings,
         }))?,
         false => render(&findings),
     };
     print(&text)?;
-    Ok(u8::from(count(&findings, Level::Problem) > 0))
+    let is_good = |finding: &Finding| matches!(finding.level, Level::Ok | Level::Note);
+    Ok(u8::from(!findings.iter().all(is_good)))
 }
 
 /// Tries the programs, in the process that `check` starts for that.
@@ -45,6 +47,7 @@ fn render(findings: &[Finding]) -> String {
         let level = match finding.level {
             Level::Ok => "ok",
             Level::Note => "note",
+            Level::Unknown => "unknown",
             Level::Problem => "problem",
         };
         let _ = writeln!(lines, "{level:<8} {}: {}", finding.subject, finding.message);
@@ -52,11 +55,14 @@ fn render(findings: &[Finding]) -> String {
             let _ = writeln!(lines, "{:<8} remedy: {remedy}", "");
         }
     }
-    let _ = write!(
-        lines,
-        "{}, {}",
-        text::count(count(findings, Level::Problem), "problem"),
-        text::count(count(findings, Level::Note), "note")
-    );
+    let problems = text::count(count(findings, Level::Problem), "problem");
+    let notes = text::count(count(findings, Level::Note), "note");
+    let _ = write!(lines, "{problems}, {notes}");
+    match count(findings, Level::Unknown) {
+        0 => {}
+        unknown => {
+            let _ = write!(lines, ", {unknown} unknown: not everything could be seen");
+        }
+    }
     lines
 }

@@ -28,6 +28,8 @@ use crate::text::one_line;
 
 pub(crate) use probe::probe;
 
+const AS_ROOT: &str = "run oci-bind-hook check as root, in the host's own namespaces";
+
 /// How serious a finding is.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -36,6 +38,8 @@ pub enum Level {
     Ok,
     /// It works, or is not needed, but is worth knowing.
     Note,
+    /// It could not be seen, for lack of privileges.
+    Unknown,
     /// A container would start without its policy, or would not start.
     Problem,
 }
@@ -49,7 +53,7 @@ pub struct Finding {
     pub subject: String,
     /// What was found, in one line.
     pub message: String,
-    /// What to do about it, in one line. Each problem has one.
+    /// What to do about it, in one line. All but those that are ok have one.
     pub remedy: Option<String>,
 }
 
@@ -60,6 +64,10 @@ impl Finding {
 
     fn note(subject: &str, message: &str, remedy: &str) -> Self {
         Self::new(Level::Note, subject, message, Some(remedy))
+    }
+
+    fn unknown(subject: &str, message: &str) -> Self {
+        Self::new(Level::Unknown, subject, message, Some(AS_ROOT))
     }
 
     fn problem(subject: &str, message: &str, remedy: &str) -> Self {
@@ -81,7 +89,7 @@ impl Finding {
 pub fn findings(config: &Result<Config>) -> Vec<Finding> {
     let (privileges, is_privileged) = host::privileges();
     let engines = engines::Installed::find();
-    let mut all = vec![privileges, host::cgroup2(), host::bpffs()];
+    let mut all = vec![privileges, host::cgroup2(), host::bpffs(is_privileged)];
     all.extend(kernel::findings(is_privileged));
     all.extend(policies::findings(is_privileged));
     all.extend(policies::devices(is_privileged));

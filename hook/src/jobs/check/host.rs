@@ -6,7 +6,6 @@ use std::path::Path;
 use anyhow::{Error, Result};
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
-use rustix::process::geteuid;
 use rustix::thread::{CapabilitySet, capabilities};
 
 use super::Finding;
@@ -17,16 +16,11 @@ use crate::kernel::pins;
 use crate::report;
 use crate::text::count;
 
-pub(super) const AS_ROOT: &str = "run oci-bind-hook check as root, in the host's own namespaces";
-
 /// Whether this process can try what a hook does, as root can.
 pub fn privileges() -> (Finding, bool) {
     const SUBJECT: &str = "privileges";
     if let Err(error) = privileges::check() {
-        return (
-            Finding::problem(SUBJECT, &format!("{error:#}"), AS_ROOT),
-            false,
-        );
+        return (Finding::unknown(SUBJECT, &format!("{error:#}")), false);
     }
     // The probe needs CAP_SYS_ADMIN for its own mounts.
     let needed = [
@@ -49,7 +43,7 @@ pub fn privileges() -> (Finding, bool) {
         "{} missing: cannot tell what a hook that runs as root could do",
         missing.join(" and ")
     );
-    (Finding::problem(SUBJECT, &message, AS_ROOT), false)
+    (Finding::unknown(SUBJECT, &message), false)
 }
 
 /// Checks the mount of the hierarchy in which programs are attached.
@@ -77,14 +71,15 @@ pub fn cgroup2() -> Finding {
 }
 
 /// Checks the file system in which programs are pinned.
-pub fn bpffs() -> Finding {
+pub fn bpffs(is_privileged: bool) -> Finding {
     const SUBJECT: &str = "bpffs";
-    // Others cannot look, and another finding says so.
-    if geteuid().is_root() {
-        for directory in [MOUNT_POINT, DIRECTORY] {
-            if let Err(error) = bpffs::check(Path::new(directory)) {
-                return Finding::problem(SUBJECT, &format!("{error:#}"), MOUNT);
-            }
+    if !is_privileged {
+        let message = format!("cannot tell what is pinned at {MOUNT_POINT}");
+        return Finding::unknown(SUBJECT, &message);
+    }
+    for directory in [MOUNT_POINT, DIRECTORY] {
+        if let Err(error) = bpffs::check(Path::new(directory)) {
+            return Finding::problem(SUBJECT, &format!("{error:#}"), MOUNT);
         }
     }
     let is_pinned = pins::directory().exists();
@@ -118,6 +113,9 @@ pub fn config(config: Result<&Config, &Error>) -> Vec<Finding> {
     const SUBJECT: &str = "configuration";
     let config = match config {
         Ok(config) => config,
+        Err(error) if is_denied(error) => {
+            return vec![Finding::unknown(SUBJECT, &format!("{error:#}"))];
+        }
         Err(error) => {
             return vec![Finding::problem(
                 SUBJECT,
@@ -151,6 +149,11 @@ pub fn config(config: Result<&Config, &Error>) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+/// Whether a file exists, but this user may not read it.
+fn is_denied(error: &Error) -> bool {
+    error.root_cause().downcast_ref() == Some(&Errno::ACCESS)
 }
 
 /// Checks whether somebody records the hook's messages.

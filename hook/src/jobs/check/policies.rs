@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::Finding;
-use super::host::AS_ROOT;
 use crate::host::cgroup;
 use crate::kernel::catalogue::VERSION;
 use crate::kernel::inventory::{self, Entry, UNPINNED};
@@ -17,11 +16,8 @@ const SUBJECT: &str = "policies";
 /// Checks the policies that are in force.
 pub fn findings(is_privileged: bool) -> Vec<Finding> {
     if !is_privileged {
-        return vec![Finding::problem(
-            SUBJECT,
-            "cannot tell which cgroups are under a policy without privileges",
-            AS_ROOT,
-        )];
+        let message = "cannot tell which cgroups are under a policy";
+        return vec![Finding::unknown(SUBJECT, message)];
     }
     let found = inventory::collect().and_then(|entries| {
         let names = pins::directories()?;
@@ -69,7 +65,8 @@ fn left(entry: &Entry) -> Finding {
 pub fn devices(is_privileged: bool) -> Option<Finding> {
     const SUBJECT: &str = "devices";
     if !is_privileged {
-        return None;
+        let message = "cannot tell whether all network devices have the program that they need";
+        return Some(Finding::unknown(SUBJECT, message));
     }
     match deliver::missing() {
         Ok(missing) if missing.is_empty() => None,
@@ -107,7 +104,8 @@ fn judge(entries: &[Entry], pinned: &[String]) -> Vec<Finding> {
         }
     }
     if let Some(users) = users.get(UNPINNED) {
-        let message = format!("{users} cgroup(s) use programs that are not pinned in this bpffs");
+        let users = count(*users, "cgroup");
+        let message = format!("programs that are not pinned in this bpffs: in use by {users}");
         let remedy = "their policies hold; attach them again, or restart the containers, to pin the programs here";
         findings.push(Finding::note(SUBJECT, &message, remedy));
     }
