@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::os::unix::process::ExitStatusExt;
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
@@ -12,7 +13,7 @@ use oci_bind_hook_tests::harness;
 use oci_bind_hook_tests::hook::{Hook, V4};
 use oci_bind_hook_tests::host;
 use oci_bind_hook_tests::net::{ANY4, CIP4, Net};
-use oci_bind_hook_tests::process::{self, Output};
+use oci_bind_hook_tests::process::{self, Output, PATIENCE, Running};
 use oci_bind_hook_tests::socket::{TCP4, at};
 use serde_json::{Value, json};
 
@@ -44,6 +45,7 @@ pub fn trials() -> Vec<Trial> {
             ensure!(entry["policy"] == policy, "{entry}");
             Ok(())
         }),
+        trial("status that nobody reads", unread),
         trial("status counts calls", |hook, container| {
             hook.attach(&container.cgroup, V4)?;
             container.init.socket(TCP4)?.bind(at(ANY4, 0, 0))?;
@@ -122,6 +124,22 @@ pub fn trials() -> Vec<Trial> {
             },
         ),
     ]
+}
+
+fn unread(hook: &Hook, container: &Container) -> Result<()> {
+    hook.attach(&container.cgroup, V4)?;
+    for arguments in [&[][..], &["--json"], &["--watch"], &[container.id()]] {
+        let (reader, writer) = std::io::pipe()?;
+        drop(reader);
+        let stderr = tempfile::tempfile()?;
+        let mut command = hook.command("status");
+        command.args(arguments).stdout(writer);
+        let mut running = Running::start(command.stderr(stderr.try_clone()?))?;
+        let status = running.wait(PATIENCE)?;
+        ensure!(status.signal() == Some(libc::SIGPIPE), "{status}");
+        ensure!(stderr.metadata()?.len() == 0, "it says something");
+    }
+    Ok(())
 }
 
 /// Fails if a terminal would do anything else than show what was printed.

@@ -66,7 +66,7 @@ pub const AREA: Area = Area {
         Row {
             cause: "Standard output cannot be written to.",
             message: "write to standard output: No space left on device (os error 28)",
-            remedy: "Check whether the file system is full, or the reading program has ended.",
+            remedy: "Check whether the file system is full.",
             test: |scene| {
                 let cdi = scene.command("cdi", &[]);
                 process::run(

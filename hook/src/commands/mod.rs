@@ -9,7 +9,9 @@ mod status;
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
-use std::io::Write as _;
+use signal_hook::consts::SIGPIPE;
+use signal_hook::low_level::emulate_default_handler;
+use std::io::{self, ErrorKind, Write as _};
 use std::path::Path;
 
 use crate::cli::{Cli, Command};
@@ -123,7 +125,17 @@ fn json(value: &impl Serialize) -> Result<String> {
     Ok(text)
 }
 
-/// Prints a line on standard output, which may be closed.
+/// Prints a line on standard output. If nobody reads it any more, as after `| head`, ends
+/// the process by SIGPIPE, which Rust ignores at the start.
+///
+/// # Errors
+///
+/// If standard output cannot be written to, for example on a full file system.
 fn print(line: &str) -> Result<()> {
-    writeln!(std::io::stdout(), "{line}").context("write to standard output")
+    match writeln!(io::stdout(), "{line}") {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+            emulate_default_handler(SIGPIPE).context("end by SIGPIPE")
+        }
+        printed => printed.context("write to standard output"),
+    }
 }
