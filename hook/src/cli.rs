@@ -88,8 +88,8 @@ pub enum Command {
     },
     /// Show every cgroup under a policy on this host, and what was decided there
     Status {
-        /// Show only this container, in detail: its id, the beginning of its id, or the
-        /// path of a cgroup
+        /// Show only this container or cgroup, in detail: a container's id, its first
+        /// characters, the name of a systemd unit, or the path of a cgroup, as for attach
         container: Option<String>,
         /// Print JSON
         #[arg(long)]

@@ -45,6 +45,7 @@ pub fn trials() -> Vec<Trial> {
             ensure!(entry["policy"] == policy, "{entry}");
             Ok(())
         }),
+        trial("status of a cgroup by each of its names", names),
         trial("status that nobody reads", unread),
         trial("status counts calls", |hook, container| {
             hook.attach(&container.cgroup, V4)?;
@@ -124,6 +125,33 @@ pub fn trials() -> Vec<Trial> {
             },
         ),
     ]
+}
+
+fn names(hook: &Hook, container: &Container) -> Result<()> {
+    let unit = format!("web-{}.service", std::process::id());
+    let short = unit.trim_end_matches(".service");
+    let service = container.cgroup.child(&unit)?;
+    let escaped = container.cgroup.child("_cpu.service")?;
+    for cgroup in [&service, &escaped] {
+        hook.attach(cgroup, V4)?;
+    }
+    let path = service.path().to_str().context("a path in UTF-8")?;
+    let below = service.path().strip_prefix(host::cgroup_root()?)?;
+    let name = format!("/{}", below.display());
+    let (slash, slashes) = (format!("{name}/"), format!("/{path}//"));
+    for written in [path, &name, &slash, &slashes, &unit, short] {
+        let output = status(hook, &[written])?;
+        ensure!(output.status.success(), "{written}: {output:?}");
+        let shown = format!("cgroup     {name}\n");
+        ensure!(output.stdout.contains(&shown), "{written}: {output:?}");
+    }
+    let output = status(hook, &["cpu.service"])?;
+    let shown = format!("libpod-{}.scope/_cpu.service\n", container.id());
+    ensure!(output.stdout.contains(&shown), "{output:?}");
+    let output = status(hook, &[&format!("{path}-other")])?;
+    ensure!(output.status.code() == Some(1), "{output:?}");
+    ensure!(output.stderr.contains("no such cgroup"), "{output:?}");
+    Ok(())
 }
 
 fn unread(hook: &Hook, container: &Container) -> Result<()> {

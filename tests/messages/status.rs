@@ -22,7 +22,7 @@ pub const AREA: Area = Area {
         Row {
             cause: "The container has no policy, or is not running.",
             message: "no container or cgroup \"web\" is under a policy: give a container's id, \
-                its first characters, or a cgroup's path; status lists them",
+                its first characters, a unit's name, or a cgroup's path; status lists them",
             remedy: "`status` without a name lists all of them. A container that is not listed \
                 was started without annotations, or without the hook: see the engine's hooks.d.",
             test: |scene| {
@@ -32,8 +32,8 @@ pub const AREA: Area = Area {
         },
         Row {
             cause: "The name is empty, as from a variable that is not set.",
-            message: "the container's id is empty: give an id, its first characters, or a \
-                cgroup's path",
+            message: "the container's id is empty: give an id, its first characters, a unit's \
+                name, or a cgroup's path",
             remedy: "Give the id, or omit the argument to list all containers.",
             test: |scene| scene.say("status", &[""]),
         },

@@ -1,11 +1,12 @@
 //! `status`: what is in force on this host.
 
+mod choice;
 mod table;
 mod watch;
 
 use std::fmt::Write as _;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use serde_json::json;
 
 use super::{json, print};
@@ -37,25 +38,10 @@ fn shown(entries: &[Entry], which: Option<&str>, earlier: &Earlier) -> String {
 
 /// Returns all entries, or those of one container or cgroup.
 fn chosen(entries: Vec<Entry>, which: Option<&str>) -> Result<Vec<Entry>> {
-    let Some(which) = which else {
-        return Ok(entries);
-    };
-    if which.is_empty() {
-        bail!("the container's id is empty: give an id, its first characters, or a cgroup's path");
+    match which {
+        Some(which) => choice::chosen(entries, which),
+        None => Ok(entries),
     }
-    let is_meant = |entry: &Entry| {
-        let container = entry.container.as_deref();
-        let is_cgroup = entry.cgroup == which || printable(&entry.cgroup) == which;
-        is_cgroup || container.is_some_and(|id| id.starts_with(which))
-    };
-    let found: Vec<_> = entries.into_iter().filter(is_meant).collect();
-    if found.is_empty() {
-        bail!(
-            "no container or cgroup \"{which}\" is under a policy: \
-             give a container's id, its first characters, or a cgroup's path; status lists them"
-        );
-    }
-    Ok(found)
 }
 
 /// Formats everything about one cgroup.

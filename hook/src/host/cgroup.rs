@@ -14,6 +14,7 @@ mod mount;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod unit;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
@@ -29,6 +30,7 @@ use members::Kin;
 pub use choose::{choose, container, parse_proc};
 pub use ids::Ids;
 pub use mount::{Mount, parse as parse_mountinfo};
+pub use unit::unit;
 
 /// A directory of the cgroup2 hierarchy, opened; never the root.
 #[derive(Debug)]

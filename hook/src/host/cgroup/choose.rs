@@ -104,7 +104,7 @@ fn upwards(path: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Returns the name of the cgroup itself.
-fn last(path: &str) -> &str {
+pub(super) fn last(path: &str) -> &str {
     path.rsplit_once('/').map_or(path, |(_, name)| name)
 }
 
