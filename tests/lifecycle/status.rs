@@ -7,10 +7,11 @@ use std::os::unix::process::ExitStatusExt;
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use oci_bind_hook_tests::bpf;
+use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::container::Container;
 use oci_bind_hook_tests::foreign::EGRESS;
 use oci_bind_hook_tests::harness;
-use oci_bind_hook_tests::hook::{Hook, V4};
+use oci_bind_hook_tests::hook::{Hook, V4, at_root};
 use oci_bind_hook_tests::host;
 use oci_bind_hook_tests::net::{ANY4, CIP4, Net};
 use oci_bind_hook_tests::process::{self, Output, PATIENCE, Running};
@@ -45,6 +46,7 @@ pub fn trials() -> Vec<Trial> {
             ensure!(entry["policy"] == policy, "{entry}");
             Ok(())
         }),
+        trial("status shows a service by its name", service),
         trial("status of a cgroup by each of its names", names),
         trial("status that nobody reads", unread),
         trial("status counts calls", |hook, container| {
@@ -125,6 +127,19 @@ pub fn trials() -> Vec<Trial> {
             },
         ),
     ]
+}
+
+fn service(hook: &Hook, _: &Container) -> Result<()> {
+    let root = Cgroup::new()?;
+    let (web, cpu) = (root.child("web.service")?, root.child("_cpu.service")?);
+    for service in [&web, &cpu] {
+        hook.attach(service, V4)?;
+    }
+    let output = process::run(&mut at_root(&root, &hook.command("status"))?, b"")?;
+    for wanted in ["\nweb.service", "\ncpu.service"] {
+        ensure!(output.stdout.contains(wanted), "no {wanted}: {output:?}");
+    }
+    Ok(())
 }
 
 fn names(hook: &Hook, container: &Container) -> Result<()> {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use super::remarks;
+use crate::host::cgroup;
 use crate::kernel::inventory::Entry;
 use crate::text::printable;
 
@@ -87,10 +88,17 @@ pub(super) fn list(entries: &[Entry], earlier: &Earlier) -> String {
     text
 }
 
+/// Returns the short id of the container, or the name of the unit, whose cgroup it is.
+fn name(entry: &Entry) -> Option<String> {
+    match &entry.container {
+        Some(id) => Some(id[..SHORT_ID].to_owned()),
+        None => cgroup::unit(&entry.cgroup).map(printable),
+    }
+}
+
 fn row(entry: &Entry, earlier: &Earlier) -> [String; COLUMNS] {
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let policy = entry.policy.as_ref();
-    let id = entry.container.as_deref();
     let now = sums(entry);
     let before = earlier.sums(entry).unwrap_or(&now);
     let number = |index: usize| match now[index].saturating_sub(before[index]) {
@@ -98,7 +106,7 @@ fn row(entry: &Entry, earlier: &Earlier) -> [String; COLUMNS] {
         more => format!("+{more}  {}", now[index]),
     };
     [
-        or_dash(id.map(|id| id[..SHORT_ID].to_owned())),
+        or_dash(name(entry)),
         or_dash(policy.and_then(|policy| Some(policy.ipv4?.to_string()))),
         or_dash(policy.and_then(|policy| Some(policy.ipv6?.to_string()))),
         or_dash(policy.map(|policy| policy.loopback.clone())),
