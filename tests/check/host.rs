@@ -343,9 +343,11 @@ fn policies() -> Vec<Trial> {
             let name = cgroup.path().file_name().context("its name")?;
             let name = name.to_str().context("UTF-8")?;
             let said = place.check(&[])?;
+            said.line("ok", SUBJECT, &["0 cgroups under"])?;
             said.has_note(SUBJECT, &[name, "no processes"])?;
             let _process = Agent::new(&cgroup)?;
             let said = place.check(&[])?;
+            said.line("ok", SUBJECT, &["1 cgroup under"])?;
             ensure!(!said.text().contains(name), "{}", said.text());
             Ok(())
         }),

@@ -46,6 +46,7 @@ pub fn trials() -> Vec<Trial> {
             ensure!(entry["policy"] == policy, "{entry}");
             Ok(())
         }),
+        trial("status marks a cgroup without processes", without_processes),
         trial("status shows a service by its name", service),
         trial("status of a cgroup by each of its names", names),
         trial("status that nobody reads", unread),
@@ -127,6 +128,29 @@ pub fn trials() -> Vec<Trial> {
             },
         ),
     ]
+}
+
+fn without_processes(hook: &Hook, container: &Container) -> Result<()> {
+    let root = Cgroup::new()?;
+    let ended = root.child("libpod-ended.scope")?;
+    for cgroup in [&container.cgroup, &ended] {
+        hook.attach(cgroup, V4)?;
+    }
+    let running = entry(hook, container)?.context("no entry")?;
+    ensure!(running["is_populated"] == json!(true), "{running}");
+    let mut command = hook.command("status");
+    let output = process::run(&mut at_root(&root, &command)?, b"")?;
+    for wanted in ["\nlibpod-ended.scope*  ", "\n* no processes: "] {
+        ensure!(output.stdout.contains(wanted), "no {wanted}: {output:?}");
+    }
+    let output = process::run(&mut at_root(&root, command.arg("--json"))?, b"")?;
+    let said: Value = serde_json::from_str(&output.stdout)?;
+    ensure!(said["cgroups"][0]["is_populated"] == json!(false), "{said}");
+    let output = status(hook, &["libpod-ended.scope"])?;
+    ensure!(output.stdout.contains("processes  none: "), "{output:?}");
+    let output = status(hook, &[container.id()])?;
+    ensure!(!output.stdout.contains("processes "), "{output:?}");
+    Ok(())
 }
 
 fn service(hook: &Hook, _: &Container) -> Result<()> {

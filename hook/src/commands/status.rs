@@ -15,6 +15,9 @@ use crate::kernel::inventory::{self, Entry, UNPINNED};
 use crate::text::printable;
 use table::Earlier;
 
+/// What it means that a cgroup has no processes.
+const NO_PROCESSES: &str = "the policy applies to the next ones that start there";
+
 pub(super) fn status(which: Option<&str>, as_json: bool, watch: bool) -> Result<()> {
     if watch {
         return watch::watch(which);
@@ -71,6 +74,9 @@ fn details(entry: &Entry) -> String {
         line("multicast", &policy.multicast.join(","));
     }
     line("programs", &entry.version);
+    if !entry.is_populated {
+        line("processes", &format!("none: {NO_PROCESSES}"));
+    }
     for remark in remarks(entry) {
         line("note", &remark);
     }

@@ -16,6 +16,7 @@ mod tests;
 mod tree;
 mod unit;
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
@@ -65,17 +66,6 @@ impl Cgroup {
     #[must_use]
     pub fn is_named_after(&self, id: &str) -> bool {
         choose::names(&self.name, id)
-    }
-
-    /// Whether there are processes in it or below it.
-    ///
-    /// # Errors
-    ///
-    /// If the kernel does not say, for example because the cgroup was removed.
-    pub fn is_populated(&self) -> Result<bool> {
-        let events = read(self, "cgroup.events")
-            .with_context(|| format!("read cgroup.events of cgroup {}", self.name))?;
-        Ok(says_populated(&String::from_utf8_lossy(&events)))
     }
 
     /// Returns one of its own processes, if it has any and they can be read.
@@ -268,6 +258,19 @@ pub fn walk(visit: impl FnMut(&Path, BorrowedFd<'_>) -> Result<()>) -> Result<()
 pub fn walk_names(visit: impl FnMut(&Path, BorrowedFd<'_>) -> Result<()>) -> Result<()> {
     let hierarchy = Hierarchy::find()?;
     tree::walk(hierarchy.as_fd(), Path::new(&hierarchy.mount.root), visit)
+}
+
+/// Whether there are processes in a cgroup or below it.
+///
+/// # Errors
+///
+/// If the kernel does not say; of the kind `NotFound` if the cgroup was removed meanwhile.
+pub fn is_populated(cgroup: BorrowedFd<'_>) -> io::Result<bool> {
+    match read(cgroup, "cgroup.events") {
+        Ok(events) => Ok(says_populated(&String::from_utf8_lossy(&events))),
+        Err(error) if tree::vanished(error) => Err(Errno::NOENT.into()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Opens a cgroup if it holds only `pid` and its kin.

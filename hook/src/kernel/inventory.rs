@@ -29,6 +29,9 @@ pub struct Entry {
     pub container: Option<String>,
     /// The engine, if the path tells.
     pub engine: Option<&'static str>,
+    /// Whether there are processes in it or below it. Some engines leave the cgroup of a
+    /// container that has ended.
+    pub is_populated: bool,
     /// The version of its programs: the hash of their object, or [`UNPINNED`].
     pub version: String,
     /// Whether that is this program's version.
@@ -176,6 +179,7 @@ fn entry(
     Ok(Entry {
         container: container.map(|(_, id)| id.to_owned()),
         engine: container.and_then(|(engine, _)| engine),
+        is_populated: cgroup::is_populated(fd).context("read cgroup.events")?,
         version: name.unwrap_or(UNPINNED).to_owned(),
         is_current: name == Some(VERSION),
         missing: version

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use super::remarks;
+use super::{NO_PROCESSES, remarks};
 use crate::host::cgroup;
 use crate::kernel::inventory::Entry;
 use crate::text::printable;
@@ -51,6 +51,9 @@ fn key(entry: &Entry) -> (String, String) {
     (entry.cgroup.clone(), entry.version.clone())
 }
 
+/// Marks a cgroup without processes in the first column.
+const EMPTY: &str = "*";
+
 /// Returns the calls rewritten, passed and denied, and the packets dropped.
 fn sums(entry: &Entry) -> [u64; 4] {
     let calls = entry.counters.sum();
@@ -80,6 +83,9 @@ pub(super) fn list(entries: &[Entry], earlier: &Earlier) -> String {
         text.push_str(line.trim_end());
         text.push('\n');
     }
+    if entries.iter().any(|entry| !entry.is_populated) {
+        let _ = writeln!(text, "{EMPTY} no processes: {NO_PROCESSES}");
+    }
     for entry in entries {
         for remark in remarks(entry) {
             let _ = writeln!(text, "{}: {remark}", printable(&entry.cgroup));
@@ -105,8 +111,12 @@ fn row(entry: &Entry, earlier: &Earlier) -> [String; COLUMNS] {
         0 => now[index].to_string(),
         more => format!("+{more}  {}", now[index]),
     };
+    let mut first = or_dash(name(entry));
+    if !entry.is_populated {
+        first.push_str(EMPTY);
+    }
     [
-        or_dash(name(entry)),
+        first,
         or_dash(policy.and_then(|policy| Some(policy.ipv4?.to_string()))),
         or_dash(policy.and_then(|policy| Some(policy.ipv6?.to_string()))),
         or_dash(policy.map(|policy| policy.loopback.clone())),
@@ -135,6 +145,7 @@ mod tests {
             cgroup: cgroup.to_owned(),
             container: None,
             engine: None,
+            is_populated: true,
             version: "one".to_owned(),
             is_current: true,
             policy: None,

@@ -27,9 +27,10 @@ pub(super) fn watch(which: Option<&str>) -> Result<()> {
     let mut earlier = Earlier::default();
     loop {
         let entries = chosen(inventory::collect()?, which)?;
+        let populated = entries.iter().filter(|entry| entry.is_populated).count();
         let text = format!(
             "{} under a policy, watched for {}{}\n\n{}",
-            count(entries.len(), "cgroup"),
+            count(populated, "cgroup"),
             clock(start.elapsed()),
             legend(which),
             shown(&entries, which, &earlier),

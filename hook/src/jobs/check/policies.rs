@@ -2,10 +2,8 @@
 //! from upgrades, and devices that lack a program.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use super::Finding;
-use crate::host::cgroup;
 use crate::kernel::catalogue::VERSION;
 use crate::kernel::inventory::{self, Entry, UNPINNED};
 use crate::kernel::{deliver, pins};
@@ -30,7 +28,8 @@ pub fn findings(is_privileged: bool) -> Vec<Finding> {
     match found {
         Ok((entries, pinned)) => {
             let mut findings = judge(&entries, &pinned);
-            findings.extend(entries.iter().filter(|entry| is_empty(entry)).map(left));
+            let empty = entries.iter().filter(|entry| !entry.is_populated);
+            findings.extend(empty.map(left));
             findings
         }
         Err(error) => vec![Finding::problem(
@@ -39,14 +38,6 @@ pub fn findings(is_privileged: bool) -> Vec<Finding> {
             "see what is in /sys/fs/bpf/oci-bind-hook; oci-bind-hook unload removes unused programs",
         )],
     }
-}
-
-/// Whether no process runs under the policy; false if the cgroup was removed meanwhile.
-fn is_empty(entry: &Entry) -> bool {
-    let cgroup = cgroup::of_path(Path::new(&entry.cgroup));
-    cgroup
-        .and_then(|cgroup| cgroup.is_populated())
-        .is_ok_and(|is_populated| !is_populated)
 }
 
 /// Reports a policy that waits for the next process.
@@ -117,7 +108,8 @@ fn judge(entries: &[Entry], pinned: &[String]) -> Vec<Finding> {
         findings.push(Finding::note(SUBJECT, &message, remedy));
     }
     if findings.is_empty() {
-        let message = format!("{} under a policy", count(entries.len(), "cgroup"));
+        let populated = entries.iter().filter(|entry| entry.is_populated).count();
+        let message = format!("{} under a policy", count(populated, "cgroup"));
         findings.push(Finding::ok(SUBJECT, &message));
     }
     findings
