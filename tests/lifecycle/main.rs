@@ -14,6 +14,7 @@ mod rollback;
 mod run;
 mod run_end;
 mod run_owner;
+mod screen;
 mod status;
 mod trust;
 mod unconfigured;

@@ -11,12 +11,14 @@ use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::container::Container;
 use oci_bind_hook_tests::foreign::EGRESS;
 use oci_bind_hook_tests::harness;
-use oci_bind_hook_tests::hook::{Hook, V4, at_root};
+use oci_bind_hook_tests::hook::{BOTH, Hook, V4, at_root};
 use oci_bind_hook_tests::host;
 use oci_bind_hook_tests::net::{ANY4, CIP4, Net};
 use oci_bind_hook_tests::process::{self, Output, PATIENCE, Running};
 use oci_bind_hook_tests::socket::{TCP4, at};
 use serde_json::{Value, json};
+
+use crate::screen::Screen;
 
 /// A name that clears the screen (ECMA-48, in seven and in eight bits), and
 /// shows what follows from right to left.
@@ -49,6 +51,7 @@ pub fn trials() -> Vec<Trial> {
         trial("status marks a cgroup without processes", without_processes),
         trial("status shows a service by its name", service),
         trial("status of a cgroup by each of its names", names),
+        trial("status on 80 columns", narrow),
         trial("status that nobody reads", unread),
         trial("status counts calls", |hook, container| {
             hook.attach(&container.cgroup, V4)?;
@@ -190,6 +193,26 @@ fn names(hook: &Hook, container: &Container) -> Result<()> {
     let output = status(hook, &[&format!("{path}-other")])?;
     ensure!(output.status.code() == Some(1), "{output:?}");
     ensure!(output.stderr.contains("no such cgroup"), "{output:?}");
+    Ok(())
+}
+
+fn narrow(hook: &Hook, _: &Container) -> Result<()> {
+    let root = Cgroup::new()?;
+    let container = Container::below(&root)?;
+    hook.attach(&container.cgroup, BOTH.guarded())?;
+    let mut command = at_root(&root, &hook.command("status"))?;
+    let (mut screen, _status) = Screen::show(&mut command, 24, 80)?;
+    let shown = screen.read_to_end()?;
+    for line in shown.lines() {
+        ensure!(line.chars().count() <= 80, "too long: {shown}");
+    }
+    let (id, name) = (&container.id()[..12], container.id());
+    for wanted in [id, &CIP4.to_string(), "DROPPED", "\u{2026}", ".scope"] {
+        ensure!(shown.contains(wanted), "no {wanted}: {shown}");
+    }
+    ensure!(!shown.contains(name), "in full: {shown}");
+    let output = process::run(&mut at_root(&root, &hook.command("status"))?, b"")?;
+    ensure!(output.stdout.contains(name), "cut: {output:?}");
     Ok(())
 }
 

@@ -1,12 +1,8 @@
 //! `status --watch` as somebody at a terminal sees it.
 
-use std::fs::File;
-use std::io::Read;
-use std::os::fd::{AsFd, OwnedFd};
-use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::os::fd::OwnedFd;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 use oci_bind_hook_tests::container::Container;
 use oci_bind_hook_tests::harness;
@@ -14,9 +10,8 @@ use oci_bind_hook_tests::hook::{Hook, V4};
 use oci_bind_hook_tests::net::{ANY4, Net};
 use oci_bind_hook_tests::process::{PATIENCE, Running};
 use oci_bind_hook_tests::socket::{TCP4, at};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
-use rustix::termios::{Winsize, tcsetwinsize};
+
+use crate::screen::Screen;
 
 /// What it writes before each look, at a terminal.
 const CLEAR: &str = "\x1b[H\x1b[J";
@@ -35,6 +30,7 @@ pub fn trials() -> Vec<Trial> {
     vec![
         trial("status --watch says what came meanwhile", meanwhile),
         trial("status --watch cuts what a terminal cannot show", low),
+        trial("status --watch cuts no line", narrow),
         trial("status --watch into a pipe", piped),
         trial("status --watch of a container that ends", ending),
     ]
@@ -51,6 +47,12 @@ fn meanwhile(hook: &Hook, container: &Container) -> Result<()> {
 fn low(hook: &Hook, _: &Container) -> Result<()> {
     let (mut screen, _watch) = watch(hook, &[], 4)?;
     screen.read_until("... and ")
+}
+
+fn narrow(hook: &Hook, _: &Container) -> Result<()> {
+    let mut command = hook.command("status");
+    let (mut screen, _watch) = Screen::show(command.arg("--watch"), 200, 40)?;
+    screen.read_until("DROPPED")
 }
 
 fn piped(hook: &Hook, container: &Container) -> Result<()> {
@@ -77,60 +79,6 @@ fn ending(hook: &Hook, container: &Container) -> Result<()> {
 
 /// The command at a terminal of that many rows.
 fn watch(hook: &Hook, arguments: &[&str], rows: u16) -> Result<(Screen, Running)> {
-    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
-    let Ok(terminal) = openpt(flags) else {
-        return Err(harness::skip("there are no pseudo terminals"));
-    };
-    grantpt(&terminal)?;
-    unlockpt(&terminal)?;
-    let size = Winsize {
-        ws_row: rows,
-        ws_col: 300,
-        ws_xpixel: 0,
-        ws_ypixel: 0,
-    };
-    tcsetwinsize(&terminal, size)?;
-    let inner = ioctl_tiocgptpeer(&terminal, flags)?;
     let mut command = hook.command("status");
-    command.arg("--watch").args(arguments).stdout(inner);
-    let running = Running::start(command.stderr(Stdio::null()))?;
-    Ok((Screen::of(terminal.into()), running))
-}
-
-/// What a program writes.
-struct Screen {
-    output: File,
-    /// All of it so far.
-    seen: String,
-    /// How much of that was waited for.
-    read: usize,
-}
-
-impl Screen {
-    fn of(output: File) -> Self {
-        Self {
-            output,
-            seen: String::new(),
-            read: 0,
-        }
-    }
-
-    /// Reads on until this comes.
-    fn read_until(&mut self, text: &str) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(at) = self.seen[self.read..].find(text) {
-                self.read += at + text.len();
-                return Ok(());
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            ensure!(left > Duration::ZERO, "no {text:?} in {:?}", self.seen);
-            let mut fds = [PollFd::from_borrowed_fd(self.output.as_fd(), PollFlags::IN)];
-            poll(&mut fds, Some(&Timespec::try_from(left)?))?;
-            let mut bytes = [0; 4096];
-            let count = self.output.read(&mut bytes).context("read the screen")?;
-            self.seen
-                .push_str(&String::from_utf8_lossy(&bytes[..count]));
-        }
-    }
+    Screen::show(command.arg("--watch").args(arguments), rows, 300)
 }

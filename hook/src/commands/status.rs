@@ -1,6 +1,8 @@
 //! `status`: what is in force on this host.
 
 mod choice;
+mod layout;
+mod screen;
 mod table;
 mod watch;
 
@@ -13,6 +15,7 @@ use super::{json, print};
 use crate::kernel::catalogue::VERSION;
 use crate::kernel::inventory::{self, Entry, UNPINNED};
 use crate::text::printable;
+use screen::Screen;
 use table::Earlier;
 
 /// What it means that a cgroup has no processes.
@@ -26,16 +29,22 @@ pub(super) fn status(which: Option<&str>, as_json: bool, watch: bool) -> Result<
     let text = if as_json {
         json(&json!({ "version": VERSION, "cgroups": entries }))?
     } else {
-        shown(&entries, which, &Earlier::default())
+        let width = Screen::find().map(|screen| screen.columns);
+        shown(&entries, which, &Earlier::default(), width)
     };
     print(text.trim_end())
 }
 
 /// Formats one container in detail, or all in a table.
-fn shown(entries: &[Entry], which: Option<&str>, earlier: &Earlier) -> String {
+fn shown(
+    entries: &[Entry],
+    which: Option<&str>,
+    earlier: &Earlier,
+    width: Option<usize>,
+) -> String {
     match which {
         Some(_) => entries.iter().map(details).collect::<Vec<_>>().join("\n"),
-        None => table::list(entries, earlier),
+        None => table::list(entries, earlier, width),
     }
 }
 

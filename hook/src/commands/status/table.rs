@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
+use super::layout::{self, COLUMNS};
 use super::{NO_PROCESSES, remarks};
 use crate::host::cgroup;
 use crate::kernel::inventory::Entry;
@@ -11,7 +12,6 @@ use crate::text::printable;
 /// How many characters of an id a list shows, as engines do.
 const SHORT_ID: usize = 12;
 
-const COLUMNS: usize = 10;
 const HEAD: [&str; COLUMNS] = [
     "CONTAINER",
     "IPV4",
@@ -24,8 +24,6 @@ const HEAD: [&str; COLUMNS] = [
     "DROPPED",
     "CGROUP",
 ];
-/// The columns of [`sums`], which are aligned to the right.
-const NUMBERS: std::ops::RangeInclusive<usize> = 5..=8;
 
 /// What had been counted at the previous look, by cgroup and version.
 #[derive(Debug, Default)]
@@ -61,34 +59,25 @@ fn sums(entry: &Entry) -> [u64; 4] {
     [calls.rewritten, calls.passed, calls.denied, dropped]
 }
 
-/// Formats a table, with one line for each cgroup, and what an operator should know.
-/// Numbers that have grown since `earlier` show by how much.
-pub(super) fn list(entries: &[Entry], earlier: &Earlier) -> String {
+/// Formats a table, and what an operator should know. Numbers that have grown since
+/// `earlier` show by how much. On a terminal of that many columns, a cgroup takes two lines
+/// if one is too short; without a width, nothing is shortened.
+pub(super) fn list(entries: &[Entry], earlier: &Earlier, width: Option<usize>) -> String {
     if entries.is_empty() {
         return "no cgroup is under a policy".to_owned();
     }
     let mut rows = vec![HEAD.map(str::to_owned)];
     rows.extend(entries.iter().map(|entry| row(entry, earlier)));
-    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    let widths: [usize; COLUMNS] = std::array::from_fn(width);
-    let mut text = String::new();
-    for row in &rows {
-        let mut line = String::new();
-        for (index, (cell, width)) in row.iter().zip(widths).enumerate() {
-            let _ = match NUMBERS.contains(&index) {
-                true => write!(line, "{cell:>width$}  "),
-                false => write!(line, "{cell:<width$}  "),
-            };
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
+    let mut text = layout::lines(&rows, width);
     if entries.iter().any(|entry| !entry.is_populated) {
         let _ = writeln!(text, "{EMPTY} no processes: {NO_PROCESSES}");
     }
     for entry in entries {
+        // On a terminal, a long path would push the remark out of sight.
+        let short = width.and_then(|_| name(entry));
+        let subject = short.unwrap_or_else(|| printable(&entry.cgroup));
         for remark in remarks(entry) {
-            let _ = writeln!(text, "{}: {remark}", printable(&entry.cgroup));
+            let _ = writeln!(text, "{subject}: {remark}");
         }
     }
     text

@@ -1,13 +1,11 @@
 //! `status --watch`: the same over and over, with what was counted since.
 
-use std::io::{IsTerminal as _, stdout};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use rustix::termios::tcgetwinsize;
 
-use super::{Earlier, chosen, print, shown};
+use super::{Earlier, Screen, chosen, print, shown};
 use crate::kernel::inventory;
 use crate::text::count;
 
@@ -28,15 +26,17 @@ pub(super) fn watch(which: Option<&str>) -> Result<()> {
     loop {
         let entries = chosen(inventory::collect()?, which)?;
         let populated = entries.iter().filter(|entry| entry.is_populated).count();
+        let screen = Screen::find();
+        let width = screen.map(|screen| screen.columns);
         let text = format!(
             "{} under a policy, watched for {}{}\n\n{}",
             count(populated, "cgroup"),
             clock(start.elapsed()),
             legend(which),
-            shown(&entries, which, &earlier),
+            shown(&entries, which, &earlier, width),
         );
-        match screen() {
-            Some(size) => print(&format!("{CLEAR}{}", cut(text.trim_end(), size)))?,
+        match screen {
+            Some(screen) => print(&format!("{CLEAR}{}", screen.cut(text.trim_end())))?,
             None => print(&text)?,
         }
         earlier = Earlier::of(&entries);
@@ -63,42 +63,9 @@ fn clock(time: Duration) -> String {
     )
 }
 
-/// Returns the rows and columns of the terminal; `None` if the output is not a terminal.
-/// One that does not know its size, such as on a serial line, has no bounds.
-fn screen() -> Option<[usize; 2]> {
-    let size = tcgetwinsize(stdout().is_terminal().then(stdout)?).ok()?;
-    let bound = |number| match usize::from(number) {
-        0 => usize::MAX,
-        number => number,
-    };
-    Some([bound(size.ws_row), bound(size.ws_col)])
-}
-
-/// Returns the part of a text that fits, with a line that says how much does not. The
-/// last row is left for the cursor.
-fn cut(text: &str, [rows, columns]: [usize; 2]) -> String {
-    let mut lines: Vec<String> = text
-        .lines()
-        .map(|line| line.chars().take(columns).collect())
-        .collect();
-    let room = rows.saturating_sub(2);
-    if lines.len() > room + 1 {
-        let hidden = lines.split_off(room).len();
-        lines.push(format!("... and {hidden} more lines"));
-    }
-    lines.join("\n")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn cuts_to_the_screen() {
-        assert_eq!(cut("a\nb\nc", [4, 80]), "a\nb\nc");
-        assert_eq!(cut("a\nb\nc\nd", [4, 80]), "a\nb\n... and 2 more lines");
-        assert_eq!(cut("long\nd", [usize::MAX, 2]), "lo\nd");
-    }
 
     #[test]
     fn tells_the_time() {
