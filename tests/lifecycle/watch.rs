@@ -4,9 +4,10 @@ use std::os::fd::OwnedFd;
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
+use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::container::Container;
 use oci_bind_hook_tests::harness;
-use oci_bind_hook_tests::hook::{Hook, V4};
+use oci_bind_hook_tests::hook::{Hook, V4, at_root};
 use oci_bind_hook_tests::net::{ANY4, Net};
 use oci_bind_hook_tests::process::{PATIENCE, Running};
 use oci_bind_hook_tests::socket::{TCP4, at};
@@ -29,6 +30,7 @@ pub fn trials() -> Vec<Trial> {
     };
     vec![
         trial("status --watch says what came meanwhile", meanwhile),
+        trial("status --watch says what has changed", changes),
         trial("status --watch cuts what a terminal cannot show", low),
         trial("status --watch cuts no line", narrow),
         trial("status --watch into a pipe", piped),
@@ -42,6 +44,29 @@ fn meanwhile(hook: &Hook, container: &Container) -> Result<()> {
     screen.read_until(&container.id()[..12])?;
     container.init.socket(TCP4)?.bind(at(ANY4, 0, 0))?;
     screen.read_until("+1  1")
+}
+
+fn changes(hook: &Hook, _: &Container) -> Result<()> {
+    let root = Cgroup::new()?;
+    let container = Container::below(&root)?;
+    hook.attach(&container.cgroup, V4)?;
+    let mut command = hook.command("status");
+    let mut command = at_root(&root, command.arg("--watch"))?;
+    let (mut screen, _watch) = Screen::show(&mut command, 40, 300)?;
+    screen.read_until(&container.id()[..12])?;
+    let service = root.child("web.service")?;
+    hook.attach(&service, V4)?;
+    screen.read_until(" web.service: now under a policy")?;
+    hook.attach(&service, V4.guarded())?;
+    screen.read_until(" web.service: guard changed from off to on")?;
+    hook.detach(&service)?;
+    screen.read_until(" web.service: no longer under a policy")?;
+    ensure!(
+        !screen.seen.contains("2 cgroups"),
+        "counted: {:?}",
+        screen.seen
+    );
+    Ok(())
 }
 
 fn low(hook: &Hook, _: &Container) -> Result<()> {

@@ -1,5 +1,6 @@
 //! `status`: what is in force on this host.
 
+mod changes;
 mod choice;
 mod layout;
 mod screen;
@@ -14,6 +15,7 @@ use serde_json::json;
 use super::{json, print};
 use crate::kernel::catalogue::VERSION;
 use crate::kernel::inventory::{self, Entry, UNPINNED};
+use crate::plan::view::PolicyView;
 use crate::text::printable;
 use screen::Screen;
 use table::Earlier;
@@ -67,22 +69,9 @@ fn details(entry: &Entry) -> String {
     line("container", entry.container.as_deref().unwrap_or_default());
     line("engine", entry.engine.unwrap_or_default());
     line("cgroup", &printable(&entry.cgroup));
-    if let Some(policy) = &entry.policy {
-        line(
-            "ipv4",
-            &policy.ipv4.map(|ipv4| ipv4.to_string()).unwrap_or_default(),
-        );
-        line(
-            "ipv6",
-            &policy.ipv6.map(|ipv6| ipv6.to_string()).unwrap_or_default(),
-        );
-        line("loopback", &policy.loopback);
-        line("guard", policy.guard);
-        line("ports", &policy.ports.join(","));
-        line("exempt", &policy.exempt.join(","));
-        line("multicast", &policy.multicast.join(","));
+    for (name, value) in settings(entry) {
+        line(name, &value);
     }
-    line("programs", &entry.version);
     if !entry.is_populated {
         line("processes", &format!("none: {NO_PROCESSES}"));
     }
@@ -112,6 +101,24 @@ fn details(entry: &Entry) -> String {
         }
     }
     text
+}
+
+/// Returns the policy of a cgroup, with the names of annotations, and the version of its
+/// programs. What is not set is empty.
+fn settings(entry: &Entry) -> [(&'static str, String); 8] {
+    let policy = entry.policy.as_ref();
+    let text =
+        |value: fn(&PolicyView) -> Option<String>| policy.and_then(value).unwrap_or_default();
+    [
+        ("ipv4", text(|policy| Some(policy.ipv4?.to_string()))),
+        ("ipv6", text(|policy| Some(policy.ipv6?.to_string()))),
+        ("loopback", text(|policy| Some(policy.loopback.clone()))),
+        ("guard", text(|policy| Some(policy.guard.to_owned()))),
+        ("ports", text(|policy| Some(policy.ports.join(",")))),
+        ("exempt", text(|policy| Some(policy.exempt.join(",")))),
+        ("multicast", text(|policy| Some(policy.multicast.join(",")))),
+        ("programs", entry.version.clone()),
+    ]
 }
 
 /// Returns what an operator should know.

@@ -84,7 +84,7 @@ pub(super) fn list(entries: &[Entry], earlier: &Earlier, width: Option<usize>) -
 }
 
 /// Returns the short id of the container, or the name of the unit, whose cgroup it is.
-fn name(entry: &Entry) -> Option<String> {
+pub(super) fn name(entry: &Entry) -> Option<String> {
     match &entry.container {
         Some(id) => Some(id[..SHORT_ID].to_owned()),
         None => cgroup::unit(&entry.cgroup).map(printable),

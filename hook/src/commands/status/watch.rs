@@ -1,16 +1,20 @@
-//! `status --watch`: the same over and over, with what was counted since.
+//! `status --watch`: the same over and over, with what has changed since.
 
+use std::collections::VecDeque;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use super::changes::changes;
 use super::{Earlier, Screen, chosen, print, shown};
-use crate::kernel::inventory;
+use crate::kernel::inventory::{self, Entry};
 use crate::text::count;
 
 /// How often it is refreshed.
 const INTERVAL: Duration = Duration::from_secs(2);
+/// How many of the latest changes are shown.
+const REMEMBERED: usize = 5;
 /// Home, and clear to the end of the screen (ECMA-48, CUP and ED).
 const CLEAR: &str = "\x1b[H\x1b[J";
 
@@ -22,24 +26,32 @@ const CLEAR: &str = "\x1b[H\x1b[J";
 /// As for `status` without `--watch`, and if nobody reads the output any more.
 pub(super) fn watch(which: Option<&str>) -> Result<()> {
     let start = Instant::now();
-    let mut earlier = Earlier::default();
+    let mut before: Option<Vec<Entry>> = None;
+    let mut changed = VecDeque::new();
     loop {
         let entries = chosen(inventory::collect()?, which)?;
+        let elapsed = clock(start.elapsed());
+        if let Some(before) = &before {
+            let lines = changes(before, &entries).into_iter();
+            changed.extend(lines.map(|line| format!("{elapsed} {line}\n")));
+            changed.drain(..changed.len().saturating_sub(REMEMBERED));
+        }
+        let earlier = before.as_deref().map(Earlier::of).unwrap_or_default();
         let populated = entries.iter().filter(|entry| entry.is_populated).count();
         let screen = Screen::find();
         let width = screen.map(|screen| screen.columns);
         let text = format!(
-            "{} under a policy, watched for {}{}\n\n{}",
+            "{} under a policy, watched for {elapsed}{}\n{}\n{}",
             count(populated, "cgroup"),
-            clock(start.elapsed()),
             legend(which),
+            changed.iter().map(String::as_str).collect::<String>(),
             shown(&entries, which, &earlier, width),
         );
         match screen {
             Some(screen) => print(&format!("{CLEAR}{}", screen.cut(text.trim_end())))?,
             None => print(&text)?,
         }
-        earlier = Earlier::of(&entries);
+        before = Some(entries);
         sleep(INTERVAL);
     }
 }
