@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use oci_bind_hook_tests::agent::Agent;
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::container::Container;
 use oci_bind_hook_tests::hook::{Hook, NEIGHBOUR, Policy, V4, at_root, inside};
@@ -13,6 +14,7 @@ use oci_bind_hook_tests::socket::{TCP4, TCP6, UDP4, at};
 use crate::scene::Scene;
 
 const WEB: &str = "5f2a7c1e9b3d4f60a8c2e4b6d8f0a1c3e5b7d9f1a3c5e7092b4d6f8091a3c5e7";
+const ENDED: &str = "9d8c7b6a5f4e3d2c1b0a9f8e7d6c5b4a3f2e1d0c9b8a7f6e5d4c3b2a1f0e9d8c";
 const MAIL: &str = "c0ffee5a3f1d2b4c6e8091a3b5c7d9e1f2a4b6c8d0e1f3a5b7c9d1e3f5a7b9c1";
 
 /// A policy that has something to show in each line.
@@ -91,7 +93,10 @@ pub fn status(stage: &Stage) -> Result<String> {
         .scene
         .hook
         .attach(&mail.cgroup, NEIGHBOUR.loopback("private"))?;
+    let ended = stage.machine.child(&format!("libpod-{ENDED}.scope"))?;
+    stage.scene.hook.attach(&ended, NEIGHBOUR)?;
     let service = stage.system.child("ntp.service")?;
+    let _ntp = Agent::new(&service)?;
     stage
         .scene
         .hook
