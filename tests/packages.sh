@@ -36,6 +36,8 @@ trap 'rm -rf "$WORK" "${EBPF_CRATES%/*}"' EXIT
 VERSION=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml)
 BUILT=${BUILT:-$WORK/built}
 DIST=$BUILT/dist NEXT_DIST=$BUILT/next
+# Who publishes the next version; the first is of nobody.
+MAINTAINER='Jane Doe <jane@example.org>' HOMEPAGE=https://example.org/hook
 # That of this checkout, for the copy without a history too.
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 export SOURCE_DATE_EPOCH
@@ -79,6 +81,7 @@ build_next() {
   echo '# next' >>"$next/config/config.toml"
   sed -i "1s/(.*)/($VERSION-2)/" "$next/packaging/deb/debian/changelog"
   sed -i 's/^Release: .*/Release: 2/' "$next/packaging/rpm/oci-bind-hook.spec"
+  printf '%s\n' "MAINTAINER='$MAINTAINER'" "HOMEPAGE='$HOMEPAGE'" >"$next/packaging/publisher"
   # Quicker; what it runs like is not of interest.
   export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
   "$next/packaging/deb/build.sh" "$NEXT_DIST"
@@ -127,6 +130,8 @@ t 'make: a second install leaves no moment without the hook' make_installs_twice
 t 'packages: deb has the files that were decided on' has_files deb
 t 'packages: rpm has the files that were decided on' has_files rpm
 t 'packages: they depend on what they need' depends
+t 'packages: they name their publisher' name_their_publisher
+t 'packages: a publisher without an address is refused' refuse_a_bad_publisher
 t 'packages: their scripts know the units' know_the_units
 t 'packages: the licence of each crate is named' names_all_licences
 lifecycle deb bookworm

@@ -77,6 +77,28 @@ depends() {
   is 'rpm enhances' "$found" 'buildah cri-o podman '
 }
 
+# Who publishes them, from the one place: that of the next version is this test's own.
+name_their_publisher() {
+  # shellcheck source=packaging/publisher
+  is 'the homepage' "$(dpkg-deb --field "$(package deb)" Homepage)" "$(. packaging/publisher && echo "$HOMEPAGE")"
+  DIST=$NEXT_DIST
+  is 'the deb' "$(dpkg-deb --show --showformat '${Homepage} ${Maintainer}' "$(package deb)")" "$HOMEPAGE $MAINTAINER"
+  is 'the rpm' "$(rpm --query --package --queryformat '%{URL} %{PACKAGER}' "$(package rpm)")" "$HOMEPAGE $MAINTAINER"
+}
+
+refuse_a_bad_publisher() {
+  local bad=$WORK/bad said line
+  mkdir -p "$bad/packaging"
+  cp packaging/{lib,publisher}.sh "$bad/packaging"
+  for line in 'MAINTAINER=Jane' 'MAINTAINER="Jane <jane>"' 'HOMEPAGE=example.org'; do
+    printf '%s\n' 'MAINTAINER= HOMEPAGE=' "$line" >"$bad/packaging/publisher"
+    if said=$(bash -c 'cd "$1" && . packaging/lib.sh && . packaging/publisher.sh && read_publisher' _ "$bad" 2>&1); then
+      fail "it takes $line"
+    fi
+    mentions "$said" "${line%%=*} in packaging/publisher is"
+  done
+}
+
 # Of debhelper's and of RPM's macros; and that of 0.1.0, to stop it.
 know_the_units() {
   local said script unit
