@@ -26,6 +26,9 @@ binary = $(target)/release/oci-bind-hook
 # What is tested: the binary that is shipped.
 OCI_BIND_HOOK ?= $(abspath $(binary))
 
+# What is installed to be read, at the same paths below docdir: links between them work.
+documents = README.md tests/SEMANTICS.md $(wildcard docs/*.md docs/*.svg docs/examples/*)
+
 # Every shell script, those without a suffix by name.
 scripts = .ci/run tests/setup/deb-systemd-helper tests/setup/update-rc.d $(shell find ebpf tests packaging -name '*.sh' 2>/dev/null)
 
@@ -165,6 +168,9 @@ install: ## install below $(DESTDIR)$(PREFIX); run make first
 	$(call install-with-path,80-oci-bind-hook.rules,$(udevdir)/80-oci-bind-hook.rules)
 	$(call install-with-path,oci-bind-hook.cdi.json,$(docdir)/examples/oci-bind-hook.cdi.json)
 	$(INSTALL) -m 0644 config/kubernetes-pod.yaml $(DESTDIR)$(docdir)/examples
+	for file in $(documents); do \
+	  $(INSTALL) -D -m 0644 $$file $(DESTDIR)$(docdir)/$$file || exit; \
+	done
 	$(INSTALL) -d -m 0755 $(DESTDIR)$(hooksdir)
 	$(call install-with-path,oci-bind-hook.json,$(hooksdir)/.oci-bind-hook.json.new)
 	mv -f $(DESTDIR)$(hooksdir)/.oci-bind-hook.json.new $(DESTDIR)$(hooksdir)/oci-bind-hook.json

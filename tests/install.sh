@@ -29,8 +29,21 @@ usr/libexec/oci/hooks.d/oci-bind-hook 755
 usr/sbin/oci-bind-hook 777
 usr/share/bash-completion/completions/oci-bind-hook 644
 usr/share/containers/oci/hooks.d/oci-bind-hook.json 644
+usr/share/doc/oci-bind-hook/README.md 644
+usr/share/doc/oci-bind-hook/docs/CALLS.md 644
+usr/share/doc/oci-bind-hook/docs/ENGINES.md 644
+usr/share/doc/oci-bind-hook/docs/EXAMPLES.md 644
+usr/share/doc/oci-bind-hook/docs/KUBERNETES.md 644
+usr/share/doc/oci-bind-hook/docs/MESSAGES.md 644
+usr/share/doc/oci-bind-hook/docs/PERFORMANCE.md 644
+usr/share/doc/oci-bind-hook/docs/SYSTEMD.md 644
+usr/share/doc/oci-bind-hook/docs/THREAT-MODEL.md 644
+usr/share/doc/oci-bind-hook/docs/demo.svg 644
+usr/share/doc/oci-bind-hook/docs/examples/compose.yaml 644
+usr/share/doc/oci-bind-hook/docs/examples/web.container 644
 usr/share/doc/oci-bind-hook/examples/kubernetes-pod.yaml 644
 usr/share/doc/oci-bind-hook/examples/oci-bind-hook.cdi.json 644
+usr/share/doc/oci-bind-hook/tests/SEMANTICS.md 644
 usr/share/fish/vendor_completions.d/oci-bind-hook.fish 644
 usr/share/man/man8/oci-bind-hook-attach.8 644
 usr/share/man/man8/oci-bind-hook-cdi.8 644
@@ -56,6 +69,17 @@ cdi_example() {
   quiet_make install PREFIX="$1"
   is 'the CDI example' "$(cat "$ROOT$1/share/doc/oci-bind-hook/examples/oci-bind-hook.cdi.json")" \
     "$("$ROOT$1/libexec/oci/hooks.d/oci-bind-hook" cdi | sed "s|$ROOT||")"
+}
+
+# Each that the manual names.
+has_the_documents() {
+  local document documents
+  quiet_make install
+  documents=$(sed 's/\\f[A-Z]//g; s/\\-/-/g' "$ROOT/usr/share/man/man8/oci-bind-hook.8" | grep -o '[A-Z-]*\.md')
+  mentions "$documents" README.md
+  for document in $documents; do
+    is "$document" "$(cd "$ROOT/usr/share/doc/oci-bind-hook" && find . -name "$document" | wc -l)" 1
+  done
 }
 
 # The dynamic linker would take longer than the hook.
@@ -104,6 +128,7 @@ no_hooks_file_without_binary() {
 }
 
 t 'install: puts the files in place' puts_files_in_place
+t 'install: has the documents that the manual names' has_the_documents
 t 'install: needs no library' needs_no_library
 t 'install: honours PREFIX' honours_prefix
 t 'install: keeps a changed configuration' keeps_the_configuration

@@ -32,8 +32,8 @@ has_files() {
 
 # --- compared with `make install` ---------------------------------------------
 
-# Names and modes: packages compress the manual, and have documents of their own
-# beside the examples.
+# Names and modes: packages compress the manual, and have their changelog and licences
+# besides.
 what_make_installs() {
   make --silent install DESTDIR="$WORK/made" PREFIX=/usr binary="$1$BINARY" "${@:2}" >&2
   (cd "$WORK/made" && find . ! -type d -printf '%m /%P\n' | LC_ALL=C sort)
