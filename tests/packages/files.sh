@@ -42,7 +42,7 @@ what_make_installs() {
 
 what_a_package_has() {
   local path
-  grep -vE "^/usr/(share/(licenses|lintian)/|lib/\.build-id|share/doc/$NAME/[^/]*\$)" |
+  grep -vE "^/usr/(share/(licenses|lintian)/|lib/\.build-id|share/doc/$NAME/(copyright|(changelog|CHANGELOG)[^/]*)\$)" |
     while read -r path; do
       [ -d "$R$path" ] && [ ! -L "$R$path" ] || echo "$(stat --format %a "$R$path") ${path/%.8.gz/.8}"
     done | LC_ALL=C sort
@@ -107,7 +107,10 @@ know_the_units() {
     mentions "$said" 'deb-systemd-helper'
     mentions "$said" "$NAME.service"
   done
-  mentions "$(dpkg-deb --info "$(package deb)" postinst)" "deb-systemd-invoke stop $NAME-udp.service"
+  said=$(dpkg-deb --info "$(package deb)" postinst)
+  mentions "$said" "deb-systemd-helper --quiet was-enabled '$NAME.service'"
+  mentions "$said" "deb-systemd-invoke \$_dh_action '$NAME.service'"
+  mentions "$said" "deb-systemd-invoke stop $NAME-udp.service"
   said=$(rpm --query --package --scripts "$(package rpm)")
   mentions "$said" "systemctl --no-reload preset $NAME.service"
   for unit in $NAME $NAME-udp; do mentions "$said" "systemctl --no-reload disable --now $unit.service"; done

@@ -20,6 +20,8 @@ deb_verify() {
 deb_list() { in_root dpkg --listfiles $NAME; }
 # Debian's zsh looks elsewhere.
 # shellcheck disable=SC2034 # named by its kind
+deb_enabled=$NAME.service
+# shellcheck disable=SC2034 # named by its kind
 deb_layout=(zshdir=/usr/share/zsh/vendor-completions)
 # The tools are this machine's.
 rpm_install() { rpm --root "$R" --nodeps --upgrade "$1"; }
@@ -30,8 +32,13 @@ rpm_remove() { rpm --root "$R" --nodeps --erase $NAME; }
 rpm_purge() { rm -f "$R$CONFIG.rpmsave"; }
 rpm_verify() { rpm --root "$R" --nodeps --verify $NAME; }
 rpm_list() { rpm --root "$R" --query --list $NAME; }
+# The presets of the distribution say whether.
+# shellcheck disable=SC2034 # named by its kind
+rpm_enabled=
 # shellcheck disable=SC2034 # named by its kind
 rpm_layout=()
+
+WANTS=/etc/systemd/system/multi-user.target.wants
 
 # begin KIND SUITE: a system, without the package.
 begin() {
@@ -54,7 +61,7 @@ with() {
 installs() {
   local said made
   begin "$@"
-  local -n layout=${kind}_layout
+  local -n layout=${kind}_layout enabled=${kind}_enabled
   watch "$R" "$WORK/log"
   "${kind}_install" "$FILE"
   seen 0 0
@@ -63,8 +70,7 @@ installs() {
   said=$("${kind}_list" | what_a_package_has)
   made=$(what_make_installs "$R" "${layout[@]}")
   is 'the files' "$said" "$made"
-  said=$(in_systemd)
-  is 'units that are enabled' "$said" ''
+  is 'what is enabled' "$(in_systemd)" "$enabled"
   in_root $NAME --version
   check_passes
   start_container "$FIRST" $CIP
@@ -72,18 +78,25 @@ installs() {
   mentions "$(in_root $NAME status)" "$FIRST"
 }
 
-in_systemd() { find "$R/etc/systemd" -name "*$NAME*"; }
+in_systemd() { find "$R/etc/systemd" -name "*$NAME*" -printf '%f\n'; }
 
 # enable_unit NAME: as `systemctl enable` does, where there is none.
 enable_unit() {
-  local wants=/etc/systemd/system/multi-user.target.wants
   if [ -e "$R/usr/bin/systemctl" ]; then
     in_root systemctl enable "$1.service"
   else
-    mkdir -p "$R$wants"
-    ln -s "/usr/lib/systemd/system/$1.service" "$R$wants/"
+    mkdir -p "$R$WANTS"
+    ln -sf "/usr/lib/systemd/system/$1.service" "$R$WANTS/"
   fi
-  [ -L "$R$wants/$1.service" ] || fail 'the unit is not enabled'
+  [ -L "$R$WANTS/$1.service" ] || fail 'the unit is not enabled'
+}
+
+disable_unit() {
+  if [ -e "$R/usr/bin/systemctl" ]; then
+    in_root systemctl disable "$1.service"
+  else
+    rm "$R$WANTS/$1.service"
+  fi
 }
 
 # What 0.1.0 had besides, enabled: dpkg knows its file, and its postinst had
@@ -107,7 +120,24 @@ follows_presets() {
   echo "enable $NAME.service" >"$R/usr/lib/systemd/system-preset/50-$NAME.preset"
   "${kind}_install" "$FILE"
   said=$(in_systemd)
-  is 'what is enabled' "$said" "$R/etc/systemd/system/multi-user.target.wants/$NAME.service"
+  is 'what is enabled' "$said" $NAME.service
+}
+
+# What the administrator has decided stays: the opposite of what a package does by itself.
+keeps_what_is_enabled() {
+  local decided
+  with "$@"
+  case $kind in
+    deb) disable_unit $NAME ;;
+    rpm) enable_unit $NAME ;;
+  esac
+  decided=$(in_systemd)
+  "${kind}_upgrade" "$NEXT"
+  is 'what is enabled after the upgrade' "$(in_systemd)" "$decided"
+  [ $kind = deb ] || return 0
+  deb_remove
+  deb_install "$NEXT"
+  is 'what is enabled after another installation' "$(in_systemd)" ''
 }
 
 # An engine is there if its program is: so that check looks at hooks.d.
@@ -163,7 +193,7 @@ removes() {
 purges_and_installs_again() {
   local said
   with "$@"
-  enable_unit $NAME
+  [ $kind = deb ] || enable_unit $NAME
   start_container "$FIRST" $CIP
   "${kind}_remove"
   "${kind}_purge"
@@ -222,7 +252,7 @@ keeps_a_changed_configuration() {
 # lifecycle KIND SUITE
 lifecycle() {
   local test
-  for test in installs upgrades removes purges_and_installs_again removes_pins \
+  for test in installs keeps_what_is_enabled upgrades removes purges_and_installs_again removes_pins \
     takes_a_new_configuration keeps_a_changed_configuration; do
     t "$1 on $2: ${test//_/ }" life "$test" "$@"
   done
