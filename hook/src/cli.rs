@@ -102,6 +102,10 @@ pub enum Command {
     ///
     /// Also attaches them to network devices that a policy needs and that were added
     /// after a container started; udev does this for each new device of the host.
+    ///
+    /// Loading takes memory for a moment, most of it for the kernel's verifier: a limit on
+    /// its cgroup must be at least 48 MiB. About 2 MiB stay, charged to that cgroup:
+    /// oci-bind-hook.service loads at boot, so that no container or engine is charged.
     Load {
         /// Handle only this network device; do nothing if no programs are pinned
         #[arg(long, value_name = "NAME")]
