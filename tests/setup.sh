@@ -14,7 +14,7 @@ packages_for() {
     build) echo gcc libc6-dev ;;
     demo) echo podman runc busybox-static iproute2 procps gcc libc6-dev ;;
     # The programs that run under the hook as they are; see tests/programs.
-    test) packages_for demo; echo nftables python3-yaml podman-compose; grep -v '^#' "$(dirname "$0")/programs/packages" ;;
+    test) packages_for demo; echo nftables python3-yaml podman-compose zsh fish; grep -v '^#' "$(dirname "$0")/programs/packages" ;;
     # What tests/go.sh fetches a compiler with.
     go) echo python3 python3-pip ;;
     lint) echo shellcheck gcc libc6-dev ;;
@@ -39,7 +39,7 @@ commands_for() {
   case $1 in
     build) echo cc ;;
     demo) echo podman runc busybox ip ss pgrep cc ;;
-    test) commands_for demo; echo nft ;;
+    test) commands_for demo; echo nft zsh fish ;;
     go) echo python3 pip3 ;;
     lint) echo shellcheck cc ;;
     fuzz) echo c++ ;;

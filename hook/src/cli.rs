@@ -1,13 +1,15 @@
 //! The command line.
 
 mod advice;
+mod values;
 
-use clap::{ArgGroup, Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueHint};
 use rustix::process::Pid;
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
+use self::values::words;
 use crate::input::request::{
     self, AllowLoopback, ExemptPorts, Guard, Loopback, MulticastPorts, PortMappings, Request,
 };
@@ -28,6 +30,7 @@ pub struct Cli {
         long,
         global = true,
         value_name = "FILE",
+        value_hint = ValueHint::FilePath,
         help_heading = "Global options"
     )]
     pub config: Option<PathBuf>,
@@ -66,7 +69,12 @@ pub enum Command {
         #[command(flatten)]
         policy: PolicyOptions,
         /// The command and its arguments
-        #[arg(last = true, required = true, value_name = "COMMAND")]
+        #[arg(
+            last = true,
+            required = true,
+            value_name = "COMMAND",
+            value_hint = ValueHint::CommandWithArguments,
+        )]
         command: Vec<OsString>,
     },
     /// Put a policy on an existing cgroup, or replace its policy
@@ -108,7 +116,7 @@ pub enum Command {
     /// oci-bind-hook.service loads at boot, so that no container or engine is charged.
     Load {
         /// Handle only this network device; do nothing if no programs are pinned
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, value_name = "NAME", value_hint = ValueHint::Other)]
         device: Option<String>,
     },
     /// Remove the pinned programs that no cgroup uses
@@ -159,11 +167,11 @@ pub struct Target {
     /// The container's cgroup is recognised by the name that its engine gave it; it
     /// also holds the processes that start in the container later. If no cgroup has
     /// such a name, the process's own cgroup is used.
-    #[arg(long, value_name = "PID", value_parser = parse_pid)]
+    #[arg(long, value_name = "PID", value_parser = parse_pid, value_hint = ValueHint::Other)]
     pub pid: Option<Pid>,
     /// The cgroup: a directory below the cgroup2 mount, or a path within the
     /// hierarchy such as /system.slice/web.service
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::DirPath)]
     pub cgroup: Option<PathBuf>,
 }
 
@@ -173,29 +181,45 @@ pub struct Target {
 #[command(next_help_heading = "Policy")]
 pub struct PolicyOptions {
     /// The IPv6 address to use
-    #[arg(long, value_name = "ADDRESS", value_parser = parse_ipv6)]
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_ipv6, value_hint = ValueHint::Other)]
     pub ipv6: Option<Ipv6Addr>,
     // After `ipv6`: of options that are equally close to an unknown one, such as `--ip`, clap
     // suggests the last.
     /// The IPv4 address to use
-    #[arg(long, value_name = "ADDRESS", value_parser = parse_ipv4, display_order = 0)]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        value_parser = parse_ipv4,
+        display_order = 0,
+        value_hint = ValueHint::Other,
+    )]
     pub ipv4: Option<Ipv4Addr>,
     /// What loopback means: auto, host, private or an address in 127.0.0.0/8
     /// [default: as configured, otherwise auto]
-    #[arg(long, value_name = "POLICY")]
+    #[arg(
+        long,
+        value_name = "POLICY",
+        value_parser = words::<Loopback>(&["auto", "host", "private"]),
+        hide_possible_values = true,
+    )]
     pub loopback: Option<Loopback>,
     /// Ports to move, ASKED:ACTUAL[/tcp|/udp],..., each a port or FIRST-LAST
-    #[arg(long, value_name = "LIST")]
+    #[arg(long, value_name = "LIST", value_hint = ValueHint::Other)]
     pub ports: Option<PortMappings>,
     /// Ports to leave alone, PORT[/tcp|/udp],..., each a port or FIRST-LAST
-    #[arg(long, value_name = "LIST")]
+    #[arg(long, value_name = "LIST", value_hint = ValueHint::Other)]
     pub exempt: Option<ExemptPorts>,
     /// UDP ports for multicast and broadcast, PORT,..., each a port or FIRST-LAST
-    #[arg(long, value_name = "LIST")]
+    #[arg(long, value_name = "LIST", value_hint = ValueHint::Other)]
     pub multicast: Option<MulticastPorts>,
     /// Drop packets whose local address is not the assigned one: on or off
     /// [default: as configured, otherwise on]
-    #[arg(long, value_name = "on|off")]
+    #[arg(
+        long,
+        value_name = "on|off",
+        value_parser = words::<Guard>(&["on", "off"]),
+        hide_possible_values = true,
+    )]
     pub guard: Option<Guard>,
 }
 

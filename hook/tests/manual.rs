@@ -18,6 +18,8 @@ const NAME: &str = "oci-bind-hook";
 /// and where it finds out which one is meant: each way for the dashes of the name.
 const APART: &str = "oci__subcmd__bind__subcmd__hook";
 const TOGETHER: &str = "oci__bind__hook";
+/// Prints the ids of the containers under a policy, as `status` shows them.
+const CONTAINERS: &str = r#"oci-bind-hook status 2>/dev/null | grep -o "^[0-9a-f]\{12\}""#;
 /// The sections that the definition does not give.
 const SECTIONS: &str = include_str!("../../packaging/man/sections.roff");
 /// Those of `status`.
@@ -152,10 +154,32 @@ fn completions() -> Vec<(PathBuf, String)> {
                 _ => format!("{NAME}.{shell}"),
             };
             let text = String::from_utf8(text).expect("completions in UTF-8");
-            (
-                Path::new("completions").join(file),
-                text.replace(APART, TOGETHER),
-            )
+            let text = with_containers(shell, &text.replace(APART, TOGETHER));
+            (Path::new("completions").join(file), text)
         })
         .collect()
+}
+
+/// The same with the argument of `status`, which clap_complete cannot complete: the ids of
+/// containers, beside cgroups.
+fn with_containers(shell: Shell, text: &str) -> String {
+    let replaced = |from: &str, to: &str| {
+        assert_eq!(text.matches(from).count(), 1, "{from} in {text}");
+        text.replace(from, to)
+    };
+    match shell {
+        Shell::Bash => {
+            let words = "subcmd__status)\n            opts=\"";
+            replaced(words, &format!("{words}$({CONTAINERS}) "))
+        }
+        // The only argument without a hint.
+        Shell::Zsh => replaced(
+            ":_default'",
+            &format!(":{{compadd - $({CONTAINERS}); _files -/}}'"),
+        ),
+        _ => format!(
+            "{text}complete -c {NAME} -n \"__fish_oci_bind_hook_using_subcommand status\" \
+             -a '({CONTAINERS})'\n"
+        ),
+    }
 }

@@ -1,12 +1,13 @@
 //! What `create-runtime` does with input that is bad, and with input that is
 //! only unusual. Whatever it refuses, it says why in one line and leaves the
-//! cgroup as it was. And what is logged of it.
+//! cgroup as it was. And what is logged of it. And what shells complete.
 
 mod accepted;
 mod addresses;
 mod annotations;
 mod cdi;
 mod cgroups;
+mod completions;
 mod config;
 mod logging;
 mod manifest;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
             accepted::trials(),
             cdi::trials(),
             manifest::trials(),
+            completions::trials(),
             privileges::trials(),
         ]
         .into_iter()
