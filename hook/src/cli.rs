@@ -173,6 +173,11 @@ pub struct Target {
     /// hierarchy such as /system.slice/web.service
     #[arg(long, value_name = "PATH", value_hint = ValueHint::DirPath)]
     pub cgroup: Option<PathBuf>,
+    /// The cgroup of the running container with this id, or whose id begins with it
+    ///
+    /// It is recognised as with --pid. Its network namespace is the container's.
+    #[arg(long, value_name = "ID")]
+    pub container: Option<String>,
 }
 
 /// A policy; each option corresponds to an annotation.
@@ -281,10 +286,14 @@ mod tests {
     }
 
     #[test]
-    fn a_target_is_one_of_two() {
+    fn a_target_is_one_of_three() {
         assert_eq!(error("x detach"), ErrorKind::MissingRequiredArgument);
         assert_eq!(
             error("x detach --pid 1 --cgroup /a"),
+            ErrorKind::ArgumentConflict
+        );
+        assert_eq!(
+            error("x detach --container 5f2a --cgroup /a"),
             ErrorKind::ArgumentConflict
         );
         assert_eq!(error("x detach --pid -1"), ErrorKind::UnknownArgument);

@@ -1,5 +1,6 @@
 //! How policies, pins and commands come and go.
 
+mod by_container;
 mod change;
 mod cold_start;
 mod deliver;
@@ -32,6 +33,7 @@ use oci_bind_hook_tests::harness;
 fn main() -> ExitCode {
     harness::main(|| {
         [
+            by_container::trials(),
             change::trials(),
             cold_start::trials(),
             deliver::trials(),

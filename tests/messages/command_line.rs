@@ -56,8 +56,8 @@ pub const AREA: Area = Area {
         Row {
             cause: "No cgroup is named.",
             message: "error: the following required arguments were not provided: <--pid \
-                <PID>|--cgroup <PATH>>",
-            remedy: "Name the cgroup by its path, or by a process in it.",
+                <PID>|--cgroup <PATH>|--container <ID>>",
+            remedy: "Name the cgroup by its path, by a process in it, or by its container.",
             test: |scene| scene.say("detach", &[]),
         },
         Row {

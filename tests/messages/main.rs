@@ -6,6 +6,7 @@ mod annotations;
 mod cgroup;
 mod command_line;
 mod config;
+mod containers;
 mod document;
 mod examples;
 mod hierarchy;
@@ -36,6 +37,7 @@ const AREAS: &[Area] = &[
     policy::AREA,
     addresses::AREA,
     cgroup::AREA,
+    containers::AREA,
     hierarchy::AREA,
     programs::AREA,
     pins::AREA,

@@ -6,7 +6,7 @@ use oci_bind_hook_ebpf::abi;
 use super::print;
 use crate::cli::Target;
 use crate::host::addresses::Unconfigured;
-use crate::host::cgroup::{self, Cgroup};
+use crate::host::cgroup::{self, Cgroup, Population};
 use crate::host::netns::Namespace;
 use crate::input::config::Config;
 use crate::input::request::Request;
@@ -15,9 +15,16 @@ use crate::report;
 use crate::text::printable;
 
 pub(super) fn attach(target: &Target, request: &Request, config: &Config) -> Result<()> {
-    let namespace = target.pid.map_or(Namespace::Own, Namespace::OfProcess);
+    let container = target.container.as_deref().map(running).transpose()?;
+    let namespace = match &container {
+        Some((_, namespace)) => *namespace,
+        None => target.pid.map_or(Namespace::Own, Namespace::OfProcess),
+    };
     let plan = super::plan(request, config, namespace, Unconfigured::Refused)?;
-    let cgroup = find(target)?;
+    let cgroup = match container {
+        Some((cgroup, _)) => cgroup,
+        None => find(target)?,
+    };
     let policy = abi::Policy::from(&plan);
     attach::attach(&cgroup, policy, namespace)?;
     log::info!("cgroup {} uses {plan}", cgroup.name());
@@ -35,12 +42,31 @@ pub(super) fn detach(target: &Target) -> Result<()> {
 }
 
 fn find(target: &Target) -> Result<Cgroup> {
-    let cgroup = match (target.pid, target.cgroup.as_deref()) {
-        (Some(pid), _) => cgroup::of_process(pid),
-        (None, path) => cgroup::of_path(path.context("no cgroup is named")?),
+    let cgroup = match target {
+        Target { pid: Some(pid), .. } => cgroup::of_process(*pid),
+        Target {
+            container: Some(id),
+            ..
+        } => cgroup::of_running_container(id),
+        Target { cgroup, .. } => cgroup::of_path(cgroup.as_deref().context("no cgroup is named")?),
     }?;
+    report_about(&cgroup);
+    Ok(cgroup)
+}
+
+/// Finds a container that runs, and its network namespace.
+fn running(id: &str) -> Result<(Cgroup, Namespace)> {
+    let cgroup = cgroup::of_running_container(id)?;
+    report_about(&cgroup);
+    let processes = Population::of(&cgroup)?.processes;
+    let first = processes
+        .first()
+        .context("none of its processes can be seen: run in the host's PID namespace")?;
+    Ok((cgroup, Namespace::OfProcess(*first)))
+}
+
+fn report_about(cgroup: &Cgroup) {
     if let Some((_, container)) = cgroup::container(cgroup.name()) {
         report::about(container);
     }
-    Ok(cgroup)
 }

@@ -11,6 +11,8 @@ mod hierarchy;
 mod ids;
 mod members;
 mod mount;
+mod population;
+mod running;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -31,6 +33,8 @@ use members::Kin;
 pub use choose::{choose, container, parse_proc};
 pub use ids::Ids;
 pub use mount::{Mount, parse as parse_mountinfo};
+pub use population::Population;
+pub use running::of_running_container;
 pub use unit::unit;
 
 /// A directory of the cgroup2 hierarchy, opened; never the root.
