@@ -79,7 +79,9 @@ pub enum Command {
     },
     /// Put a policy on an existing cgroup, or replace its policy
     ///
-    /// Sockets that are already bound or connected keep their address.
+    /// Sockets that are already bound or connected keep their address: those that can be
+    /// called and would be elsewhere now are named on standard error, and so is the policy
+    /// that was replaced. The policy also holds in the cgroups below.
     Attach {
         /// Which cgroup.
         #[command(flatten)]

@@ -57,6 +57,12 @@ pub fn error(error: &anyhow::Error) {
     log::error!("{message}");
 }
 
+/// Tells on standard error and in syslog what the user should know of a success.
+pub fn notice(message: &str) {
+    let _ = writeln!(std::io::stderr(), "{NAME}: {}", about_container(message));
+    log::warn!("{message}");
+}
+
 fn about_container(message: &str) -> String {
     line(message, CONTAINER.get().map(String::as_str))
 }

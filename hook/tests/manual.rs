@@ -22,6 +22,8 @@ const TOGETHER: &str = "oci__bind__hook";
 const CONTAINERS: &str = r#"oci-bind-hook status 2>/dev/null | grep -o "^[0-9a-f]\{12\}""#;
 /// The sections that the definition does not give.
 const SECTIONS: &str = include_str!("../../packaging/man/sections.roff");
+/// Those of `attach`.
+const ATTACH: &str = include_str!("../../packaging/man/attach.roff");
 /// Those of `status`.
 const STATUS: &str = include_str!("../../packaging/man/status.roff");
 
@@ -66,6 +68,7 @@ fn pages() -> Vec<(PathBuf, String)> {
         let name = format!("{NAME}-{}", sub.get_name());
         let see_also = format!(".SH SEE ALSO\n\\fB{}\\fR(8)\n", NAME.replace('-', "\\-"));
         let sections = match sub.get_name() {
+            "attach" => ATTACH,
             "status" => STATUS,
             _ => "",
         };

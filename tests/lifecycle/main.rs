@@ -8,6 +8,7 @@ mod deliver_beside;
 mod deliver_left;
 mod dual;
 mod failover;
+mod kept;
 mod left;
 mod pins;
 mod policy;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
             deliver_left::trials(),
             dual::trials(),
             failover::trials(),
+            kept::trials(),
             left::trials(),
             pins::trials(),
             policy::trials(),

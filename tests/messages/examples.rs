@@ -30,6 +30,7 @@ const EXAMPLES: &[Example] = &[
     ("status of one container", show::details),
     ("status --json", show::json),
     ("dry run", show::dry_run),
+    ("attach", show::attach),
     ("attach refused", show::attach_refused),
     ("run refused", show::run_refused),
     ("syslog", log::syslog),

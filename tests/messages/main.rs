@@ -10,6 +10,7 @@ mod containers;
 mod document;
 mod examples;
 mod hierarchy;
+mod kept;
 mod notices;
 mod pins;
 mod policy;
@@ -45,6 +46,7 @@ const AREAS: &[Area] = &[
     run::END,
     status::AREA,
     notices::AREA,
+    kept::AREA,
 ];
 
 fn main() -> ExitCode {

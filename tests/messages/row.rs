@@ -56,7 +56,8 @@ pub fn trials(area: &'static Area) -> impl Iterator<Item = Trial> {
     })
 }
 
-/// The one line of a failure, or the last one of a success. That of a bad command line is
+/// The one line of a failure, or the last one of a success, on standard output or else on
+/// standard error. That of a bad command line is
 /// followed by the usage, and its parts, such as a tip, are lines of their own.
 fn said(status: i32, output: &Output) -> Result<String> {
     ensure!(
@@ -64,7 +65,15 @@ fn said(status: i32, output: &Output) -> Result<String> {
         "not status {status}: {output:?}"
     );
     if status == 0 {
-        let line = output.stdout.lines().last();
+        let printed = output.stdout.lines().last();
+        let noticed = || {
+            output
+                .stderr
+                .lines()
+                .last()?
+                .strip_prefix("oci-bind-hook: ")
+        };
+        let line = printed.or_else(noticed);
         return Ok(line
             .with_context(|| format!("no line: {output:?}"))?
             .to_owned());

@@ -19,7 +19,7 @@ mod map;
 
 pub(crate) use load::{EXIT, Instruction, RETURN_1, load, load_classifier};
 pub(crate) use map::look_up;
-pub use map::{elements, words};
+pub use map::{age_policy, elements, words};
 
 /// `BPF_OBJ_PIN` of `enum bpf_cmd`.
 const OBJ_PIN: i64 = 6;

@@ -207,12 +207,17 @@ impl Hook {
 
     /// `attach` to a cgroup.
     pub fn attach(&self, cgroup: &Cgroup, policy: Policy) -> Result<()> {
-        self.succeed(
-            self.command("attach")
-                .arg("--cgroup")
-                .arg(cgroup.path())
-                .args(policy.options()),
-        )
+        self.notices(cgroup, policy).map(drop)
+    }
+
+    /// The same: what it says that it has found there.
+    pub fn notices(&self, cgroup: &Cgroup, policy: Policy) -> Result<Vec<String>> {
+        let mut attach = self.command("attach");
+        attach.arg("--cgroup").arg(cgroup.path());
+        let output = self.said(attach.args(policy.options()))?;
+        let ours = |line: &str| line.strip_prefix("oci-bind-hook: ").map(str::to_owned);
+        let lines: Option<_> = output.stderr.lines().map(ours).collect();
+        lines.with_context(|| format!("not lines of ours: {output:?}"))
     }
 
     /// The same to several, at the same time.
@@ -254,7 +259,8 @@ impl Hook {
         process::run(&mut self.command("create-runtime"), state)
     }
 
-    fn succeed(&self, command: &mut Command) -> Result<()> {
+    /// Fails unless the command succeeds.
+    fn said(&self, command: &mut Command) -> Result<Output> {
         let output = process::run(command, b"")?;
         ensure!(
             output.status.success(),
@@ -262,6 +268,11 @@ impl Hook {
             output.status,
             output.stderr.trim()
         );
+        Ok(output)
+    }
+
+    fn succeed(&self, command: &mut Command) -> Result<()> {
+        let output = self.said(command)?;
         ensure!(
             output.stderr.is_empty(),
             "{command:?} succeeded but said {:?}",

@@ -18,6 +18,7 @@ pub mod foreign;
 pub mod harness;
 pub mod hook;
 pub mod host;
+pub mod listener;
 pub mod message;
 pub mod net;
 mod netlink;

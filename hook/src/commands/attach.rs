@@ -1,5 +1,7 @@
 //! `attach` and `detach`: the policy of a live cgroup.
 
+mod notices;
+
 use anyhow::{Context as _, Result};
 use oci_bind_hook_ebpf::abi;
 
@@ -26,8 +28,9 @@ pub(super) fn attach(target: &Target, request: &Request, config: &Config) -> Res
         None => find(target)?,
     };
     let policy = abi::Policy::from(&plan);
-    attach::attach(&cgroup, policy, namespace)?;
+    let attached = attach::attach(&cgroup, policy, namespace)?;
     log::info!("cgroup {} uses {plan}", cgroup.name());
+    notices::tell(&cgroup, &attached);
     Ok(())
 }
 

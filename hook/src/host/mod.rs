@@ -9,3 +9,4 @@ pub(crate) mod netns;
 pub(crate) mod ownership;
 pub(crate) mod parallel;
 pub(crate) mod privileges;
+pub(crate) mod sockets;

@@ -1,11 +1,12 @@
-//! Requests over rtnetlink(7), and the replies to them.
+//! Requests over netlink(7), and the replies to them.
 
 use std::io::{self, ErrorKind};
 use std::time::Instant;
 
 use netlink_packet_core::{
     DoneBuffer, ErrorBuffer, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE,
-    NLMSG_ERROR, NLMSG_OVERRUN, NetlinkBuffer, NetlinkHeader, NetlinkMessage,
+    NLMSG_ERROR, NLMSG_OVERRUN, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    NetlinkSerializable,
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::protocols::NETLINK_ROUTE;
@@ -27,14 +28,15 @@ pub struct Request {
 }
 
 impl Request {
-    /// Opens the socket, in the calling thread's network namespace.
+    /// Opens the socket, in the calling thread's network namespace, to speak with one of
+    /// the kernel's subsystems (netlink(7)).
     ///
     /// # Errors
     ///
     /// If the socket cannot be opened.
-    pub fn open() -> io::Result<Self> {
+    pub fn open(subsystem: isize) -> io::Result<Self> {
         Ok(Self {
-            socket: Socket::new(NETLINK_ROUTE)?,
+            socket: Socket::new(subsystem)?,
             buffer: Vec::with_capacity(BUFFER),
         })
     }
@@ -44,11 +46,16 @@ impl Request {
     /// # Errors
     ///
     /// If the kernel does not accept it.
-    pub fn send(&self, message: RouteNetlinkMessage, flags: u16, sequence: u32) -> io::Result<()> {
+    pub fn send(
+        &self,
+        message: impl NetlinkSerializable,
+        flags: u16,
+        sequence: u32,
+    ) -> io::Result<()> {
         let mut header = NetlinkHeader::default();
         header.flags = NLM_F_REQUEST | flags;
         header.sequence_number = sequence;
-        let mut message = NetlinkMessage::new(header, message.into());
+        let mut message = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(message));
         message.finalize();
         let mut bytes = vec![0; message.buffer_len()];
         message.serialize(&mut bytes);
@@ -164,29 +171,41 @@ fn malformed(error: impl ToString) -> io::Error {
 ///
 /// The errno that it returns.
 pub fn change(message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
-    exchange(message, NLM_F_ACK | flags).map(drop)
+    exchange(NETLINK_ROUTE, message, NLM_F_ACK | flags).map(drop)
 }
 
-/// Requests one item from the kernel, and returns what follows the header of its message.
+/// Requests one item from rtnetlink(7), and returns what follows the header of its message.
 ///
 /// # Errors
 ///
 /// As for [`change`].
 pub fn get(message: RouteNetlinkMessage) -> io::Result<Vec<Vec<u8>>> {
-    exchange(message, NLM_F_ACK).map(|(found, _)| found)
+    exchange(NETLINK_ROUTE, message, NLM_F_ACK).map(|(found, _)| found)
 }
 
-/// Requests a list from the kernel, and returns what follows the headers of its messages.
+/// Requests a list from rtnetlink(7), and returns what follows the headers of its messages.
 /// If the list keeps changing, an item may be missing or appear twice.
 ///
 /// # Errors
 ///
 /// As for [`change`].
 pub fn list(message: &RouteNetlinkMessage) -> io::Result<Vec<Vec<u8>>> {
+    list_of(NETLINK_ROUTE, message)
+}
+
+/// Does the same as [`list`] with any subsystem.
+///
+/// # Errors
+///
+/// As for [`change`].
+pub fn list_of<M: NetlinkSerializable + Clone>(
+    subsystem: isize,
+    message: &M,
+) -> io::Result<Vec<Vec<u8>>> {
     let mut found = Vec::new();
     for _ in 0..TRIES {
         let is_whole;
-        (found, is_whole) = exchange(message.clone(), NLM_F_DUMP)?;
+        (found, is_whole) = exchange(subsystem, message.clone(), NLM_F_DUMP)?;
         if is_whole {
             break;
         }
@@ -195,9 +214,13 @@ pub fn list(message: &RouteNetlinkMessage) -> io::Result<Vec<Vec<u8>>> {
 }
 
 /// Returns all replies, and whether they are a consistent list.
-fn exchange(message: RouteNetlinkMessage, flags: u16) -> io::Result<(Vec<Vec<u8>>, bool)> {
+fn exchange(
+    subsystem: isize,
+    message: impl NetlinkSerializable,
+    flags: u16,
+) -> io::Result<(Vec<Vec<u8>>, bool)> {
     const SEQUENCE: u32 = 1;
-    let mut request = Request::open()?;
+    let mut request = Request::open(subsystem)?;
     request.send(message, flags, SEQUENCE)?;
     let (mut all, mut is_whole) = (Vec::new(), true);
     loop {

@@ -26,13 +26,36 @@ use crate::kernel::{bpffs, deliver, steer};
 /// # Errors
 ///
 /// If the kernel refuses an attachment.
-pub fn attach(cgroup: &Cgroup, policy: Policy, namespace: Namespace) -> Result<()> {
+pub fn attach(cgroup: &Cgroup, policy: Policy, namespace: Namespace) -> Result<Attached> {
     let put = put(cgroup, policy, namespace);
     // The previous policy, or one that failed, may have needed more of the devices.
-    if !matches!(put, Ok(Before::Nothing)) {
+    let is_first = |attached: &Attached| matches!(attached.former, Former::Nothing);
+    if !put.as_ref().is_ok_and(is_first) {
         refresh(&[namespace]);
     }
-    put.map(drop)
+    put
+}
+
+/// What has been put on a cgroup, and what was there.
+#[derive(Debug)]
+pub struct Attached {
+    /// The policy that is in force.
+    pub policy: Policy,
+    /// The one that was.
+    pub former: Former,
+}
+
+/// What was on a cgroup before.
+#[derive(Debug)]
+pub enum Former {
+    /// No programs.
+    Nothing,
+    /// Programs without a policy: everything was refused.
+    Unwritten,
+    /// A policy.
+    Policy(Box<Policy>),
+    /// The policy of a version that this one cannot read.
+    Unreadable,
 }
 
 /// Takes programs off network devices where no policy needs them any more. Any that an
@@ -43,14 +66,8 @@ fn refresh(namespaces: &[Namespace]) {
     }
 }
 
-/// What was on a cgroup before.
-enum Before {
-    Nothing,
-    Policy,
-}
-
 /// Puts the policy on the cgroup. The caller must not hold the lock.
-fn put(cgroup: &Cgroup, policy: Policy, namespace: Namespace) -> Result<Before> {
+fn put(cgroup: &Cgroup, policy: Policy, namespace: Namespace) -> Result<Attached> {
     let programs = Programs::open_or_load()?;
     let _limit = LockedMemory::unlimited();
     let own = object::map_id(programs.policy()).context("get the id of the policy map")?;
@@ -64,6 +81,14 @@ fn put(cgroup: &Cgroup, policy: Policy, namespace: Namespace) -> Result<Before> 
         true => None,
         false => Some(current_policy(cgroup, &programs)?),
     };
+    let former = match (previous, others.first()) {
+        (Some(previous), _) => Former::of(previous),
+        (None, None) => Former::Nothing,
+        (None, Some(other)) => match finder.version(other.version).policy_of(cgroup.id())? {
+            Some(policy) => Former::of(policy),
+            None => Former::Unreadable,
+        },
+    };
     let policy = complete(policy, &namespace.open()?)?;
     let mut change = Change::new(cgroup, &programs, previous);
     change.enforce(&policy)?;
@@ -72,10 +97,16 @@ fn put(cgroup: &Cgroup, policy: Policy, namespace: Namespace) -> Result<Before> 
     }
     change.detach_needless(&policy)?;
     change.is_kept = true;
-    Ok(match previous {
-        None if others.is_empty() => Before::Nothing,
-        _ => Before::Policy,
-    })
+    Ok(Attached { policy, former })
+}
+
+impl Former {
+    fn of(policy: Policy) -> Self {
+        match policy.flags & flag::ACTIVE {
+            0 => Self::Unwritten,
+            _ => Self::Policy(Box::new(policy)),
+        }
+    }
 }
 
 /// Adds to the policy what depends on the network namespace, and sets up everything that

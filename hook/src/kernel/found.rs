@@ -7,7 +7,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use anyhow::{Context as _, Result};
-use oci_bind_hook_ebpf::abi::{COUNTERS_MAP, POLICY_MAP};
+use oci_bind_hook_ebpf::abi::{COUNTERS_MAP, POLICY_MAP, Policy, flag};
 
 use crate::host::privileges::REMEDY;
 use crate::kernel::catalogue::{FORMER, OWN_MAPS, PROGRAMS, Program};
@@ -34,6 +34,29 @@ impl Version {
     pub fn has_map(&self, id: u32) -> bool {
         self.maps.contains(&id)
     }
+
+    /// Returns this version's policy of the cgroup with this id. `None` if it cannot be
+    /// read: the layout of another version may differ.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel does not let us read the map.
+    pub fn policy_of(&self, cgroup: u64) -> Result<Option<Policy>> {
+        let policy = readable::<Policy>(self.policy.as_ref())?
+            .map(|map| syscall::read_policy(map, cgroup))
+            .transpose()?;
+        let has_layout = |policy: &Policy| policy.flags & flag::LAYOUT_MASK == flag::LAYOUT;
+        Ok(policy.filter(has_layout))
+    }
+}
+
+/// Returns a map if its values have the size of `T`: another version's may not.
+pub(super) fn readable<T>(map: Option<&OwnedFd>) -> Result<Option<BorrowedFd<'_>>> {
+    let Some(map) = map else {
+        return Ok(None);
+    };
+    let size = syscall::value_size(map.as_fd()).context("get the value size of a map")?;
+    Ok((size == size_of::<T>()).then(|| map.as_fd()))
 }
 
 /// What one version has at a cgroup.

@@ -3,17 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use aya::util::nr_cpus;
-use oci_bind_hook_ebpf::abi::{self, flag};
+use oci_bind_hook_ebpf::abi;
 use serde::Serialize;
 
 use crate::host::cgroup;
 use crate::kernel::catalogue::{PROGRAMS, Program, VERSION};
-use crate::kernel::found::{Finder, Found, Version, is_gone};
+use crate::kernel::found::{Finder, Found, Version, is_gone, readable};
 use crate::kernel::{bpffs, syscall};
 use crate::plan::view::PolicyView;
 
@@ -158,10 +158,7 @@ fn entry(
     cpus: usize,
 ) -> Result<Entry> {
     let id = rustix::fs::fstat(fd).map_err(io::Error::from)?.st_ino;
-    let policy = readable::<abi::Policy>(version.policy.as_ref())?
-        .map(|map| syscall::read_policy(map, id))
-        .transpose()?
-        .filter(|policy| policy.flags & flag::LAYOUT_MASK == flag::LAYOUT);
+    let policy = version.policy_of(id)?;
     let counted = readable::<abi::Counters>(version.counters.as_ref())?
         .map(|map| syscall::read_counters(map, id, cpus))
         .transpose()?
@@ -192,13 +189,4 @@ fn entry(
         counters: Counters::from(&counted),
         cgroup,
     })
-}
-
-/// Returns a map if its values have the size of `T`: another version's may not.
-fn readable<T>(map: Option<&OwnedFd>) -> Result<Option<BorrowedFd<'_>>> {
-    let Some(map) = map else {
-        return Ok(None);
-    };
-    let size = syscall::value_size(map.as_fd()).context("get the value size of a map")?;
-    Ok((size == size_of::<T>()).then(|| map.as_fd()))
 }

@@ -11,6 +11,7 @@ use crate::host::addresses::setting_of;
 use crate::input::config::Config;
 use crate::input::request::{ExemptPorts, Guard, Loopback, MulticastPorts, PortMappings, Request};
 
+pub mod kept;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -102,24 +103,35 @@ pub(crate) fn may_claim(address: IpAddr, config: &Config) -> Result<()> {
 impl Display for Plan {
     /// Writes the addresses as in a sentence, with the other settings in parentheses.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.ipv4, self.ipv6) {
-            (Some(ipv4), Some(ipv6)) => write!(f, "{ipv4} and {ipv6}"),
-            (Some(ipv4), None) => ipv4.fmt(f),
-            (None, Some(ipv6)) => ipv6.fmt(f),
-            (None, None) => f.write_str("no address"),
-        }?;
-        write!(f, " (loopback {}, guard {}", self.loopback, self.guard)?;
-        if !self.ports.as_slice().is_empty() {
-            write!(f, ", ports {}", self.ports)?;
-        }
-        if !self.exempt.as_slice().is_empty() {
-            write!(f, ", exempt {}", self.exempt)?;
-        }
-        if !self.multicast.as_slice().is_empty() {
-            write!(f, ", multicast {}", self.multicast)?;
-        }
-        f.write_str(")")
+        let settings = [
+            ("loopback", self.loopback.to_string()),
+            ("guard", self.guard.to_string()),
+            ("ports", self.ports.to_string()),
+            ("exempt", self.exempt.to_string()),
+            ("multicast", self.multicast.to_string()),
+        ];
+        describe(f, self.ipv4, self.ipv6, &settings)
     }
+}
+
+/// Writes a policy for a reader. Settings without a value are left out.
+fn describe(
+    f: &mut fmt::Formatter<'_>,
+    ipv4: Option<Ipv4Addr>,
+    ipv6: Option<Ipv6Addr>,
+    settings: &[(&str, String)],
+) -> fmt::Result {
+    match (ipv4, ipv6) {
+        (Some(ipv4), Some(ipv6)) => write!(f, "{ipv4} and {ipv6}"),
+        (Some(ipv4), None) => ipv4.fmt(f),
+        (None, Some(ipv6)) => ipv6.fmt(f),
+        (None, None) => f.write_str("no address"),
+    }?;
+    let settings = settings.iter().filter(|(_, value)| !value.is_empty());
+    let settings: Vec<_> = settings
+        .map(|(name, value)| format!("{name} {value}"))
+        .collect();
+    write!(f, " ({})", settings.join(", "))
 }
 
 impl From<&Plan> for abi::Policy {

@@ -1,5 +1,6 @@
 //! The policy that the programs read, in the words of annotations: pure.
 
+use std::fmt::{self, Display};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use oci_bind_hook_ebpf::abi::{self, PortRule, flag};
@@ -59,6 +60,20 @@ impl From<&abi::Policy> for PolicyView {
             exempt,
             multicast,
         }
+    }
+}
+
+impl Display for PolicyView {
+    /// Writes it as a [`super::Plan`] is written.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let settings = [
+            ("loopback", self.loopback.clone()),
+            ("guard", self.guard.to_owned()),
+            ("ports", self.ports.join(",")),
+            ("exempt", self.exempt.join(",")),
+            ("multicast", self.multicast.join(",")),
+        ];
+        super::describe(f, self.ipv4, self.ipv6, &settings)
     }
 }
 

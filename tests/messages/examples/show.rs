@@ -7,7 +7,8 @@ use oci_bind_hook_tests::agent::Agent;
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::container::Container;
 use oci_bind_hook_tests::hook::{Hook, NEIGHBOUR, Policy, V4, at_root, inside};
-use oci_bind_hook_tests::net::{ANY4, HOST4, LOOP4, Net, PEER4, PEER6};
+use oci_bind_hook_tests::listener::Listener;
+use oci_bind_hook_tests::net::{ANY4, HOST4, LOOP4, Net, OTHER4, PEER4, PEER6};
 use oci_bind_hook_tests::process;
 use oci_bind_hook_tests::socket::{TCP4, TCP6, UDP4, at};
 
@@ -132,6 +133,20 @@ pub fn dry_run(stage: &Stage) -> Result<String> {
     command.arg("--dry-run");
     let typed = "oci-bind-hook create-runtime --dry-run <state.json";
     shown(typed, &mut command, state.to_string().as_bytes())
+}
+
+/// A container with a server that has bound under another policy.
+pub fn attach(stage: &Stage) -> Result<String> {
+    let web = stage.container()?;
+    let former = NEIGHBOUR.loopback("auto").guarded();
+    stage.scene.hook.attach(&web.cgroup, former)?;
+    let server = Listener::start(&web.cgroup, at(OTHER4, 8080, 0))?;
+    stage.scene.name_process(server.id(), "PID");
+    let arguments = ["--container", &WEB[..12], "--ipv4", "192.0.2.10"];
+    let more = ["--loopback", "auto", "--guard", "on"];
+    let mut command = stage.alone("attach", &[&arguments[..], &more].concat())?;
+    let typed = format!("oci-bind-hook attach {}", arguments.join(" "));
+    shown(&typed, &mut command, b"")
 }
 
 pub fn attach_refused(stage: &Stage) -> Result<String> {

@@ -2,17 +2,19 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use oci_bind_hook_ebpf::abi::{Policy, flag};
 
 use super::bpf;
 
 /// `BPF_MAP_LOOKUP_ELEM` of `enum bpf_cmd`.
 const MAP_LOOKUP_ELEM: i64 = 1;
+/// `BPF_MAP_UPDATE_ELEM` of `enum bpf_cmd`.
+const MAP_UPDATE_ELEM: i64 = 2;
 /// `BPF_MAP_GET_NEXT_KEY` of `enum bpf_cmd`.
 const MAP_GET_NEXT_KEY: i64 = 4;
 
-/// The members for `BPF_MAP_LOOKUP_ELEM` and `BPF_MAP_GET_NEXT_KEY` of
-/// `union bpf_attr`.
+/// The members for these of `union bpf_attr`.
 #[repr(C)]
 struct ElementAttr {
     map_fd: u32,
@@ -44,6 +46,29 @@ pub(crate) fn look_up(map: BorrowedFd<'_>, key: u64, value: u64) -> Result<()> {
         flags: 0,
     };
     bpf(MAP_LOOKUP_ELEM, &mut attr).context("read from a map")?;
+    Ok(())
+}
+
+/// Has the policy of a cgroup look like one of an older version, whose layout differs:
+/// its flags hold the number.
+pub fn age_policy(map: BorrowedFd<'_>, cgroup: u64) -> Result<()> {
+    let mut policy = [0_u8; size_of::<Policy>()];
+    let value = policy.as_mut_ptr() as u64;
+    let key = (&raw const cgroup) as u64;
+    look_up(map, key, value)?;
+    let [flags, ..] = policy.as_chunks_mut().0 else {
+        bail!("a policy has flags");
+    };
+    let older = u32::from_ne_bytes(*flags) - (1 << flag::LAYOUT_MASK.trailing_zeros());
+    *flags = older.to_ne_bytes();
+    let mut attr = ElementAttr {
+        map_fd: map.as_raw_fd().try_into()?,
+        padding: 0,
+        key,
+        value,
+        flags: 0,
+    };
+    bpf(MAP_UPDATE_ELEM, &mut attr).context("change an element of a map")?;
     Ok(())
 }
 

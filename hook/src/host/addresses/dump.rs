@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use netlink_packet_core::{NLM_F_DUMP, NlasIterator};
 use netlink_packet_route::address::{AddressFlags, AddressHeader, AddressMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use netlink_sys::protocols::NETLINK_ROUTE;
 
 use super::{Found, State};
 use crate::host::netlink::{Replies, Reply, Request, TRIES};
@@ -21,7 +22,7 @@ const MALFORMED: &str = "list addresses: malformed reply from the kernel";
 /// usable.
 pub(super) fn addresses(wanted: &[IpAddr]) -> Result<Vec<Found>> {
     for sequence in 1..=TRIES {
-        let mut dump = Request::open().context("open a netlink socket")?;
+        let mut dump = Request::open(NETLINK_ROUTE).context("open a netlink socket")?;
         let sent = dump.send(request(wanted), NLM_F_DUMP, sequence);
         sent.context("request addresses over netlink")?;
         if let Some(found) = replies(&mut dump, sequence, wanted)? {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{Cgroup, Hierarchy, choose, read, says_populated, walk_names};
+use super::{Cgroup, Hierarchy, choose, is_populated, walk_names};
 use crate::text::quote;
 
 /// The cgroups of containers, by id.
@@ -28,11 +28,8 @@ pub fn of_running_container(which: &str) -> Result<Cgroup> {
             return Ok(());
         };
         // One that cannot be read was removed in the meantime.
-        let is_populated = || {
-            let events = read(fd, "cgroup.events").unwrap_or_default();
-            says_populated(&String::from_utf8_lossy(&events))
-        };
-        if id.starts_with(which) && is_populated() {
+        let is_running = || is_populated(fd).unwrap_or(false);
+        if id.starts_with(which) && is_running() {
             let name = choose(path, id)?;
             found.entry(id.to_owned()).or_default().insert(name);
         }

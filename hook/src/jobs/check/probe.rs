@@ -113,7 +113,7 @@ fn attach_for(cgroup: &Cgroup, ipv4: Option<Ipv4Addr>, ipv6: Option<Ipv6Addr>) -
     };
     let plan = plan::decide(&request, &config::parse("", "the probe's configuration")?)?;
     let policy = abi::Policy::from(&plan);
-    attach::attach(cgroup, policy, Namespace::Own)
+    attach::attach(cgroup, policy, Namespace::Own).map(drop)
 }
 
 fn tried(attempt: &Try, sides: &[Side]) -> Finding {

@@ -1,0 +1,108 @@
+//! What `attach` has found and an operator should know: the policy that it has replaced, and
+//! the sockets that were bound before.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context as _, Result};
+use oci_bind_hook_ebpf::abi::Policy;
+use rustix::process::Pid;
+
+use crate::host::cgroup::{Cgroup, Population};
+use crate::host::netns::Namespace;
+use crate::host::sockets::{self, Holder, Listener, Protocol};
+use crate::kernel::attach::{Attached, Former};
+use crate::plan::kept::{Kept, kept};
+use crate::plan::view::PolicyView;
+use crate::report::notice;
+use crate::text::printable;
+
+/// Says so on standard error and in syslog. The policy is in force already, so that a
+/// failure is a notice too.
+pub(super) fn tell(cgroup: &Cgroup, attached: &Attached) {
+    if let Some(replaced) = replaced(attached) {
+        notice(&replaced);
+    }
+    match found(cgroup, attached) {
+        Ok(all) => all.iter().for_each(|line| notice(line)),
+        Err(error) => notice(&format!(
+            "the policy is in force, but sockets that were bound before cannot be listed: \
+             {error:#}: restart the programs that have some"
+        )),
+    }
+}
+
+/// Returns what is to be said of the former policy: nothing if it was the same.
+fn replaced(attached: &Attached) -> Option<String> {
+    match &attached.former {
+        Former::Policy(former) => {
+            let former = PolicyView::from(&**former);
+            (former != PolicyView::from(&attached.policy))
+                .then(|| format!("replaced the policy {former}"))
+        }
+        Former::Unreadable => {
+            Some("replaced a policy of another version, whose addresses cannot be read".to_owned())
+        }
+        Former::Nothing | Former::Unwritten => None,
+    }
+}
+
+/// Returns a line for each socket that would be elsewhere if it were bound now.
+fn found(cgroup: &Cgroup, attached: &Attached) -> Result<BTreeSet<String>> {
+    let population = Population::of(cgroup)?;
+    let holders = sockets::holders(&population.processes);
+    let former = match &attached.former {
+        Former::Policy(former) => Some(&**former),
+        _ => None,
+    };
+    let mut lines = BTreeSet::new();
+    for listener in listeners(&population.processes)? {
+        let is_inside = population.cgroups.contains(&listener.cgroup);
+        let holder = holders.get(&listener.inode);
+        if is_inside || holder.is_some() {
+            lines.extend(line(&attached.policy, former, &listener, is_inside, holder));
+        }
+    }
+    Ok(lines)
+}
+
+/// Lists the sockets of the network namespaces that the processes are in.
+fn listeners(processes: &[Pid]) -> Result<Vec<Listener>> {
+    let mut namespaces = BTreeMap::new();
+    for &pid in processes {
+        let namespace = Namespace::OfProcess(pid);
+        // A process that has ended has no sockets any more.
+        if let Ok(inode) = namespace.inode() {
+            namespaces.entry(inode).or_insert(namespace);
+        }
+    }
+    let mut all = Vec::new();
+    for namespace in namespaces.into_values() {
+        let list = || sockets::listeners().context("list sockets over sock_diag");
+        all.extend(namespace.enter(list)?);
+    }
+    Ok(all)
+}
+
+fn line(
+    policy: &Policy,
+    former: Option<&Policy>,
+    listener: &Listener,
+    is_inside: bool,
+    holder: Option<&Holder>,
+) -> Option<String> {
+    let kept = kept(policy, former, listener, is_inside)?;
+    let protocol = match listener.protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+    };
+    let holder = holder.map(|Holder { pid, command }| {
+        let command = printable(command);
+        format!(" of process {pid} ({command})")
+    });
+    let remedy = match kept {
+        Kept::Outside => "restart the program in this cgroup",
+        _ => "restart the program",
+    };
+    let (address, holder) = (listener.address, holder.unwrap_or_default());
+    Some(format!("{protocol} {address}{holder} {kept}: {remedy}"))
+}
