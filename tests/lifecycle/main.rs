@@ -11,6 +11,7 @@ mod failover;
 mod kept;
 mod left;
 mod pins;
+mod pod;
 mod policy;
 mod rollback;
 mod run;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
             kept::trials(),
             left::trials(),
             pins::trials(),
+            pod::trials(),
             policy::trials(),
             rollback::trials(),
             run::trials(),
