@@ -257,7 +257,7 @@ fn assert_silent(hook: &Hook, cgroup: &Cgroup, policy: Policy) -> Result<()> {
 }
 
 /// Fails unless `attach` says exactly this, of a container or not.
-fn assert_says(hook: &Hook, cgroup: &Cgroup, policy: Policy, lines: &[&str]) -> Result<()> {
+pub fn assert_says(hook: &Hook, cgroup: &Cgroup, policy: Policy, lines: &[&str]) -> Result<()> {
     let said = hook.notices(cgroup, policy)?;
     let is_same = said.len() == lines.len() && lines.iter().all(|line| ends_with(&said, line));
     ensure!(is_same, "under {policy:?} it said {said:?}, not {lines:?}");

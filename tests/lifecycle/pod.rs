@@ -11,6 +11,7 @@ use oci_bind_hook_tests::net::{ANY4, CIP4, Net};
 use oci_bind_hook_tests::reach;
 use oci_bind_hook_tests::socket::{Socket, TCP4, UDP4, at};
 
+use crate::kept::assert_says;
 use crate::policy::assert_bound;
 
 /// The pod's cgroup as podman and the kubelet name it.
@@ -54,8 +55,9 @@ fn holds(hook: &Hook, pod: &Cgroup) -> Result<()> {
 /// Both apply, and want the same.
 fn same(hook: &Hook, pod: &Cgroup) -> Result<()> {
     let container = Container::below(pod)?;
-    hook.attach(pod, V4.guarded().loopback("auto"))?;
-    hook.attach(&container.cgroup, V4.guarded().loopback("auto"))?;
+    let policy = V4.guarded().loopback("auto");
+    hook.attach(pod, policy)?;
+    assert_says(hook, &container.cgroup, policy, &[])?;
     let server = server(&container)?;
     ensure!(server.local()?.ip() == CIP4, "it is at {}", server.local()?);
     reach::assert_answers(&server, at(CIP4, 8080, 0))
@@ -65,8 +67,13 @@ fn same(hook: &Hook, pod: &Cgroup) -> Result<()> {
 /// what is sent there.
 fn other(hook: &Hook, pod: &Cgroup) -> Result<()> {
     let container = Container::below(pod)?;
-    hook.attach(pod, V4.guarded())?;
-    hook.attach(&container.cgroup, NEIGHBOUR.guarded())?;
+    assert_says(hook, pod, V4.guarded(), &[])?;
+    let above = "above has a policy too, 192.0.2.10 (loopback host, guard on): both apply, so \
+        servers may be out of reach: detach one of them";
+    assert_says(hook, &container.cgroup, NEIGHBOUR.guarded(), &[above])?;
+    let below = "below has a policy too, 192.0.2.20 and 2001:db8::20 (loopback host, guard on): \
+        both apply, so servers may be out of reach: detach one of them";
+    assert_says(hook, pod, V4.guarded(), &[below])?;
     let server = container.init.socket(UDP4)?;
     server.bind(at(ANY4, 8080, 0))?;
     ensure!(server.local()?.ip() == CIP4, "it is at {}", server.local()?);

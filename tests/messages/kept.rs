@@ -52,6 +52,20 @@ pub const AREA: Area = Area {
             },
         },
         Row {
+            cause: "A cgroup above has another policy, such as that of the container's pod, or \
+                one below.",
+            message: "cgroup /CGROUP above has a policy too, 192.0.2.20 and 2001:db8::20 \
+                (loopback host, guard off): both apply, so servers may be out of reach: detach \
+                one of them",
+            remedy: "Put the policy on the pod, or on its containers. The one above has the last \
+                word on an address, and the guard of the other drops what is sent there.",
+            test: |scene| {
+                let cgroup = scene.cgroup()?;
+                scene.hook.attach(&cgroup, NEIGHBOUR)?;
+                process::run(&mut scene.attach(&cgroup.child("below")?), b"")
+            },
+        },
+        Row {
             cause: "A socket is bound to another address, and the guard is on.",
             message: "tcp 192.0.2.1:8080 keeps its address, and the guard drops what is sent \
                 there, so callers wait in vain: restart the program",

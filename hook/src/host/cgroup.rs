@@ -12,6 +12,7 @@ mod ids;
 mod members;
 mod mount;
 mod population;
+mod relatives;
 mod running;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ pub use choose::{choose, container, parse_proc};
 pub use ids::Ids;
 pub use mount::{Mount, parse as parse_mountinfo};
 pub use population::Population;
+pub use relatives::walk_relatives;
 pub use running::of_running_container;
 pub use unit::unit;
 

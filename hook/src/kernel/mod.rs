@@ -9,6 +9,7 @@ pub mod deliver;
 pub mod found;
 pub mod inventory;
 pub mod loader;
+pub mod nested;
 pub mod pins;
 pub mod programs;
 pub mod steer;

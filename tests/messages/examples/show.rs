@@ -138,13 +138,13 @@ pub fn dry_run(stage: &Stage) -> Result<String> {
 /// A container with a server that has bound under another policy.
 pub fn attach(stage: &Stage) -> Result<String> {
     let web = stage.container()?;
-    let former = NEIGHBOUR.loopback("auto").guarded();
-    stage.scene.hook.attach(&web.cgroup, former)?;
+    let defaults = Hook::with_config("")?;
+    let former = Policy::of(Some(OTHER4), None);
+    defaults.attach(&web.cgroup, former)?;
     let server = Listener::start(&web.cgroup, at(OTHER4, 8080, 0))?;
     stage.scene.name_process(server.id(), "PID");
     let arguments = ["--container", &WEB[..12], "--ipv4", "192.0.2.10"];
-    let more = ["--loopback", "auto", "--guard", "on"];
-    let mut command = stage.alone("attach", &[&arguments[..], &more].concat())?;
+    let mut command = at_root(&stage.host, defaults.command("attach").args(arguments))?;
     let typed = format!("oci-bind-hook attach {}", arguments.join(" "));
     shown(&typed, &mut command, b"")
 }

@@ -1,5 +1,5 @@
-//! What `attach` has found and an operator should know: the policy that it has replaced, and
-//! the sockets that were bound before.
+//! What `attach` has found and an operator should know: the policy that it has replaced,
+//! other policies that apply too, and the sockets that were bound before.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,6 +11,7 @@ use crate::host::cgroup::{Cgroup, Population};
 use crate::host::netns::Namespace;
 use crate::host::sockets::{self, Holder, Listener, Protocol};
 use crate::kernel::attach::{Attached, Former};
+use crate::kernel::nested::{Nested, nested};
 use crate::plan::kept::{Kept, kept};
 use crate::plan::view::PolicyView;
 use crate::report::notice;
@@ -21,6 +22,16 @@ use crate::text::printable;
 pub(super) fn tell(cgroup: &Cgroup, attached: &Attached) {
     if let Some(replaced) = replaced(attached) {
         notice(&replaced);
+    }
+    match nested(cgroup) {
+        Ok(all) => all
+            .iter()
+            .filter_map(|nested| beside(cgroup, &attached.policy, nested))
+            .for_each(|line| notice(&line)),
+        Err(error) => notice(&format!(
+            "the policy is in force, but policies of cgroups above and below cannot be listed: \
+             {error:#}: see status"
+        )),
     }
     match found(cgroup, attached) {
         Ok(all) => all.iter().for_each(|line| notice(line)),
@@ -44,6 +55,22 @@ fn replaced(attached: &Attached) -> Option<String> {
         }
         Former::Nothing | Former::Unwritten => None,
     }
+}
+
+/// Returns what is to be said of a policy that applies too: nothing if it is the same.
+fn beside(cgroup: &Cgroup, policy: &Policy, nested: &Nested) -> Option<String> {
+    let shown = match nested.policy.as_ref().map(PolicyView::from) {
+        Some(same) if same == PolicyView::from(policy) => return None,
+        Some(other) => other.to_string(),
+        None => "which cannot be read".to_owned(),
+    };
+    let is_below = nested.cgroup.len() > cgroup.name().len();
+    let place = if is_below { "below" } else { "above" };
+    let name = printable(&nested.cgroup);
+    Some(format!(
+        "cgroup {name} {place} has a policy too, {shown}: both apply, so servers may be out of \
+         reach: detach one of them"
+    ))
 }
 
 /// Returns a line for each socket that would be elsewhere if it were bound now.

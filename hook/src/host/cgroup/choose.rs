@@ -99,7 +99,7 @@ pub fn choose(path: &str, id: &str) -> Result<String> {
 }
 
 /// Yields a path and those of the cgroups above it, innermost first, without the root.
-fn upwards(path: &str) -> impl Iterator<Item = &str> {
+pub(super) fn upwards(path: &str) -> impl Iterator<Item = &str> {
     successors(Some(path), |path| Some(path.rsplit_once('/')?.0)).filter(|path| !is_root(path))
 }
 

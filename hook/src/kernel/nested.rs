@@ -1,0 +1,45 @@
+//! Policies of cgroups above and below one, which apply besides its own.
+
+use anyhow::{Context as _, Result};
+use oci_bind_hook_ebpf::abi::Policy;
+use std::io;
+
+use crate::host::cgroup::{self, Cgroup};
+use crate::kernel::bpffs;
+use crate::kernel::found::{Finder, is_gone};
+
+/// A policy that applies besides another.
+#[derive(Debug)]
+pub struct Nested {
+    /// The name of its cgroup in the hierarchy.
+    pub cgroup: String,
+    /// `None` if this version cannot read it.
+    pub policy: Option<Policy>,
+}
+
+/// Returns the policies of the cgroups above and below this one.
+///
+/// # Errors
+///
+/// If the hierarchy or the pins cannot be read.
+pub fn nested(cgroup: &Cgroup) -> Result<Vec<Nested>> {
+    let _lock = bpffs::lock_shared()?;
+    let mut finder = Finder::default();
+    let mut all = Vec::new();
+    cgroup::walk_relatives(cgroup, |path, fd| {
+        let found = match finder.at(fd) {
+            // Removed in the meantime.
+            Err(error) if is_gone(&error) => return Ok(()),
+            found => found.with_context(|| format!("look at cgroup {}", path.display()))?,
+        };
+        let id = rustix::fs::fstat(fd).map_err(io::Error::from)?.st_ino;
+        for version in found {
+            all.push(Nested {
+                cgroup: path.to_string_lossy().into_owned(),
+                policy: finder.version(version.version).policy_of(id)?,
+            });
+        }
+        Ok(())
+    })?;
+    Ok(all)
+}
