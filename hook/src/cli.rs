@@ -91,6 +91,9 @@ pub enum Command {
         policy: PolicyOptions,
     },
     /// Take the policy off a cgroup
+    ///
+    /// Sockets that are already bound keep their address, and are reached there, until their
+    /// programs are restarted.
     Detach {
         /// Which cgroup.
         #[command(flatten)]
@@ -177,7 +180,8 @@ pub struct Target {
     pub cgroup: Option<PathBuf>,
     /// The cgroup of the running container with this id, or whose id begins with it
     ///
-    /// It is recognised as with --pid. Its network namespace is the container's.
+    /// It is recognised as with --pid. attach looks for the addresses in the container's
+    /// network namespace.
     #[arg(long, value_name = "ID")]
     pub container: Option<String>,
 }
