@@ -13,10 +13,10 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 # What the tests need of what Debian does not compile in.
-MODULES='veth vrf bridge 8021q macvlan vxlan sit ip6_tunnel tun sch_ingress cls_bpf sctp nf_tables nft_chain_nat nft_nat nft_masq esp4 esp6 xfrm_user authenc crypto_null'
+MODULES='veth vrf bridge 8021q macvlan vxlan sit ip6_tunnel tun sch_ingress cls_bpf sctp nf_tables nft_chain_nat nft_nat nft_masq esp4 esp6 xfrm_user authenc crypto_null tcp_diag udp_diag'
 # And to boot an image; the last ones are criu's.
 IMAGE_MODULES='virtio_pci virtio_blk squashfs ext4 overlay fuse tun bridge
-  nf_tables unix_diag tcp_diag udp_diag raw_diag af_packet_diag netlink_diag'
+  nf_tables unix_diag raw_diag af_packet_diag netlink_diag'
 
 kernel=$1 payload=$2 out=$3 patience=$4 image=${5:-} disk=${6:-}
 init=init drives=()
