@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::io::Write as _;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use log::{LevelFilter, Log, Metadata, Record};
+use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::text::printable;
 
@@ -58,9 +58,9 @@ pub fn error(error: &anyhow::Error) {
 }
 
 /// Tells on standard error and in syslog what the user should know of a success.
-pub fn notice(message: &str) {
+pub fn notice(level: Level, message: &str) {
     let _ = writeln!(std::io::stderr(), "{NAME}: {}", about_container(message));
-    log::warn!("{message}");
+    log::log!(level, "{message}");
 }
 
 fn about_container(message: &str) -> String {

@@ -132,23 +132,26 @@ fn assert_same_message(line: &str, stderr: &str) -> Result<()> {
 /// Whoever reads the log sees which policy was put where.
 fn by_hand(hook: &Hook) -> Result<()> {
     let daemon = Daemon::start()?;
-    let one_line = |names: &[&str]| {
+    let lines = |expected: &[&[&str]]| {
         let lines = daemon.received()?;
-        let is_it =
-            |line: &String| line.starts_with(INFO) && names.iter().all(|name| line.contains(name));
+        let is_it = |(line, names): (&String, &&[&str])| {
+            line.starts_with(INFO) && names.iter().all(|name| line.contains(name))
+        };
         ensure!(
-            lines.len() == 1 && is_it(&lines[0]),
-            "no {names:?}: {lines:?}"
+            lines.len() == expected.len() && lines.iter().zip(expected).all(is_it),
+            "no {expected:?}: {lines:?}"
         );
         Ok(())
     };
+    let one_line = |names: &[&str]| lines(&[names]);
     let cgroup = Cgroup::new()?;
     let name = cgroup.path().file_name().context("its name")?;
     let name = name.to_str().context("UTF-8")?;
     hook.attach(&cgroup, V4)?;
     one_line(&[name, " uses 192.0.2.10 (loopback host, guard off)"])?;
     hook.attach(&cgroup, BOTH)?;
-    one_line(&[name, " uses 192.0.2.10 and 2001:db8::10 "])?;
+    let replaced = "replaced the policy 192.0.2.10 (loopback host, guard off)";
+    lines(&[&[name, " uses 192.0.2.10 and 2001:db8::10 "], &[replaced]])?;
     hook.detach(&cgroup)?;
     one_line(&[name, "removed the policy from cgroup "])?;
 

@@ -27,7 +27,8 @@ pub const AREA: Area = Area {
     rows: &[
         Row {
             cause: "The cgroup was under another policy.",
-            message: "replaced the policy 192.0.2.20 and 2001:db8::20 (loopback host, guard off)",
+            message: "cgroup /CGROUP: replaced the policy 192.0.2.20 and 2001:db8::20 (loopback \
+                host, guard off)",
             remedy: "None is needed.",
             test: |scene| {
                 let cgroup = scene.cgroup()?;
@@ -38,7 +39,8 @@ pub const AREA: Area = Area {
         Row {
             cause: "The cgroup was under a policy that another version of the program has put \
                 there, and whose layout differs.",
-            message: "replaced a policy of another version, whose addresses cannot be read",
+            message: "cgroup /CGROUP: replaced a policy of another version, whose addresses \
+                cannot be read",
             remedy: "None is needed.",
             test: |scene| {
                 let cgroup = scene.cgroup()?;

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result};
+use log::Level;
 use oci_bind_hook_ebpf::abi::Policy;
 use rustix::process::Pid;
 
@@ -11,7 +12,7 @@ use crate::host::cgroup::{Cgroup, Population};
 use crate::host::netns::Namespace;
 use crate::host::sockets::{self, Holder, Listener, Protocol};
 use crate::kernel::attach::{Attached, Former};
-use crate::kernel::nested::{Nested, nested};
+use crate::kernel::nested::nested;
 use crate::plan::kept::{Kept, kept};
 use crate::plan::view::PolicyView;
 use crate::report::notice;
@@ -21,21 +22,20 @@ use crate::text::printable;
 /// failure is a notice too.
 pub(super) fn tell(cgroup: &Cgroup, attached: &Attached) {
     if let Some(replaced) = replaced(attached) {
-        notice(&replaced);
+        let name = cgroup.name();
+        notice(Level::Info, &format!("cgroup {name}: {replaced}"));
     }
-    match nested(cgroup) {
-        Ok(all) => all
-            .iter()
-            .filter_map(|nested| beside(cgroup, &attached.policy, nested))
-            .for_each(|line| notice(&line)),
-        Err(error) => notice(&format!(
-            "the policy is in force, but policies of cgroups above and below cannot be listed: \
+    let warn = |line: &String| notice(Level::Warn, line);
+    match beside(cgroup, &attached.policy) {
+        Ok(lines) => lines.iter().for_each(warn),
+        Err(error) => warn(&format!(
+            "the policy is in force, but those of cgroups above and below cannot be listed: \
              {error:#}: see status"
         )),
     }
-    match found(cgroup, attached) {
-        Ok(all) => all.iter().for_each(|line| notice(line)),
-        Err(error) => notice(&format!(
+    match sockets(cgroup, attached) {
+        Ok(lines) => lines.iter().for_each(warn),
+        Err(error) => warn(&format!(
             "the policy is in force, but sockets that were bound before cannot be listed: \
              {error:#}: restart the programs that have some"
         )),
@@ -57,24 +57,29 @@ fn replaced(attached: &Attached) -> Option<String> {
     }
 }
 
-/// Returns what is to be said of a policy that applies too: nothing if it is the same.
-fn beside(cgroup: &Cgroup, policy: &Policy, nested: &Nested) -> Option<String> {
-    let shown = match nested.policy.as_ref().map(PolicyView::from) {
-        Some(same) if same == PolicyView::from(policy) => return None,
-        Some(other) => other.to_string(),
-        None => "which cannot be read".to_owned(),
-    };
-    let is_below = nested.cgroup.len() > cgroup.name().len();
-    let place = if is_below { "below" } else { "above" };
-    let name = printable(&nested.cgroup);
-    Some(format!(
-        "cgroup {name} {place} has a policy too, {shown}: both apply, so servers may be out of \
-         reach: detach one of them"
-    ))
+/// Returns a line for each other policy that applies too, unless it is the same.
+fn beside(cgroup: &Cgroup, policy: &Policy) -> Result<Vec<String>> {
+    let own = PolicyView::from(policy);
+    let mut lines = Vec::new();
+    for nested in nested(cgroup)? {
+        let shown = match nested.policy.as_ref().map(PolicyView::from) {
+            Some(same) if same == own => continue,
+            Some(other) => other.to_string(),
+            None => "which cannot be read".to_owned(),
+        };
+        let is_below = nested.cgroup.len() > cgroup.name().len();
+        let place = if is_below { "below" } else { "above" };
+        let name = printable(&nested.cgroup);
+        lines.push(format!(
+            "cgroup {name} {place} has a policy too, {shown}: both apply, so servers may be out \
+             of reach: detach one of them"
+        ));
+    }
+    Ok(lines)
 }
 
 /// Returns a line for each socket that would be elsewhere if it were bound now.
-fn found(cgroup: &Cgroup, attached: &Attached) -> Result<BTreeSet<String>> {
+fn sockets(cgroup: &Cgroup, attached: &Attached) -> Result<BTreeSet<String>> {
     let population = Population::of(cgroup)?;
     let holders = sockets::holders(&population.processes);
     let former = match &attached.former {
