@@ -27,6 +27,7 @@ mod upgrade;
 mod vrf;
 mod wait;
 mod watch;
+mod without_policy;
 
 use std::process::ExitCode;
 
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
             vrf::trials(),
             wait::trials(),
             watch::trials(),
+            without_policy::trials(),
         ]
         .into_iter()
         .flatten()

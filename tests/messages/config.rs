@@ -97,7 +97,8 @@ pub const AREA: Area = Area {
         Row {
             cause: "A key is unknown.",
             message: "container ID: FILE:1: key denied: unknown field `denied`, expected one of \
-                `allow`, `deny`, `permit`, `require-local-address`, `wait-for-address`, `debug`, `defaults`",
+                `allow`, `deny`, `permit`, `require-local-address`, `wait-for-address`, \
+                `without-policy`, `debug`, `defaults`",
             remedy: KEYS,
             test: |scene| with(scene, b"denied = []\n"),
         },
@@ -127,6 +128,13 @@ pub const AREA: Area = Area {
                 write auto, host, private, or an address from 127.0.0.2 to 127.255.255.254",
             remedy: "See [Annotations](#annotations).",
             test: |scene| with(scene, b"[defaults]\nloopback = \"off\"\n"),
+        },
+        Row {
+            cause: "`without-policy` is not one of the values that it may have.",
+            message: "container ID: FILE:1: key without-policy: \"deny\" is not what can happen \
+                to a container without a policy: write ignore, warn or refuse",
+            remedy: KEYS,
+            test: |scene| with(scene, b"without-policy = \"deny\"\n"),
         },
         Row {
             cause: "A value is not a network.",

@@ -42,6 +42,20 @@ pub const AREA: Area = Area {
             },
         },
         Row {
+            cause: "The container is on the host's network, has no address assigned, and the \
+                administrator has set `without-policy` to `refuse`.",
+            message: "container ID: on the host's network without a policy: annotate it with \
+                io.oci-bind-hook.ipv4 or io.oci-bind-hook.ipv6, or give it a network of its own \
+                (see without-policy in the configuration)",
+            remedy: "Annotate the container, or ask the administrator. With `warn`, the line is \
+                in the log, and the container starts.",
+            test: |scene| {
+                let hook = Hook::with_config("without-policy = \"refuse\"")?;
+                let container = scene.container()?;
+                hook.create_runtime(container.state(&[]).to_string().as_bytes())
+            },
+        },
+        Row {
             cause: "A port is both moved and exempt.",
             message: "container ID: port 53/udp is exempt, but also moved by 53:5353: choose one",
             remedy: "Remove it from `ports` or from `exempt`.",

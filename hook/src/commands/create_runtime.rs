@@ -1,5 +1,7 @@
 //! `create-runtime`: the hook itself.
 
+mod without_policy;
+
 use anyhow::Result;
 use oci_bind_hook_ebpf::abi;
 use serde::Serialize;
@@ -27,17 +29,18 @@ struct DryRun<'a> {
     programs: Vec<&'static str>,
 }
 
-/// Configuration errors concern only containers that ask for something.
+/// Configuration errors concern only containers that ask for something, and those that the
+/// configuration might refuse for asking for nothing.
 pub(super) fn create_runtime(config: Result<Config>, dry_run: bool) -> Result<()> {
     let container = state::read(Timed::new(std::io::stdin()))?;
     report::about(&container.id);
     log_annotations(&container);
     let Some(request) = annotations::parse(&container.annotations)? else {
         log::debug!("nothing to do: no annotation assigns this container an address");
-        return match dry_run {
-            true => Ok(()),
-            false => clear(&container),
-        };
+        if !dry_run {
+            clear(&container)?;
+        }
+        return without_policy::judge(&container, config);
     };
     if !dry_run {
         privileges::check()?;

@@ -31,7 +31,7 @@ use rustix::process::Pid;
 use hierarchy::Hierarchy;
 use members::Kin;
 
-pub use choose::{choose, container, parse_proc};
+pub use choose::{choose, container, contains, parse_proc};
 pub use ids::Ids;
 pub use mount::{Mount, parse as parse_mountinfo};
 pub use population::Population;
@@ -282,7 +282,7 @@ pub fn is_populated(cgroup: BorrowedFd<'_>) -> io::Result<bool> {
 /// Opens a cgroup if it holds only `pid` and its kin.
 fn checked(name: &str, pid: Pid, kin: Kin) -> Result<Cgroup> {
     choose::refuse_root(name).with_context(|| format!("pid {pid}"))?;
-    if choose::contains(name, &own()?) {
+    if contains(name, &own()?) {
         bail!(
             "pid {pid}: cgroup {name} also holds oci-bind-hook itself: {}",
             kin.remedy()
@@ -293,8 +293,14 @@ fn checked(name: &str, pid: Pid, kin: Kin) -> Result<Cgroup> {
     Ok(cgroup)
 }
 
-/// Returns the path within the hierarchy of the cgroup that a process is in.
-fn path_of(pid: Pid, ended: &str) -> Result<String> {
+/// Returns the path within the hierarchy of the cgroup that a process is in. `ended` is what
+/// the error says if it is gone.
+///
+/// # Errors
+///
+/// The process has ended, there is no cgroup2, or its cgroup lies outside our cgroup
+/// namespace.
+pub fn path_of(pid: Pid, ended: &str) -> Result<String> {
     let path = format!("/proc/{pid}/cgroup");
     let text = match read(CWD, &path) {
         Err(Errno::NOENT | Errno::SRCH) => bail!("pid {pid}: no such process: {ended}"),

@@ -22,11 +22,12 @@ const CONTAINER_NAME: [&str; 2] = [
     "io.kubernetes.cri.container-name",
 ];
 
-/// The keys that are `sandbox` on a pod's pause container: CRI-O's, then containerd's.
+/// The keys that are [`SANDBOX`] on a pod's pause container: CRI-O's, then containerd's.
 const CONTAINER_TYPE: [&str; 2] = [
     "io.kubernetes.cri-o.ContainerType",
     "io.kubernetes.cri.container-type",
 ];
+const SANDBOX: &str = "sandbox";
 
 /// Parses the annotations of one container into its request.
 ///
@@ -78,6 +79,13 @@ pub fn permit(request: &Request, config: &Config) -> Result<()> {
     Ok(())
 }
 
+/// Whether they are those of a pod's sandbox, the pause container. A container that says
+/// both is not one.
+pub fn is_sandbox(annotations: &[(String, String)]) -> bool {
+    let kind = agreed(annotations, CONTAINER_TYPE, "types");
+    kind.is_ok_and(|kind| kind == Some(SANDBOX))
+}
+
 /// The hook's annotations, by the containers that they are meant for.
 #[derive(Default)]
 struct Keys<'a> {
@@ -121,7 +129,7 @@ impl<'a> Keys<'a> {
     /// The keys for the container that has these annotations.
     fn own(&self, annotations: &[(String, String)]) -> Result<&Request> {
         if self.containers.is_empty()
-            || agreed(annotations, CONTAINER_TYPE, "types")? == Some("sandbox")
+            || agreed(annotations, CONTAINER_TYPE, "types")? == Some(SANDBOX)
         {
             return Ok(&self.none);
         }

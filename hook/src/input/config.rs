@@ -16,11 +16,13 @@ use toml::de::DeTable;
 use crate::input::request::{Guard, Loopback, Setting};
 use crate::text::{one_line, parse_decimal, quote};
 use seconds::Seconds;
+pub use without_policy::WithoutPolicy;
 
 mod file;
 mod seconds;
 #[cfg(test)]
 mod tests;
+mod without_policy;
 
 /// The path of the host's configuration.
 pub const PATH: &str = "/etc/oci-bind-hook/config.toml";
@@ -45,6 +47,8 @@ pub struct Config {
     pub require_local_address: bool,
     /// How long a start waits for such an address to be there and usable.
     pub wait_for_address: Duration,
+    /// What happens to a container on the host's network that asks for no policy.
+    pub without_policy: WithoutPolicy,
     /// Whether the steps that lead to a decision are logged.
     pub debug: bool,
     /// Values for the keys that a request lacks.
@@ -118,6 +122,12 @@ pub fn parse(text: &str, origin: &str) -> Result<Config> {
             "wait-for-address",
         )?
         .0,
+        without_policy: either(
+            file.without_policy,
+            built_in.without_policy,
+            "without-policy",
+        )?
+        .0,
         debug: either(file.debug, built_in.debug, "debug")?,
         defaults: Defaults {
             loopback: either(
@@ -153,6 +163,7 @@ struct Raw {
     permit: Option<Vec<Written<Setting>>>,
     require_local_address: Option<bool>,
     wait_for_address: Option<Seconds>,
+    without_policy: Option<Written<WithoutPolicy>>,
     debug: Option<bool>,
     #[serde(default)]
     defaults: RawDefaults,

@@ -108,6 +108,12 @@ impl From<&abi::Counters> for Counters {
     }
 }
 
+/// Whether a cgroup is under a policy: its own, or that of one above it.
+pub fn covers(entries: &[Entry], cgroup: &str) -> bool {
+    let mut entries = entries.iter();
+    entries.any(|entry| cgroup::contains(&entry.cgroup, cgroup))
+}
+
 impl Counters {
     /// Returns the sum of all calls.
     pub fn sum(&self) -> Calls {

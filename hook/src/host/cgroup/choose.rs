@@ -170,7 +170,7 @@ pub(super) fn is_root(path: &str) -> bool {
 }
 
 /// Whether the process at the cgroup path `own` is in `target` or below it.
-pub(super) fn contains(target: &str, own: &str) -> bool {
+pub fn contains(target: &str, own: &str) -> bool {
     own.strip_prefix(target.trim_end_matches('/'))
         .is_some_and(|below| below.is_empty() || below.starts_with('/'))
 }

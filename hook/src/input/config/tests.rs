@@ -39,6 +39,7 @@ fn the_built_in_names_every_key() {
             ],
             require_local_address: true,
             wait_for_address: Duration::ZERO,
+            without_policy: WithoutPolicy::Ignore,
             debug: false,
             defaults: Defaults {
                 loopback: Loopback::Auto,
@@ -57,6 +58,7 @@ fn keys_that_are_given_replace_the_built_in() {
          permit = [\"ipv6\", \"ports\"]\n\
          require-local-address = false\n\
          wait-for-address = 8\n\
+         without-policy = \"refuse\"\n\
          debug = true\n\
          defaults.guard = \"off\"\n",
         "test.toml",
@@ -110,6 +112,15 @@ fn errors_name_line_and_key() {
         (
             "wait-for-address = \"5s\"",
             "test.toml:1: key wait-for-address: invalid type: string \"5s\", expected a whole",
+        ),
+        (
+            "without-policy = \"deny\"",
+            "test.toml:1: key without-policy: \"deny\" is not what can happen to a container \
+             without a policy: write ignore, warn or refuse",
+        ),
+        (
+            "without-policy = true",
+            "test.toml:1: key without-policy: invalid type",
         ),
         (
             "[defaults]\n\nguard = \"yes\"",
@@ -254,6 +265,11 @@ proptest! {
         permit in prop::sample::subsequence(vec![Setting::Ipv4, Setting::Loopback, Setting::Guard], 0..=3),
         require_local_address in any::<bool>(),
         seconds in 0_u64..=8,
+        without_policy in prop::sample::select(vec![
+            WithoutPolicy::Ignore,
+            WithoutPolicy::Warn,
+            WithoutPolicy::Refuse,
+        ]),
         debug in any::<bool>(),
         request in requests::request(),
     ) {
@@ -265,6 +281,7 @@ proptest! {
             permit,
             require_local_address,
             wait_for_address: Duration::from_secs(seconds),
+            without_policy,
             defaults: Defaults {
                 loopback: request.loopback.unwrap_or(Loopback::Auto),
                 guard: request.guard.unwrap_or(Guard::On),
@@ -273,6 +290,7 @@ proptest! {
         let text = format!(
             "allow = [{}]\ndeny = [{}]\npermit = [{}]\nrequire-local-address = {}\n\
              wait-for-address = {seconds}\n\
+             without-policy = \"{without_policy}\"\n\
              debug = {debug}\n[defaults]\nloopback = \"{}\"\nguard = \"{}\"\n",
             list(&config.allow),
             list(&config.deny),
