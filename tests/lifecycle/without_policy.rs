@@ -36,6 +36,20 @@ pub fn trials() -> Vec<Trial> {
             let container = Container::new()?;
             assert_refused(&create(hook, &container.state(&[]))?, SAID)
         }),
+        trial("refuse a misspelt key", REFUSE, |hook| {
+            let container = Container::new()?;
+            let other = ("io.container.manager", "libpod");
+            for key in [
+                "io.oci-bind-hok.ipv4",
+                "oci-bind-hook.ipv4",
+                "oci-bind-hook.io/ipv4",
+            ] {
+                let state = container.state(&[other, (key, "192.0.2.10")]);
+                let said = format!("a policy, and \"{key}\" is not a key of this hook: annotate");
+                assert_refused(&create(hook, &state)?, &said)?;
+            }
+            Ok(())
+        }),
         trial("refuse, --dry-run", REFUSE, |hook| {
             let container = Container::new()?;
             let mut command = hook.command("create-runtime");

@@ -56,6 +56,21 @@ pub const AREA: Area = Area {
             },
         },
         Row {
+            cause: "The same, and the container has an annotation whose key is nearly one of the \
+                hook's.",
+            message: "container ID: on the host's network without a policy, and \
+                \"oci-bind-hook.ipv4\" is not a key of this hook: annotate it with \
+                io.oci-bind-hook.ipv4 or io.oci-bind-hook.ipv6, or give it a network of its own \
+                (see without-policy in the configuration)",
+            remedy: "Correct the key.",
+            test: |scene| {
+                let hook = Hook::with_config("without-policy = \"refuse\"")?;
+                let container = scene.container()?;
+                let state = container.state(&[("oci-bind-hook.ipv4", "192.0.2.10")]);
+                hook.create_runtime(state.to_string().as_bytes())
+            },
+        },
+        Row {
             cause: "A port is both moved and exempt.",
             message: "container ID: port 53/udp is exempt, but also moved by 53:5353: choose one",
             remedy: "Remove it from `ports` or from `exempt`.",

@@ -10,8 +10,11 @@ use crate::input::config::Config;
 use crate::input::request::{self, AllowLoopback, NAMES, Request, Setting};
 use crate::text::quote;
 
+mod similar;
 #[cfg(test)]
 mod tests;
+
+pub use similar::similar;
 
 /// The prefix of the hook's annotations.
 pub const PREFIX: &str = "io.oci-bind-hook.";

@@ -8,6 +8,7 @@ use crate::input::annotations;
 use crate::input::config::{Config, WithoutPolicy};
 use crate::input::state::Container;
 use crate::kernel::inventory;
+use crate::text::quote;
 
 /// Warns of a container on the host's network, or refuses it, as the configuration says.
 ///
@@ -40,8 +41,13 @@ fn check(container: &Container) -> Result<()> {
     {
         return Ok(());
     }
+    let keys = container.annotations.iter().map(|(key, _)| key.as_str());
+    let misspelt = match annotations::similar(keys) {
+        Some(key) => format!(", and {} is not a key of this hook", quote(key)),
+        None => String::new(),
+    };
     bail!(
-        "on the host's network without a policy: annotate it with {0}ipv4 or {0}ipv6, or give it \
+        "on the host's network without a policy{misspelt}: annotate it with {0}ipv4 or {0}ipv6, or give it \
          a network of its own (see without-policy in the configuration)",
         annotations::PREFIX
     )
