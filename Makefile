@@ -167,6 +167,7 @@ install: ## install below $(DESTDIR)$(PREFIX); run make first
 	$(call install-with-path,oci-bind-hook.service,$(unitdir)/oci-bind-hook.service)
 	$(call install-with-path,80-oci-bind-hook.rules,$(udevdir)/80-oci-bind-hook.rules)
 	$(call install-with-path,oci-bind-hook.cdi.json,$(docdir)/examples/oci-bind-hook.cdi.json)
+	$(call install-with-path,all-containers.json,$(docdir)/examples/all-containers.json)
 	$(INSTALL) -m 0644 config/kubernetes-pod.yaml $(DESTDIR)$(docdir)/examples
 	for file in $(documents); do \
 	  $(INSTALL) -D -m 0644 $$file $(DESTDIR)$(docdir)/$$file || exit; \

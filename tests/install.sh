@@ -41,6 +41,7 @@ usr/share/doc/oci-bind-hook/docs/THREAT-MODEL.md 644
 usr/share/doc/oci-bind-hook/docs/demo.svg 644
 usr/share/doc/oci-bind-hook/docs/examples/compose.yaml 644
 usr/share/doc/oci-bind-hook/docs/examples/web.container 644
+usr/share/doc/oci-bind-hook/examples/all-containers.json 644
 usr/share/doc/oci-bind-hook/examples/kubernetes-pod.yaml 644
 usr/share/doc/oci-bind-hook/examples/oci-bind-hook.cdi.json 644
 usr/share/doc/oci-bind-hook/tests/SEMANTICS.md 644

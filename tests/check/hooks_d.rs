@@ -2,19 +2,21 @@
 
 use std::fs;
 
+use anyhow::ensure;
 use libtest_mimic::Trial;
 
-use crate::place::{INSTALLED, JSON, PROGRAM, chmod, edit, note, ok, problem, write};
+use crate::place::{INSTALLED, JSON, PROGRAM, chmod, edit, note, ok, problem, trial, write};
 
 const THEIRS: &str = "/usr/share/containers/oci/hooks.d/theirs.json";
 const SECOND: &str = "/usr/share/containers/oci/hooks.d/second.json";
 const OVERRIDE: &str = "/etc/containers/oci/hooks.d/oci-bind-hook.json";
 const CONF: &str = "/etc/containers/containers.conf";
+const CONFIG: &str = "/etc/oci-bind-hook/config.toml";
 const CRIO: &str = "/etc/crio/crio.conf";
 
 /// All trials of this file.
 pub fn trials() -> Vec<Trial> {
-    [files(), programs(), readers()]
+    [files(), programs(), readers(), all_containers()]
         .into_iter()
         .flatten()
         .collect()
@@ -241,4 +243,60 @@ fn readers() -> Vec<Trial> {
             &["theirs.json", "no engine"],
         ),
     ]
+}
+
+/// The hooks.d file for all containers, and the setting that needs it.
+fn all_containers() -> Vec<Trial> {
+    const SUBJECT: &str = "hooks.d";
+    const EXAMPLE: &str = include_str!("../../config/all-containers.json");
+    let enabled = || {
+        write(OVERRIDE, EXAMPLE)?;
+        write(
+            CONF,
+            "[engine]\nhooks_dir = [\"/usr/share/containers/oci/hooks.d\", \
+             \"/etc/containers/oci/hooks.d\"]\n",
+        )
+    };
+    let refuse = || write(CONFIG, "without-policy = \"refuse\"\n");
+    let mut trials = vec![
+        ok(
+            "all containers: refused, and the file is enabled",
+            move |_| {
+                enabled()?;
+                refuse()
+            },
+            SUBJECT,
+            &["podman reads", OVERRIDE, "for all containers"],
+        ),
+        problem(
+            "all containers: refused, and the file is not enabled",
+            move |_| refuse(),
+            SUBJECT,
+            &[JSON, "annotated containers alone", "refuse"],
+        ),
+        problem(
+            "all containers: warned of, and the file is not enabled",
+            |_| write(CONFIG, "without-policy = \"warn\"\n"),
+            SUBJECT,
+            &[JSON, "annotated containers alone", "warn"],
+        ),
+        problem(
+            "all containers: the file beside the installed one",
+            |_| write(SECOND, EXAMPLE),
+            SUBJECT,
+            &["more than once", SECOND],
+        ),
+    ];
+    trials.push(trial(
+        "all containers: nothing else is said of the two files",
+        move |place| {
+            enabled()?;
+            let said = place.check(&[])?;
+            let lines = said.0.stdout.lines();
+            let lines: Vec<_> = lines.filter(|line| line.contains(" hooks.d: ")).collect();
+            ensure!(lines.len() == 1, "{lines:?}");
+            Ok(())
+        },
+    ));
+    trials
 }

@@ -23,7 +23,7 @@ mod protocols;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use crate::input::config::Config;
+use crate::input::config::{Config, WithoutPolicy};
 use crate::text::one_line;
 
 pub(crate) use probe::probe;
@@ -98,6 +98,8 @@ pub fn findings(config: &Result<Config>) -> Vec<Finding> {
     all.extend(config.as_ref().ok().and_then(failover::finding));
     all.extend(protocols::findings());
     all.push(host::syslog(engines.has("crun")));
-    all.extend(engines.findings());
+    // If the configuration has an error, another finding says so.
+    let without_policy = config.as_ref().map(|config| config.without_policy);
+    all.extend(engines.findings(without_policy.unwrap_or(WithoutPolicy::Ignore)));
     all
 }

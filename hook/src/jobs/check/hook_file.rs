@@ -243,6 +243,11 @@ impl Entry {
         }
     }
 
+    /// Whether the hook is started for all containers, annotated or not.
+    pub fn is_for_all(&self) -> bool {
+        self.when.always == Some(true) && self.when.annotations.is_empty()
+    }
+
     /// Returns how the conditions also match foreign annotations, which the hook ignores.
     pub fn widens(&self) -> Option<String> {
         let mut keys = self.when.annotations.keys();
@@ -336,6 +341,15 @@ mod tests {
         }
         let always = INSTALLED.replacen("\"annotations\"", "\"always\": true, \"other\"", 1);
         assert_eq!(defects(&always), [""; 0]);
+        let both = INSTALLED.replacen("\"annotations\"", "\"always\": true, \"annotations\"", 1);
+        assert!(!ours(&both).is_for_all());
+    }
+
+    #[test]
+    fn the_example_starts_the_hook_for_all_containers() {
+        let example = include_str!("../../../../config/all-containers.json");
+        assert_eq!(defects(example), [""; 0]);
+        assert!(ours(example).is_for_all() && !ours(INSTALLED).is_for_all());
     }
 
     #[test]

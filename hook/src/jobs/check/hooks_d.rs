@@ -8,6 +8,7 @@ use super::Finding;
 use super::binary::Binary;
 use super::files::Contents;
 use super::hook_file::{self, Entry, Kind};
+use crate::input::config::WithoutPolicy;
 
 /// Where packages put hooks: `hooks.DefaultDir`.
 pub const DEFAULT: &str = "/usr/share/containers/oci/hooks.d";
@@ -16,6 +17,8 @@ pub const DEFAULT: &str = "/usr/share/containers/oci/hooks.d";
 pub const OVERRIDE: &str = "/etc/containers/oci/hooks.d";
 
 const SUBJECT: &str = "hooks.d";
+const FOR_ALL: &str = "replace it by the example all-containers.json: see FILES in \
+    oci-bind-hook(8)";
 
 /// Returns what buildah (run_linux.go) and the hook injector of NRI read.
 pub fn usual() -> Vec<PathBuf> {
@@ -33,10 +36,12 @@ pub struct Reader {
     pub needs_ours: bool,
 }
 
-/// Judges all files in every directory that might be read.
+/// Judges all files in every directory that might be read. Unless containers without a
+/// policy are ignored, the hook must be started for all.
 pub fn judge(
     readers: &[Reader],
     files: &[Contents],
+    without_policy: WithoutPolicy,
     binary: impl Fn(&Path) -> Binary,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -57,10 +62,10 @@ pub fn judge(
         }
     }
     let needing: Vec<_> = readers.iter().filter(|reader| reader.needs_ours).collect();
+    // One that is replaced by another of the same name has an effect all the same.
     let is_read = |path: &Path| {
-        needing
-            .iter()
-            .any(|reader| effective(reader, files).values().any(|file| *file == path))
+        let mut directories = needing.iter().flat_map(|reader| &reader.directories);
+        directories.any(|directory| path.parent() == Some(directory))
     };
     for reader in &needing {
         let effective = effective(reader, files);
@@ -68,7 +73,7 @@ pub fn judge(
             .iter()
             .filter(|(path, _)| effective.values().any(|file| file == path))
             .collect();
-        findings.push(judge_reader(reader, &started));
+        findings.push(judge_reader(reader, &started, without_policy));
     }
     for (path, _) in &ours {
         if !needing.is_empty() && !is_read(path) {
@@ -141,8 +146,12 @@ fn judge_entry(path: &Path, entry: &Entry, binary: &Binary) -> Vec<Finding> {
     findings
 }
 
-/// Judges whether an engine starts the hook, and only once.
-fn judge_reader(reader: &Reader, started: &[&(&Path, Entry)]) -> Finding {
+/// Judges whether an engine starts the hook, only once, and for all containers if it must.
+fn judge_reader(
+    reader: &Reader,
+    started: &[&(&Path, Entry)],
+    without_policy: WithoutPolicy,
+) -> Finding {
     let name = reader.name;
     match started {
         [] => {
@@ -168,7 +177,20 @@ fn judge_reader(reader: &Reader, started: &[&(&Path, Entry)]) -> Finding {
             };
             Finding::problem(SUBJECT, &message, &remedy)
         }
-        [(path, _)] => Finding::ok(SUBJECT, &format!("{name} reads {}", path.display())),
+        [(path, entry)] => {
+            let message = format!("{name} reads {}", path.display());
+            if entry.is_for_all() {
+                Finding::ok(SUBJECT, &format!("{message}, for all containers"))
+            } else if without_policy == WithoutPolicy::Ignore {
+                Finding::ok(SUBJECT, &message)
+            } else {
+                let message = format!(
+                    "{message}, for annotated containers alone: others start whatever \
+                     without-policy says, which is {without_policy}"
+                );
+                Finding::problem(SUBJECT, &message, FOR_ALL)
+            }
+        }
         more => {
             let paths = more.iter().map(|(path, _)| path.display().to_string());
             let message = format!(
@@ -213,7 +235,7 @@ mod tests {
     }
 
     fn levels(readers: &[Reader], files: &[Contents]) -> Vec<Level> {
-        let findings = judge(readers, files, |_| Binary::Same);
+        let findings = judge(readers, files, WithoutPolicy::Ignore, |_| Binary::Same);
         findings.into_iter().map(|finding| finding.level).collect()
     }
 
@@ -262,13 +284,7 @@ mod tests {
                 vec![],
             ),
         ] {
-            let found = levels(&readers, &files);
-            // A file of ours that is replaced is not read, which gives a note.
-            let found: Vec<_> = match what {
-                "replaced by one of the same name" => found[..1].to_vec(),
-                _ => found,
-            };
-            assert_eq!(found, wanted, "{what}");
+            assert_eq!(levels(&readers, &files), wanted, "{what}");
         }
     }
 

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use super::files::{self, Contents};
 use super::hooks_d::{self, Reader};
 use super::{Finding, binary, cdi};
+use crate::input::config::WithoutPolicy;
 
 /// Where engines are installed, whatever PATH says.
 const PLACES: [&str; 4] = ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"];
@@ -64,11 +65,11 @@ impl Installed {
         self.programs.iter().any(|(found, _)| *found == name)
     }
 
-    /// Returns everything about them.
-    pub fn findings(&self) -> Vec<Finding> {
+    /// Returns everything about them. `without_policy` is what the configuration says.
+    pub fn findings(&self, without_policy: WithoutPolicy) -> Vec<Finding> {
         let has_injector = has_injector();
         let mut findings = vec![self.listed()];
-        findings.extend(self.hooks_d(has_injector));
+        findings.extend(self.hooks_d(has_injector, without_policy));
         let settings = docker::Settings::parse(docker::file().as_ref());
         let places = settings
             .as_ref()
@@ -110,7 +111,7 @@ impl Installed {
         Finding::ok("engines", &paths.collect::<Vec<_>>().join(", "))
     }
 
-    fn hooks_d(&self, has_injector: bool) -> Vec<Finding> {
+    fn hooks_d(&self, has_injector: bool, without_policy: WithoutPolicy) -> Vec<Finding> {
         let mut findings = Vec::new();
         let mut readers = Vec::new();
         let mut add = |name, found: Result<Vec<PathBuf>, String>| match found {
@@ -145,7 +146,12 @@ impl Installed {
         for place in places {
             read_into(&mut found, &mut findings, "hooks.d", &place, &[".json"]);
         }
-        findings.extend(hooks_d::judge(&readers, &found, binary::look));
+        findings.extend(hooks_d::judge(
+            &readers,
+            &found,
+            without_policy,
+            binary::look,
+        ));
         findings
     }
 }
