@@ -14,6 +14,7 @@ use serde_json::json;
 
 use super::{json, print};
 use crate::kernel::catalogue::VERSION;
+use crate::kernel::exposed::{self, Exposed};
 use crate::kernel::inventory::{self, Entry, UNPINNED};
 use crate::plan::view::PolicyView;
 use crate::text::printable;
@@ -27,27 +28,51 @@ pub(super) fn status(which: Option<&str>, as_json: bool, watch: bool) -> Result<
     if watch {
         return watch::watch(which);
     }
-    let entries = chosen(inventory::collect()?, which)?;
+    let (entries, exposed) = look(which)?;
     let text = if as_json {
-        json(&json!({ "version": VERSION, "cgroups": entries }))?
+        json(&json!({ "version": VERSION, "cgroups": entries, "without_policy": exposed }))?
     } else {
         let width = Screen::find().map(|screen| screen.columns);
-        shown(&entries, which, &Earlier::default(), width)
+        shown(&entries, &exposed, which, &Earlier::default(), width)
     };
     print(text.trim_end())
 }
 
-/// Formats one container in detail, or all in a table.
+/// Looks at one container or cgroup, or at all, and then also for containers on the host's
+/// network without a policy.
+fn look(which: Option<&str>) -> Result<(Vec<Entry>, Vec<Exposed>)> {
+    let all = inventory::collect()?;
+    let exposed = match which {
+        Some(_) => Vec::new(),
+        None => exposed::collect(&all)?,
+    };
+    Ok((chosen(all, which)?, exposed))
+}
+
+/// Formats one container in detail, or all in a table, followed by those without a policy.
 fn shown(
     entries: &[Entry],
+    exposed: &[Exposed],
     which: Option<&str>,
     earlier: &Earlier,
     width: Option<usize>,
 ) -> String {
     match which {
         Some(_) => entries.iter().map(details).collect::<Vec<_>>().join("\n"),
-        None => table::list(entries, earlier, width),
+        None => table::list(entries, earlier, width) + &without_policy(exposed),
     }
+}
+
+/// Formats the containers on the host's network that have no policy, if there are any.
+fn without_policy(exposed: &[Exposed]) -> String {
+    if exposed.is_empty() {
+        return String::new();
+    }
+    let mut text = "\non the host's network without a policy:\n".to_owned();
+    for container in exposed {
+        let _ = writeln!(text, "{container}");
+    }
+    text
 }
 
 /// Returns all entries, or those of one container or cgroup.

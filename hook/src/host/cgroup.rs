@@ -31,7 +31,7 @@ use rustix::process::Pid;
 use hierarchy::Hierarchy;
 use members::Kin;
 
-pub use choose::{choose, container, contains, parse_proc};
+pub use choose::{choose, container, contains, innermost_container, parse_proc};
 pub use ids::Ids;
 pub use mount::{Mount, parse as parse_mountinfo};
 pub use population::Population;
@@ -76,9 +76,7 @@ impl Cgroup {
 
     /// Returns one of its own processes, if it has any and they can be read.
     pub fn first_process(&self) -> Option<Pid> {
-        let members = read(self, "cgroup.procs").ok()?;
-        let first = members.split(|&byte| byte == b'\n').next()?;
-        Pid::from_raw(str::from_utf8(first).ok()?.parse().ok()?)
+        processes(self.fd()).first().copied()
     }
 
     /// Returns the kernel's id of the cgroup (`cgroup_id`), in host byte order: the key
@@ -156,7 +154,7 @@ pub fn of_container(id: &str, pid: Pid) -> Result<Cgroup> {
 /// container descends from the engine.
 pub fn of_process(pid: Pid) -> Result<Cgroup> {
     let path = path_of(pid, "it has ended")?;
-    let name = choose::innermost_container(&path).unwrap_or(&path);
+    let name = innermost_container(&path).unwrap_or(&path);
     checked(name, pid, Kin::Namespace)
 }
 
@@ -277,6 +275,16 @@ pub fn is_populated(cgroup: BorrowedFd<'_>) -> io::Result<bool> {
         Err(error) if tree::vanished(error) => Err(Errno::NOENT.into()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Returns the processes of a cgroup itself that have a pid in our namespace; none if they
+/// cannot be read.
+pub fn processes(cgroup: BorrowedFd<'_>) -> Vec<Pid> {
+    let members = read(cgroup, "cgroup.procs").unwrap_or_default();
+    let lines = members.split(|byte| *byte == b'\n');
+    lines
+        .filter_map(|line| Pid::from_raw(str::from_utf8(line).ok()?.parse().ok()?))
+        .collect()
 }
 
 /// Opens a cgroup if it holds only `pid` and its kin.

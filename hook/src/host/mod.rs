@@ -1,6 +1,7 @@
 //! What the hook needs from the host, apart from eBPF.
 
 pub mod addresses;
+pub(crate) mod bundle;
 pub mod cgroup;
 pub(crate) mod devices;
 pub(crate) mod memlock;

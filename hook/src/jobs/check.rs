@@ -8,6 +8,7 @@ mod addresses;
 mod binary;
 mod calls;
 mod cdi;
+mod containers;
 mod engines;
 mod failover;
 mod files;
@@ -93,6 +94,7 @@ pub fn findings(config: &Result<Config>) -> Vec<Finding> {
     all.extend(kernel::findings(is_privileged));
     all.extend(policies::findings(is_privileged));
     all.extend(policies::devices(is_privileged));
+    all.extend(containers::findings(is_privileged));
     all.extend(host::config(config.as_ref()));
     all.extend(addresses::findings(config.as_ref().ok()));
     all.extend(config.as_ref().ok().and_then(failover::finding));

@@ -6,6 +6,7 @@ pub mod bpffs;
 mod btf;
 pub mod catalogue;
 pub mod deliver;
+pub mod exposed;
 pub mod found;
 pub mod inventory;
 pub mod loader;

@@ -16,6 +16,8 @@ use crate::scene::Scene;
 
 const WEB: &str = "5f2a7c1e9b3d4f60a8c2e4b6d8f0a1c3e5b7d9f1a3c5e7092b4d6f8091a3c5e7";
 const ENDED: &str = "9d8c7b6a5f4e3d2c1b0a9f8e7d6c5b4a3f2e1d0c9b8a7f6e5d4c3b2a1f0e9d8c";
+/// Has no policy.
+const BATCH: &str = "0b5e55ed1d2c3b4a5968778695a4b3c2d1e0f0e1d2c3b4a5968778695a4b3c2d";
 const MAIL: &str = "c0ffee5a3f1d2b4c6e8091a3b5c7d9e1f2a4b6c8d0e1f3a5b7c9d1e3f5a7b9c1";
 
 /// A policy that has something to show in each line.
@@ -96,6 +98,7 @@ pub fn status(stage: &Stage) -> Result<String> {
         .attach(&mail.cgroup, NEIGHBOUR.loopback("private"))?;
     let ended = stage.machine.child(&format!("libpod-{ENDED}.scope"))?;
     stage.scene.hook.attach(&ended, NEIGHBOUR)?;
+    let _batch = Container::with_id(BATCH.to_owned(), &stage.machine)?;
     let service = stage.system.child("ntp.service")?;
     let _ntp = Agent::new(&service)?;
     stage
@@ -118,6 +121,7 @@ pub fn details(stage: &Stage) -> Result<String> {
 
 pub fn json(stage: &Stage) -> Result<String> {
     let _web = stage.web(FULL)?;
+    let _batch = Container::with_id(BATCH.to_owned(), &stage.machine)?;
     let mut command = stage.alone("status", &["--json"])?;
     shown("oci-bind-hook status --json", &mut command, b"")
 }

@@ -64,7 +64,7 @@ fn sums(entry: &Entry) -> [u64; 4] {
 /// if one is too short; without a width, nothing is shortened.
 pub(super) fn list(entries: &[Entry], earlier: &Earlier, width: Option<usize>) -> String {
     if entries.is_empty() {
-        return "no cgroup is under a policy".to_owned();
+        return "no cgroup is under a policy\n".to_owned();
     }
     let mut rows = vec![HEAD.map(str::to_owned)];
     rows.extend(entries.iter().map(|entry| row(entry, earlier)));

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::changes::changes;
-use super::{Earlier, Screen, chosen, print, shown};
-use crate::kernel::inventory::{self, Entry};
+use super::{Earlier, Screen, look, print, shown};
+use crate::kernel::inventory::Entry;
 use crate::text::count;
 
 /// How often it is refreshed.
@@ -29,7 +29,7 @@ pub(super) fn watch(which: Option<&str>) -> Result<()> {
     let mut before: Option<Vec<Entry>> = None;
     let mut changed = VecDeque::new();
     loop {
-        let entries = chosen(inventory::collect()?, which)?;
+        let (entries, exposed) = look(which)?;
         let elapsed = clock(start.elapsed());
         if let Some(before) = &before {
             let lines = changes(before, &entries).into_iter();
@@ -45,7 +45,7 @@ pub(super) fn watch(which: Option<&str>) -> Result<()> {
             count(populated, "cgroup"),
             legend(which),
             changed.iter().map(String::as_str).collect::<String>(),
-            shown(&entries, which, &earlier, width),
+            shown(&entries, &exposed, which, &earlier, width),
         );
         match screen {
             Some(screen) => print(&format!("{CLEAR}{}", screen.cut(text.trim_end())))?,

@@ -115,7 +115,7 @@ pub(super) fn names(path: &str, id: &str) -> bool {
 
 /// Returns the cgroup of the innermost container on a path, judging by names: one that an
 /// engine created, but not its monitor's beside it.
-pub(super) fn innermost_container(path: &str) -> Option<&str> {
+pub fn innermost_container(path: &str) -> Option<&str> {
     upwards(path).find(|level| is_container(last(level)))
 }
 

@@ -1,0 +1,50 @@
+//! Containers on the host's network that no policy covers.
+
+use super::Finding;
+use crate::kernel::exposed::{self, Exposed};
+use crate::kernel::inventory;
+use crate::text::count;
+
+const SUBJECT: &str = "containers";
+
+/// Looks for such containers. Without privileges, or if the policies cannot be read, another
+/// finding says so.
+pub fn findings(is_privileged: bool) -> Vec<Finding> {
+    if !is_privileged {
+        return Vec::new();
+    }
+    let found = inventory::collect().and_then(|entries| exposed::collect(&entries));
+    found.map_or_else(|_| Vec::new(), |exposed| judge(&exposed))
+}
+
+/// Counts those that ask for no policy, and names those that seem to ask for one.
+fn judge(exposed: &[Exposed]) -> Vec<Finding> {
+    let asks = |container: &&Exposed| container.is_annotated || container.misspelt.is_some();
+    let (asking, silent): (Vec<_>, Vec<_>) = exposed.iter().partition(asks);
+    let mut findings: Vec<_> = asking.into_iter().map(unheard).collect();
+    if !silent.is_empty() {
+        let message = format!(
+            "{} on the host's network without a policy",
+            count(silent.len(), "container")
+        );
+        findings.push(Finding::note(
+            SUBJECT,
+            &message,
+            "oci-bind-hook status lists them; without-policy in the configuration can refuse such containers",
+        ));
+    }
+    findings
+}
+
+/// Reports a container that seems to ask for a policy.
+fn unheard(container: &Exposed) -> Finding {
+    let remedy = match container.misspelt {
+        Some(_) => "begin the key with io.oci-bind-hook., and start the container anew",
+        None => {
+            "see what is said here of its engine, and start the container anew, \
+             or attach a policy to its cgroup"
+        }
+    };
+    let message = format!("on the host's network without a policy: {container}");
+    Finding::note(SUBJECT, &message, remedy)
+}
