@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
 use oci_bind_hook_tests::agent::Agent;
-use oci_bind_hook_tests::container::Container;
+use oci_bind_hook_tests::container::{Container, fresh_id};
 use oci_bind_hook_tests::hook::V4;
 use oci_bind_hook_tests::net::Net;
 use oci_bind_hook_tests::process;
@@ -51,6 +51,19 @@ pub fn trials() -> Vec<Trial> {
                 lists(place, &format!("{} (podman): {cause}", short(&container)))
             },
         ),
+        trial("containers: a label of Docker's", |place| {
+            let id = fresh_id();
+            let cgroup = place.root.child(&format!("docker-{id}.scope"))?;
+            let _init = Agent::new(&cgroup)?;
+            let labels = json!({ "io.oci-bind-hook.ipv4": "192.0.2.10", "maintainer": "x" });
+            write(
+                &format!("/var/lib/docker/containers/{id}/config.v2.json"),
+                &json!({ "ID": id, "Config": { "Image": "web", "Labels": labels } }).to_string(),
+            )?;
+            let cause = "its label \"io.oci-bind-hook.ipv4\" is not an annotation";
+            note(place, &[&id[..12], cause])?;
+            lists(place, &format!("{} (docker): {cause}", &id[..12]))
+        }),
         trial("containers: a pod's sandbox", |place| {
             let container = Container::below(&place.root)?;
             bundle(&container, "io.kubernetes.cri-o.ContainerType", "sandbox")?;

@@ -18,13 +18,14 @@ use rustix::mount::{MountFlags, mount};
 /// Where the trials put engines, empty programs.
 const ENGINES: &str = "/opt/engines";
 /// The directories that `check` looks into.
-const EMPTIED: [&str; 6] = [
+const EMPTIED: [&str; 7] = [
     "/etc",
     "/opt",
     "/run",
     "/usr/libexec",
     "/usr/local",
     "/usr/share",
+    "/var/lib",
 ];
 /// Where engines of the machine itself may be.
 const PLACES: [&str; 2] = ["/usr/bin", "/usr/sbin"];

@@ -14,7 +14,7 @@ mod similar;
 #[cfg(test)]
 mod tests;
 
-pub use similar::similar;
+pub use similar::{is_similar, similar};
 
 /// The prefix of the hook's annotations.
 pub const PREFIX: &str = "io.oci-bind-hook.";

@@ -26,6 +26,8 @@ pub struct Exposed {
     pub is_annotated: bool,
     /// The key of an annotation that is nearly one of the hook's, likewise.
     pub misspelt: Option<String>,
+    /// The name of a label that was meant to be such an annotation, likewise.
+    pub label: Option<String>,
 }
 
 /// How many characters of an id are shown, as engines do.
@@ -67,6 +69,9 @@ fn exposed(cgroup: &str) -> Option<Exposed> {
         return None;
     }
     let keys = annotations.iter().map(|(key, _)| key.as_str());
+    let labels = id.as_deref().map(bundle::labels).unwrap_or_default();
+    let labels = labels.into_iter();
+    let label = labels.filter(|label| annotations::is_similar(label)).min();
     Some(Exposed {
         cgroup: cgroup.to_owned(),
         container: id,
@@ -74,6 +79,7 @@ fn exposed(cgroup: &str) -> Option<Exposed> {
         // Bad ones would have kept it from starting.
         is_annotated: !matches!(annotations::parse(&annotations), Ok(None)),
         misspelt: annotations::similar(keys).map(str::to_owned),
+        label,
     })
 }
 
@@ -93,6 +99,8 @@ impl fmt::Display for Exposed {
                 ": its annotation {} is not a key of this hook",
                 quote(key)
             )?;
+        } else if let Some(label) = &self.label {
+            write!(f, ": its label {} is not an annotation", quote(label))?;
         } else if self.is_annotated {
             f.write_str(
                 ": it is annotated, but the hook was not started for it, or its policy was detached",

@@ -15,9 +15,9 @@ pub fn similar<'a>(mut keys: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     keys.find(|key| !key.starts_with(PREFIX) && is_similar(key))
 }
 
-/// Whether the first letters of a key, however many, differ little from one of
-/// [`BEGINNINGS`].
-fn is_similar(key: &str) -> bool {
+/// Whether a key is one of the hook's, or begins nearly like one: its first letters, however
+/// many, differ little from one of [`BEGINNINGS`].
+pub fn is_similar(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     BEGINNINGS.iter().any(|beginning| {
         let mut lengths = beginning.len() - DISTANCE..=beginning.len() + DISTANCE;

@@ -19,7 +19,9 @@ pub fn findings(is_privileged: bool) -> Vec<Finding> {
 
 /// Counts those that ask for no policy, and names those that seem to ask for one.
 fn judge(exposed: &[Exposed]) -> Vec<Finding> {
-    let asks = |container: &&Exposed| container.is_annotated || container.misspelt.is_some();
+    let asks = |container: &&Exposed| {
+        container.is_annotated || container.misspelt.is_some() || container.label.is_some()
+    };
     let (asking, silent): (Vec<_>, Vec<_>) = exposed.iter().partition(asks);
     let mut findings: Vec<_> = asking.into_iter().map(unheard).collect();
     if !silent.is_empty() {
@@ -38,12 +40,11 @@ fn judge(exposed: &[Exposed]) -> Vec<Finding> {
 
 /// Reports a container that seems to ask for a policy.
 fn unheard(container: &Exposed) -> Finding {
-    let remedy = match container.misspelt {
-        Some(_) => "begin the key with io.oci-bind-hook., and start the container anew",
-        None => {
-            "see what is said here of its engine, and start the container anew, \
-             or attach a policy to its cgroup"
-        }
+    let remedy = if container.misspelt.is_some() || container.label.is_some() {
+        "start the container anew with an annotation whose key begins with io.oci-bind-hook."
+    } else {
+        "see what is said here of its engine, and start the container anew, or attach a policy \
+         to its cgroup"
     };
     let message = format!("on the host's network without a policy: {container}");
     Finding::note(SUBJECT, &message, remedy)
