@@ -131,8 +131,8 @@ pub const AREA: Area = Area {
         },
         Row {
             cause: "`without-policy` is not one of the values that it may have.",
-            message: "container ID: FILE:1: key without-policy: \"deny\" is not what can happen \
-                to a container without a policy: write ignore, warn or refuse",
+            message: "container ID: FILE:1: key without-policy: \"deny\" is not a setting \
+                for containers without a policy: write ignore, warn or refuse",
             remedy: KEYS,
             test: |scene| with(scene, b"without-policy = \"deny\"\n"),
         },

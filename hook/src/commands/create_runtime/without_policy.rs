@@ -14,7 +14,7 @@ use crate::text::quote;
 ///
 /// # Errors
 ///
-/// If it is refused. If the configuration has an error, it might say so.
+/// If it is refused, or might have been: if the configuration has an error.
 pub(super) fn judge(container: &Container, config: Result<Config>) -> Result<()> {
     let setting = match config {
         Ok(config) => config.without_policy,
@@ -47,8 +47,8 @@ fn check(container: &Container) -> Result<()> {
         None => String::new(),
     };
     bail!(
-        "on the host's network without a policy{misspelt}: annotate it with {0}ipv4 or {0}ipv6, or give it \
-         a network of its own (see without-policy in the configuration)",
+        "on the host's network without a policy{misspelt}: annotate it with {0}ipv4 or {0}ipv6, \
+         or give it a network of its own (see without-policy in the configuration)",
         annotations::PREFIX
     )
 }

@@ -115,7 +115,7 @@ fn errors_name_line_and_key() {
         ),
         (
             "without-policy = \"deny\"",
-            "test.toml:1: key without-policy: \"deny\" is not what can happen to a container \
+            "test.toml:1: key without-policy: \"deny\" is not a setting for containers \
              without a policy: write ignore, warn or refuse",
         ),
         (

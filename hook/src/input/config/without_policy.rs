@@ -28,7 +28,7 @@ impl FromStr for WithoutPolicy {
             "warn" => Ok(Self::Warn),
             "refuse" => Ok(Self::Refuse),
             _ => bail!(
-                "{} is not what can happen to a container without a policy: \
+                "{} is not a setting for containers without a policy: \
                  write ignore, warn or refuse",
                 quote(value)
             ),
