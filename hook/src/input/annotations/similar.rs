@@ -16,7 +16,7 @@ pub fn similar<'a>(mut keys: impl Iterator<Item = &'a str>) -> Option<&'a str> {
 }
 
 /// Whether a key is one of the hook's, or begins nearly like one: its first letters, however
-/// many, differ little from one of [`BEGINNINGS`].
+/// many, differ little from how one begins.
 pub fn is_similar(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     BEGINNINGS.iter().any(|beginning| {
