@@ -116,9 +116,9 @@ pub enum Command {
     /// Also attaches them to network devices that a policy needs and that were added
     /// after a container started; udev does this for each new device of the host.
     ///
-    /// Loading takes memory for a moment, most of it for the kernel's verifier: a limit on
-    /// its cgroup must be at least 48 MiB. About 2 MiB stay, charged to that cgroup:
-    /// oci-bind-hook.service loads at boot, so that no container or engine is charged.
+    /// Loading takes memory for a moment, 25 MiB on Linux 6.18: a limit on its cgroup should
+    /// be at least 48 MiB. About 2 MiB stay, charged to that cgroup: oci-bind-hook.service
+    /// loads at boot, so that no container or engine is charged.
     Load {
         /// Handle only this network device; do nothing if no programs are pinned
         #[arg(long, value_name = "NAME", value_hint = ValueHint::Other)]
@@ -182,7 +182,7 @@ pub struct Target {
     ///
     /// It is recognised as with --pid. attach looks for the addresses in the container's
     /// network namespace.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_hint = ValueHint::Other)]
     pub container: Option<String>,
 }
 
