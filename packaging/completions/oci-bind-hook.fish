@@ -39,35 +39,43 @@ complete -c oci-bind-hook -n "__fish_oci_bind_hook_needs_command" -f -a "check" 
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand create-runtime" -l config -d 'Configuration file, which must exist [default: /etc/oci-bind-hook/config.toml, if it exists]' -r -F
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand create-runtime" -l dry-run -d 'Print what would be done, as JSON, without attaching anything'
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand create-runtime" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l ipv6 -d 'The IPv6 address to use' -r
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l ipv4 -d 'The IPv4 address to use' -r
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l loopback -d 'What loopback means: auto, host, private or an address in 127.0.0.0/8 [default: as configured, otherwise auto]' -r
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l ports -d 'Ports to move, ASKED:ACTUAL[/tcp|/udp],..., each a port or FIRST-LAST' -r
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l exempt -d 'Ports to leave alone, PORT[/tcp|/udp],..., each a port or FIRST-LAST' -r
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l multicast -d 'UDP ports for multicast and broadcast, PORT,..., each a port or FIRST-LAST' -r
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l guard -d 'Drop packets whose local address is not the assigned one: on or off [default: as configured, otherwise on]' -r
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l ipv6 -d 'The IPv6 address to use' -r -f
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l ipv4 -d 'The IPv4 address to use' -r -f
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l loopback -d 'What loopback means: auto, host, private or an address in 127.0.0.0/8 [default: as configured, otherwise auto]' -r -f -a "auto\t''
+host\t''
+private\t''"
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l ports -d 'Ports to move, ASKED:ACTUAL[/tcp|/udp],..., each a port or FIRST-LAST' -r -f
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l exempt -d 'Ports to leave alone, PORT[/tcp|/udp],..., each a port or FIRST-LAST' -r -f
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l multicast -d 'UDP ports for multicast and broadcast, PORT,..., each a port or FIRST-LAST' -r -f
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l guard -d 'Drop packets whose local address is not the assigned one: on or off [default: as configured, otherwise on]' -r -f -a "on\t''
+off\t''"
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -l config -d 'Configuration file, which must exist [default: /etc/oci-bind-hook/config.toml, if it exists]' -r -F
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l pid -d 'The cgroup of the container that this process is in' -r
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l cgroup -d 'The cgroup: a directory below the cgroup2 mount, or a path within the hierarchy such as /system.slice/web.service' -r -F
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l ipv6 -d 'The IPv6 address to use' -r
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l ipv4 -d 'The IPv4 address to use' -r
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l loopback -d 'What loopback means: auto, host, private or an address in 127.0.0.0/8 [default: as configured, otherwise auto]' -r
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l ports -d 'Ports to move, ASKED:ACTUAL[/tcp|/udp],..., each a port or FIRST-LAST' -r
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l exempt -d 'Ports to leave alone, PORT[/tcp|/udp],..., each a port or FIRST-LAST' -r
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l multicast -d 'UDP ports for multicast and broadcast, PORT,..., each a port or FIRST-LAST' -r
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l guard -d 'Drop packets whose local address is not the assigned one: on or off [default: as configured, otherwise on]' -r
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l pid -d 'The cgroup of the container that this process is in' -r -f
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l cgroup -d 'The cgroup: a directory below the cgroup2 mount, or a path within the hierarchy such as /system.slice/web.service' -r -f -a "(__fish_complete_directories)"
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l container -d 'The cgroup of the running container with this id, or whose id begins with it' -r -f
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l ipv6 -d 'The IPv6 address to use' -r -f
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l ipv4 -d 'The IPv4 address to use' -r -f
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l loopback -d 'What loopback means: auto, host, private or an address in 127.0.0.0/8 [default: as configured, otherwise auto]' -r -f -a "auto\t''
+host\t''
+private\t''"
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l ports -d 'Ports to move, ASKED:ACTUAL[/tcp|/udp],..., each a port or FIRST-LAST' -r -f
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l exempt -d 'Ports to leave alone, PORT[/tcp|/udp],..., each a port or FIRST-LAST' -r -f
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l multicast -d 'UDP ports for multicast and broadcast, PORT,..., each a port or FIRST-LAST' -r -f
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l guard -d 'Drop packets whose local address is not the assigned one: on or off [default: as configured, otherwise on]' -r -f -a "on\t''
+off\t''"
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -l config -d 'Configuration file, which must exist [default: /etc/oci-bind-hook/config.toml, if it exists]' -r -F
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand attach" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand detach" -l pid -d 'The cgroup of the container that this process is in' -r
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand detach" -l cgroup -d 'The cgroup: a directory below the cgroup2 mount, or a path within the hierarchy such as /system.slice/web.service' -r -F
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand detach" -l pid -d 'The cgroup of the container that this process is in' -r -f
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand detach" -l cgroup -d 'The cgroup: a directory below the cgroup2 mount, or a path within the hierarchy such as /system.slice/web.service' -r -f -a "(__fish_complete_directories)"
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand detach" -l container -d 'The cgroup of the running container with this id, or whose id begins with it' -r -f
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand detach" -l config -d 'Configuration file, which must exist [default: /etc/oci-bind-hook/config.toml, if it exists]' -r -F
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand detach" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand status" -l config -d 'Configuration file, which must exist [default: /etc/oci-bind-hook/config.toml, if it exists]' -r -F
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand status" -l json -d 'Print JSON'
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand status" -l watch -d 'Refresh every two seconds, until interrupted'
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand load" -l device -d 'Handle only this network device; do nothing if no programs are pinned' -r
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand load" -l device -d 'Handle only this network device; do nothing if no programs are pinned' -r -f
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand load" -l config -d 'Configuration file, which must exist [default: /etc/oci-bind-hook/config.toml, if it exists]' -r -F
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand load" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand unload" -l config -d 'Configuration file, which must exist [default: /etc/oci-bind-hook/config.toml, if it exists]' -r -F
@@ -77,3 +85,4 @@ complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand cdi" -s h -l
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand check" -l config -d 'Configuration file, which must exist [default: /etc/oci-bind-hook/config.toml, if it exists]' -r -F
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand check" -l json -d 'Print JSON'
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand status" -a '(oci-bind-hook status 2>/dev/null | grep -o "^[0-9a-f]\{12\}")'
