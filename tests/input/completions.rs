@@ -23,7 +23,7 @@ const TYPED: [(&str, &[&str]); 13] = [
     ("st", &["status"]),
     ("create-", &["create-runtime"]),
     ("status --w", &["--watch"]),
-    ("attach --c", &["--cgroup", "--container", "--config"]),
+    ("attach --c", &["--cgroup", "--config", "--container"]),
     ("create-runtime --d", &["--dry-run"]),
     ("run --multi", &["--multicast"]),
     ("unload --ipv4", &[]),

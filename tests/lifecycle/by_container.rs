@@ -74,8 +74,8 @@ fn from_afar(hook: &Hook, container: &Container) -> Result<()> {
 
 fn refused(hook: &Hook, container: &Container) -> Result<()> {
     let (id, other) = (container.id(), Container::new()?);
-    let common = id.len() - 2;
-    ensure!(id[..common] == other.id()[..common], "the ids differ early");
+    let pairs = id.bytes().zip(other.id().bytes());
+    let common = pairs.take_while(|(one, other)| one == other).count();
     assert_refused(&mut attach(hook, &id[..common]), "give more of the id")?;
     assert_refused(
         &mut attach(hook, &container::fresh_id()),

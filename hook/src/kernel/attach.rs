@@ -11,6 +11,7 @@ use crate::host::cgroup::Cgroup;
 use crate::host::memlock::LockedMemory;
 use crate::host::netns::{self, Namespace};
 use crate::kernel::catalogue::{PROGRAMS, Program};
+use crate::kernel::former::Former;
 use crate::kernel::found::{Finder, Found};
 use crate::kernel::pins;
 use crate::kernel::programs::{Opened, Programs};
@@ -45,19 +46,6 @@ pub struct Attached {
     pub former: Former,
 }
 
-/// What was on a cgroup before.
-#[derive(Debug)]
-pub enum Former {
-    /// No programs.
-    Nothing,
-    /// Programs without a policy: everything was refused.
-    Unwritten,
-    /// A policy.
-    Policy(Box<Policy>),
-    /// The policy of a version that this one cannot read.
-    Unreadable,
-}
-
 /// Takes programs off network devices where no policy needs them any more. Any that an
 /// error leaves there do no harm, and are removed the next time.
 fn refresh(namespaces: &[Namespace]) {
@@ -84,9 +72,10 @@ fn put(cgroup: &Cgroup, policy: Policy, namespace: Namespace) -> Result<Attached
     let former = match (previous, others.first()) {
         (Some(previous), _) => Former::of(previous),
         (None, None) => Former::Nothing,
-        (None, Some(other)) => match finder.version(other.version).policy_of(cgroup.id())? {
-            Some(policy) => Former::of(policy),
-            None => Former::Unreadable,
+        // Its programs are detached, whether its policy can be read or not.
+        (None, Some(other)) => match finder.version(other.version).policy_of(cgroup.id()) {
+            Ok(Some(policy)) => Former::of(policy),
+            Ok(None) | Err(_) => Former::Unreadable,
         },
     };
     let policy = complete(policy, &namespace.open()?)?;
@@ -98,15 +87,6 @@ fn put(cgroup: &Cgroup, policy: Policy, namespace: Namespace) -> Result<Attached
     change.detach_needless(&policy)?;
     change.is_kept = true;
     Ok(Attached { policy, former })
-}
-
-impl Former {
-    fn of(policy: Policy) -> Self {
-        match policy.flags & flag::ACTIVE {
-            0 => Self::Unwritten,
-            _ => Self::Policy(Box::new(policy)),
-        }
-    }
 }
 
 /// Adds to the policy what depends on the network namespace, and sets up everything that

@@ -7,6 +7,7 @@ mod btf;
 pub mod catalogue;
 pub mod deliver;
 pub mod exposed;
+pub mod former;
 pub mod found;
 pub mod inventory;
 pub mod loader;
