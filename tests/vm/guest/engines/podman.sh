@@ -7,6 +7,7 @@ set -euo pipefail
 clean_podman() {
   podman pod rm --all --force --time 0
   podman rm --all --force --time 0
+  podman network rm --force shop >/dev/null 2>&1 || true
   ip -n peer link delete peer1 2>/dev/null || true
   ip netns delete box 2>/dev/null || true
 }
@@ -85,6 +86,24 @@ private_network() {
   mentions "$(podman exec server echo-client 198.51.100.99 $PEER_PORT tcp)" "peer=$own:"
   mentions "$(podman exec server echo-client 2001:db8:b::99 $PEER_PORT udp)" "peer=[$own6]:"
 }
+
+# podman configures such a container's network after the hooks have run.
+network_after_the_hooks() {
+  local own=198.51.100.2
+  # The calls come from this host.
+  export NETAVARK_FW=none
+  podman network create --subnet 198.51.100.0/24 --disable-dns shop
+  with run --detach --name server --uidmap 0:100000:65536 --gidmap 0:100000:65536 \
+    --network shop:ip=$own --annotation io.oci-bind-hook.ipv4=$own "$IMAGE" echo-server server $PORT
+  until_ok reached $own
+  mentions "$(journal)" "goes on without $own: the network namespace has only loopback"
+  # The server is at its address alone.
+  nsenter --net --target "$(server_pid)" ip address add 198.51.100.3/24 dev eth0
+  is 'another address' "$(echo-client 198.51.100.3 $PORT tcp || true)" refused
+}
+
+# reached ADDRESS: by a caller on the host.
+reached() { [[ $(echo-client "$1" $PORT tcp || true) == *" local="* ]]; }
 
 systemd_reloads() {
   host_server
@@ -260,6 +279,7 @@ test_podman() {
     try "podman, $runtime: systemd's reloads and podman's updates do" systemd_reloads
     try "podman, $runtime: --cgroups=split" split
     try "podman, $runtime: a private network with two addresses" private_network
+    try "podman, $runtime: --uidmap, whose network comes after the hooks" network_after_the_hooks
     try "podman, $runtime: kube play" played
     try "podman, $runtime: two containers of a pod, each with its own addresses" two_in_a_pod
     try "podman, $runtime: kube play with keys for one container is refused" played_by_name
