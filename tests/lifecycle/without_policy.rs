@@ -1,5 +1,10 @@
 //! A container that asks for no policy, and what the configuration says about it.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
 use oci_bind_hook_tests::cgroup::Cgroup;
@@ -125,6 +130,12 @@ pub fn trials() -> Vec<Trial> {
             let container = Container::new()?;
             assert_starts(&from_outside(hook, &container)?)
         }),
+        trial("ignored under a rootless engine", "", |hook| {
+            assert_starts(&rootless(hook)?)
+        }),
+        trial("refuse under a rootless engine", REFUSE, |hook| {
+            assert_refused(&rootless(hook)?, SAID)
+        }),
     ]
 }
 
@@ -135,6 +146,29 @@ fn create(hook: &Hook, state: &Value) -> Result<Output> {
 /// Runs the hook in another network namespace than the container's.
 fn from_outside(hook: &Hook, container: &Container) -> Result<Output> {
     Net::isolated(|_| create(hook, &container.state(&[])))
+}
+
+/// Runs the hook as an engine of user 1000 does, in whose namespace root has no id. The shell
+/// that starts it is the container's process.
+fn rootless(hook: &Hook) -> Result<Output> {
+    let place = tempfile::tempdir()?;
+    let readable = fs::Permissions::from_mode(0o755);
+    let binary = place.path().join("oci-bind-hook");
+    fs::copy(hook.binary(), &binary)?;
+    for path in [place.path(), &binary, hook.config()] {
+        fs::set_permissions(path, readable.clone())?;
+    }
+    let mut command = Command::new("unshare");
+    command
+        .uid(1000)
+        .gid(1000)
+        .args(["-U", "-r"])
+        .args(["sh", "-c", r#"sed "s/31337/$$/" | "$@""#, "sh"])
+        .arg(binary)
+        .args(["create-runtime", "--config"])
+        .arg(hook.config());
+    let state = state("rootless", 31337, &[]).to_string();
+    process::run(&mut command, state.as_bytes())
 }
 
 fn assert_starts(output: &Output) -> Result<()> {

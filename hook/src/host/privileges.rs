@@ -20,11 +20,20 @@ const INITIAL: u64 = 0xEFFF_FFFD;
 ///
 /// If the process is in another user namespace, or /proc is missing.
 pub fn check() -> Result<()> {
-    let path = "/proc/self/ns/user";
-    let namespace =
-        fs::metadata(path).with_context(|| format!("look at {path}: is proc mounted at /proc?"))?;
-    if namespace.st_ino() != INITIAL {
+    if !is_initial()? {
         bail!("a rootless engine, or another user namespace: attaching eBPF programs {REMEDY}");
     }
     Ok(())
+}
+
+/// Whether this process is in the initial user namespace.
+///
+/// # Errors
+///
+/// If /proc is missing.
+pub fn is_initial() -> Result<bool> {
+    let path = "/proc/self/ns/user";
+    let namespace =
+        fs::metadata(path).with_context(|| format!("look at {path}: is proc mounted at /proc?"))?;
+    Ok(namespace.st_ino() == INITIAL)
 }

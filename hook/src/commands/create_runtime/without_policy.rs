@@ -55,8 +55,8 @@ fn check(container: &Container) -> Result<()> {
 
 /// Whether a cgroup that the container is in has a policy, such as that of a service.
 fn is_covered(container: &Container) -> bool {
-    // Who lacks the privileges to look cannot have put a policy there either, and without
-    // cgroup2 there is none.
+    // A rootless engine may not look, so its container counts as one without a policy; and
+    // without cgroup2 there is none.
     let entries = inventory::collect().unwrap_or_default();
     cgroup::path_of(container.pid, "the container ended before the hook ran")
         .is_ok_and(|path| inventory::covers(&entries, &path))

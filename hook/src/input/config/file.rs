@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use crate::host::ownership::judge;
+use crate::host::privileges;
 use crate::text::one_line;
 
 #[cfg(test)]
@@ -19,6 +20,10 @@ mod tests;
 
 /// The longest file that is accepted, in bytes.
 const LIMIT: u64 = 1024 * 1024;
+
+/// The owner of what belongs to somebody without an id in this user namespace
+/// (`DEFAULT_OVERFLOWUID`, include/linux/highuid.h).
+const UNMAPPED: u32 = 65534;
 
 /// Reads the file, or returns `None` if there is none, unless it is `required`.
 ///
@@ -93,7 +98,12 @@ fn follow(config: &Path, path: &Path, seen: &mut BTreeSet<PathBuf>) -> Result<()
 
 /// Checks the file, or something on the path to it.
 fn judge_one(config: &Path, path: &Path, found: &Stat) -> Result<()> {
-    let Err(distrust) = judge(found, geteuid().as_raw()) else {
+    let mut seen = *found;
+    // For the hook of a rootless engine, what belongs to the host's root does.
+    if seen.st_uid == UNMAPPED && !privileges::is_initial()? {
+        seen.st_uid = 0;
+    }
+    let Err(distrust) = judge(&seen, geteuid().as_raw()) else {
         return Ok(());
     };
     let (config, name) = (shown(config), shown(path));
