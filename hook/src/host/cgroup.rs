@@ -35,7 +35,7 @@ pub use choose::{choose, container, contains, innermost_container, parse_proc};
 pub use ids::Ids;
 pub use mount::{Mount, parse as parse_mountinfo};
 pub use population::Population;
-pub use relatives::walk_relatives;
+pub use relatives::{walk_relatives, walk_up};
 pub use running::of_running_container;
 pub use unit::unit;
 

@@ -1,4 +1,4 @@
-//! Policies of cgroups above and below one, which apply besides its own.
+//! Policies of cgroups above and below one, which apply to it or besides its own.
 
 use anyhow::{Context as _, Result};
 use oci_bind_hook_ebpf::abi::Policy;
@@ -15,6 +15,22 @@ pub struct Nested {
     pub cgroup: String,
     /// `None` if this version cannot read it.
     pub policy: Option<Policy>,
+}
+
+/// Whether the cgroup of this name, or one above it, has a policy.
+///
+/// # Errors
+///
+/// If there is no cgroup2, or for lack of privileges.
+pub fn covers(cgroup: &str) -> Result<bool> {
+    let _lock = bpffs::lock_shared()?;
+    let mut finder = Finder::default();
+    let mut is_covered = false;
+    cgroup::walk_up(cgroup, |_, fd| {
+        is_covered = is_covered || !finder.at(fd)?.is_empty();
+        Ok(())
+    })?;
+    Ok(is_covered)
 }
 
 /// Returns the policies of the cgroups above and below this one.

@@ -7,7 +7,7 @@ use crate::host::netns::Namespace;
 use crate::input::annotations;
 use crate::input::config::{Config, WithoutPolicy};
 use crate::input::state::Container;
-use crate::kernel::inventory;
+use crate::kernel::nested;
 use crate::text::quote;
 
 /// Warns of a container on the host's network, or refuses it, as the configuration says.
@@ -55,9 +55,8 @@ fn check(container: &Container) -> Result<()> {
 
 /// Whether a cgroup that the container is in has a policy, such as that of a service.
 fn is_covered(container: &Container) -> bool {
+    let path = cgroup::path_of(container.pid, "the container ended before the hook ran");
     // A rootless engine may not look, so its container counts as one without a policy; and
     // without cgroup2 there is none.
-    let entries = inventory::collect().unwrap_or_default();
-    cgroup::path_of(container.pid, "the container ended before the hook ran")
-        .is_ok_and(|path| inventory::covers(&entries, &path))
+    path.and_then(|path| nested::covers(&path)).unwrap_or(false)
 }
