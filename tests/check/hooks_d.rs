@@ -272,13 +272,13 @@ fn all_containers() -> Vec<Trial> {
             "all containers: refused, and the file is not enabled",
             move |_| refuse(),
             SUBJECT,
-            &[JSON, "annotated containers alone", "refuse"],
+            &[JSON, "annotated containers only", "refuse"],
         ),
         problem(
             "all containers: warned of, and the file is not enabled",
             |_| write(CONFIG, "without-policy = \"warn\"\n"),
             SUBJECT,
-            &[JSON, "annotated containers alone", "warn"],
+            &[JSON, "annotated containers only", "warn"],
         ),
         problem(
             "all containers: the file beside the installed one",

@@ -41,9 +41,9 @@ fn judge(exposed: &[Exposed]) -> Vec<Finding> {
 /// Reports a container that seems to ask for a policy.
 fn unheard(container: &Exposed) -> Finding {
     let remedy = if container.misspelt.is_some() || container.label.is_some() {
-        "start the container anew with an annotation whose key begins with io.oci-bind-hook."
+        "create the container again, with an annotation whose key begins with io.oci-bind-hook."
     } else {
-        "see what is said here of its engine, and start the container anew, or attach a policy \
+        "see the other findings about its engine, and restart the container, or attach a policy \
          to its cgroup"
     };
     let message = format!("on the host's network without a policy: {container}");

@@ -17,7 +17,7 @@ pub const DEFAULT: &str = "/usr/share/containers/oci/hooks.d";
 pub const OVERRIDE: &str = "/etc/containers/oci/hooks.d";
 
 const SUBJECT: &str = "hooks.d";
-const FOR_ALL: &str = "replace it by the example all-containers.json: see FILES in \
+const FOR_ALL: &str = "replace it with the example all-containers.json: see FILES in \
     oci-bind-hook(8)";
 
 /// Returns what buildah (run_linux.go) and the hook injector of NRI read.
@@ -185,8 +185,8 @@ fn judge_reader(
                 Finding::ok(SUBJECT, &message)
             } else {
                 let message = format!(
-                    "{message}, for annotated containers alone: others start whatever \
-                     without-policy says, which is {without_policy}"
+                    "{message}, which starts the hook for annotated containers only: others start, \
+                     although without-policy is {without_policy}"
                 );
                 Finding::problem(SUBJECT, &message, FOR_ALL)
             }
