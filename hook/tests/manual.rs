@@ -18,8 +18,10 @@ const NAME: &str = "oci-bind-hook";
 /// and where it finds out which one is meant: each way for the dashes of the name.
 const APART: &str = "oci__subcmd__bind__subcmd__hook";
 const TOGETHER: &str = "oci__bind__hook";
-/// Prints the ids of the containers under a policy, as `status` shows them.
-const CONTAINERS: &str = r#"oci-bind-hook status 2>/dev/null | grep -o "^[0-9a-f]\{12\}""#;
+/// Prints the ids of the containers under a policy, as the table of `status` shows them. The
+/// list below it, of those without one, begins with a line that ends the search.
+const CONTAINERS: &str =
+    r#"oci-bind-hook status 2>/dev/null | sed -n "/^on /q;s/^\([0-9a-f]\{12\}\).*/\1/p""#;
 /// The sections that the definition does not give.
 const SECTIONS: &str = include_str!("../../packaging/man/sections.roff");
 /// Those of `attach`.

@@ -417,7 +417,7 @@ _oci__bind__hook() {
             return 0
             ;;
         oci__bind__hook__subcmd__status)
-            opts="$(oci-bind-hook status 2>/dev/null | grep -o "^[0-9a-f]\{12\}") -h --json --watch --config --help"
+            opts="$(oci-bind-hook status 2>/dev/null | sed -n "/^on /q;s/^\([0-9a-f]\{12\}\).*/\1/p") -h --json --watch --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

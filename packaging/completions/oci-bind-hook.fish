@@ -85,4 +85,4 @@ complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand cdi" -s h -l
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand check" -l config -d 'Configuration file, which must exist [default: /etc/oci-bind-hook/config.toml, if it exists]' -r -F
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand check" -l json -d 'Print JSON'
 complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand status" -a '(oci-bind-hook status 2>/dev/null | grep -o "^[0-9a-f]\{12\}")'
+complete -c oci-bind-hook -n "__fish_oci_bind_hook_using_subcommand status" -a '(oci-bind-hook status 2>/dev/null | sed -n "/^on /q;s/^\([0-9a-f]\{12\}\).*/\1/p")'

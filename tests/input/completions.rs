@@ -35,8 +35,11 @@ const TYPED: [(&str, &[&str]); 13] = [
     ("attach --pid ", &[]),
 ];
 
-/// An id that no other container here begins like.
+/// An id that begins like that of no other container with a policy.
 const CONTAINER: &str = "c0ffee5e1ec7ab1ec0ffee5e1ec7ab1ec0ffee5e1ec7ab1ec0ffee5e1ec7ab1e";
+
+/// Another that begins like it, of a container without a policy.
+const EXPOSED: &str = "c0ffd05e1ec7ab1ec0ffee5e1ec7ab1ec0ffee5e1ec7ab1ec0ffee5e1ec7ab1e";
 
 /// The shells: bash, whose readline needs no terminal; zsh, whose editor needs one; fish.
 #[derive(Clone, Copy)]
@@ -82,6 +85,7 @@ fn containers(shell: Shell) -> Result<()> {
     let hook = Hook::new()?;
     let parent = Cgroup::new()?;
     let container = Container::with_id(CONTAINER.to_owned(), &parent)?;
+    let _exposed = Container::with_id(EXPOSED.to_owned(), &parent)?;
     hook.attach(&container.cgroup, V4)?;
     let found = shell.completed(&hook, directory.path(), "status c0ff")?;
     ensure!(found == [&CONTAINER[..12]], "{found:?}");
