@@ -6,8 +6,6 @@
 set -euo pipefail
 # shellcheck source=packaging/lib.sh
 . "$(dirname "$0")/../lib.sh"
-# shellcheck source=packaging/publisher.sh
-. "$ROOT/packaging/publisher.sh"
 
 need dpkg-buildpackage dh cargo
 out=$1 name=oci-bind-hook
@@ -19,7 +17,6 @@ source=$work/$name-$(version)
 mv "$source.tar.gz" "$work/${name}_$(version).orig.tar.gz"
 tar --extract --file "$work/${name}_$(version).orig.tar.gz" --directory "$work"
 cp -r "$source/packaging/deb/debian" "$source/debian"
-name_publisher "$source/debian/control" "$source/debian/changelog"
 (cd "$source" && packaging/copyright.sh >debian/copyright)
 say 'building the binary and the Debian packages, which takes minutes'
 # -d: Rust may come from rustup instead of a package.

@@ -6,8 +6,6 @@
 set -euo pipefail
 # shellcheck source=packaging/lib.sh
 . "$(dirname "$0")/../lib.sh"
-# shellcheck source=packaging/publisher.sh
-. "$ROOT/packaging/publisher.sh"
 
 need rpmbuild cargo
 out=$1
@@ -17,10 +15,11 @@ work=/tmp/oci-bind-hook-rpmbuild
 mkdir "$work" || die "another build is under way, or was killed: then remove $work"
 trap 'rm -rf "$work"' EXIT
 
-"$ROOT/packaging/tarball.sh" "$work/SOURCES" >/dev/null
+tarball=$("$ROOT/packaging/tarball.sh" "$work/SOURCES")
+mkdir "$work/SPECS"
+tar --extract --file "$tarball" --to-stdout --wildcards '*/packaging/rpm/oci-bind-hook.spec' \
+  >"$work/SPECS/oci-bind-hook.spec"
 # The source package contains the spec's timestamp too, which is only clamped.
-install -D -m 0644 "$ROOT/packaging/rpm/oci-bind-hook.spec" "$work/SPECS/oci-bind-hook.spec"
-name_publisher "$work/SPECS/oci-bind-hook.spec"
 touch --date "@$SOURCE_DATE_EPOCH" "$work/SPECS/oci-bind-hook.spec"
 say 'building the binary and the RPM packages, which takes minutes'
 # --nodeps: Rust may come from rustup instead of a package.
