@@ -7,11 +7,10 @@ use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use oci_bind_hook_tests::harness;
 
-use crate::place::{Place, trial, write};
+use crate::place::{CONFIG, Place, trial, write};
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/EXAMPLES.md");
 const START: &str = "<!-- example: check -->\n```console\n";
-const CONFIG: &str = "/etc/oci-bind-hook/config.toml";
 
 /// All trials of this file.
 pub fn trials() -> Vec<Trial> {

@@ -5,13 +5,14 @@ use std::fs;
 use anyhow::ensure;
 use libtest_mimic::Trial;
 
-use crate::place::{INSTALLED, JSON, PROGRAM, chmod, edit, note, ok, problem, trial, write};
+use crate::place::{
+    CONFIG, INSTALLED, JSON, PROGRAM, chmod, edit, note, ok, problem, trial, write,
+};
 
 const THEIRS: &str = "/usr/share/containers/oci/hooks.d/theirs.json";
 const SECOND: &str = "/usr/share/containers/oci/hooks.d/second.json";
 const OVERRIDE: &str = "/etc/containers/oci/hooks.d/oci-bind-hook.json";
 const CONF: &str = "/etc/containers/containers.conf";
-const CONFIG: &str = "/etc/oci-bind-hook/config.toml";
 const CRIO: &str = "/etc/crio/crio.conf";
 
 /// All trials of this file.

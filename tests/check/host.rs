@@ -13,14 +13,13 @@ use oci_bind_hook_tests::container::Container;
 use oci_bind_hook_tests::foreign::EGRESS;
 use oci_bind_hook_tests::harness::skip;
 use oci_bind_hook_tests::hook::{BOTH, V4};
-use oci_bind_hook_tests::net::{CIP4, OTHER6, ip, require_dual};
+use oci_bind_hook_tests::net::{ip, require_dual};
 use oci_bind_hook_tests::{bpf, host, process};
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 
-use crate::place::{PROGRAM, Place, Said, chmod, note, ok, problem, trial, write};
+use crate::place::{CONFIG, PROGRAM, Place, Said, chmod, note, ok, problem, trial, write};
 
 const BPFFS: &str = "/sys/fs/bpf";
-const CONFIG: &str = "/etc/oci-bind-hook/config.toml";
 
 /// All trials of this file.
 pub fn trials() -> Vec<Trial> {
@@ -28,8 +27,6 @@ pub fn trials() -> Vec<Trial> {
         privileges(),
         places(),
         config(),
-        addresses(),
-        failover(),
         syslog(),
         policies(),
         devices(),
@@ -209,81 +206,6 @@ fn config() -> Vec<Trial> {
             let said = place.check(&["--config", "/etc/missing.toml"])?;
             said.has_problem(SUBJECT, &["/etc/missing.toml"])
         }),
-    ]
-}
-
-fn addresses() -> Vec<Trial> {
-    const SUBJECT: &str = "addresses";
-    vec![
-        trial("addresses are listed", |place| {
-            let words = [CIP4.to_string(), OTHER6.to_string()];
-            let said = place.check(&[])?;
-            let words: Vec<_> = words.iter().map(String::as_str).collect();
-            let (line, _) = said.line("ok", SUBJECT, &words)?;
-            ensure!(
-                !line.contains("127.0.0.1") && !line.contains("fe80"),
-                "{line}"
-            );
-            Ok(())
-        }),
-        note(
-            "addresses: a tentative one",
-            |place| place.net.add_tentative("2001:db8::99".parse()?),
-            SUBJECT,
-            &["2001:db8::99", "tentative"],
-        ),
-        note(
-            "addresses: none may be claimed",
-            |_| write(CONFIG, "allow = [\"203.0.113.0/24\"]\n"),
-            SUBJECT,
-            &["does not allow any"],
-        ),
-    ]
-}
-
-/// Addresses that move between hosts.
-fn failover() -> Vec<Trial> {
-    const SUBJECT: &str = "failover";
-    const SYSCTLS: [&str; 2] = ["net.ipv4.ip_nonlocal_bind", "net.ipv6.ip_nonlocal_bind"];
-    let allow = |names: &[&str]| {
-        write(CONFIG, "require-local-address = false\n")?;
-        names.iter().try_for_each(|name| {
-            let path = format!("/proc/sys/{}", name.replace('.', "/"));
-            fs::write(&path, "1").with_context(|| format!("write {path}"))
-        })
-    };
-    vec![
-        note(
-            "failover: servers cannot be bound",
-            move |_| allow(&[]),
-            SUBJECT,
-            &["net.ipv4.ip_nonlocal_bind=1 net.ipv6.ip_nonlocal_bind=1"],
-        ),
-        trial("failover: they can over IPv4", move |place| {
-            allow(&SYSCTLS[..1])?;
-            let said = place.check(&[])?;
-            let (_, remedy) = said.line("note", SUBJECT, &["EADDRNOTAVAIL"])?;
-            ensure!(
-                remedy.contains("net.ipv6.") && !remedy.contains("net.ipv4."),
-                "{remedy}"
-            );
-            Ok(())
-        }),
-        ok(
-            "failover: they can over both",
-            move |_| allow(&SYSCTLS),
-            SUBJECT,
-            &["can be bound"],
-        ),
-        trial(
-            "no failover without require-local-address = false",
-            |place| {
-                let said = place.check(&[])?;
-                ensure!(said.line("note", SUBJECT, &[]).is_err(), "it has a note");
-                ensure!(said.line("ok", SUBJECT, &[]).is_err(), "it has a line");
-                Ok(())
-            },
-        ),
     ]
 }
 

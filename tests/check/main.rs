@@ -1,6 +1,7 @@
 //! What `check` says of hosts that are set up badly, each in one respect, and
 //! of one that is set up well.
 
+mod addresses;
 mod containers;
 mod engines;
 mod example;
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
         [
             whole::trials(),
             host::trials(),
+            addresses::trials(),
             kernel::trials(),
             containers::trials(),
             hooks_d::trials(),

@@ -40,6 +40,8 @@ const NAMES: [&str; 8] = [
     "youki",
 ];
 
+/// The configuration.
+pub const CONFIG: &str = "/etc/oci-bind-hook/config.toml";
 /// The file that engines read, as it is installed.
 pub const JSON: &str = "/usr/share/containers/oci/hooks.d/oci-bind-hook.json";
 /// The program that it names.

@@ -93,23 +93,12 @@ fn shortened(text: &str, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::status::table::HEAD;
 
     const CGROUP_PATH: &str = "/machine.slice/libpod-\
         5f2a7c1e9b3d4f60a8c2e4b6d8f0a1c3e5b7d9f1a3c5e7092b4d6f8091a3c5e7.scope";
 
     fn rows() -> [Row; 2] {
-        let head = [
-            "CONTAINER",
-            "IPV4",
-            "IPV6",
-            "LOOPBACK",
-            "GUARD",
-            "REWRITTEN",
-            "PASSED",
-            "DENIED",
-            "DROPPED",
-            "CGROUP",
-        ];
         let row = [
             "5f2a7c1e9b3d*",
             "192.168.100.200",
@@ -122,7 +111,7 @@ mod tests {
             "8",
             CGROUP_PATH,
         ];
-        [head, row].map(|row| row.map(str::to_owned))
+        [HEAD, row].map(|row| row.map(str::to_owned))
     }
 
     #[test]

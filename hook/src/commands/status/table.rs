@@ -12,7 +12,7 @@ use crate::text::printable;
 /// How many characters of an id a list shows, as engines do.
 const SHORT_ID: usize = 12;
 
-const HEAD: [&str; COLUMNS] = [
+pub(super) const HEAD: [&str; COLUMNS] = [
     "CONTAINER",
     "IPV4",
     "IPV6",
