@@ -255,12 +255,16 @@ impl AddressChanges {
         Ok(Self(socket))
     }
 
-    /// Waits for a change since the last call. Returns `false` once it is too late.
+    /// Waits for a change since the last call. Returns `false` once it is too late, even if
+    /// there is one: others may change addresses all the time.
     ///
     /// # Errors
     ///
     /// If the kernel does not let us wait.
     pub fn wait_until(&self, deadline: Instant) -> io::Result<bool> {
+        if Instant::now() >= deadline {
+            return Ok(false);
+        }
         let is_changed = retry_on_intr(|| {
             let left = deadline.saturating_duration_since(Instant::now());
             let left = Timespec::try_from(left).map_err(|_| Errno::INVAL)?;

@@ -10,6 +10,7 @@ use rustix::process::Pid;
 use rustix::thread::move_into_link_name_space;
 
 use super::*;
+use crate::host::netlink::AddressChanges;
 use crate::host::netns::{Namespace, foreign, within_new};
 
 const REFUSED: Unconfigured = Unconfigured::Refused;
@@ -294,5 +295,15 @@ fn the_wait_has_an_end() {
         let said = "waited 1 s: ipv4 address 192.0.2.10 is not configured";
         assert!(error.starts_with(said), "{error}");
         assert!(start.elapsed() >= moment, "it did not wait");
+    });
+}
+
+#[test]
+fn a_change_after_the_end_is_too_late() {
+    in_namespace(|| {
+        let changes = AddressChanges::subscribe().unwrap();
+        ip_do("address add 192.0.2.10/24 dev lo");
+        assert!(!changes.wait_until(Instant::now()).unwrap());
+        assert!(changes.wait_until(Instant::now() + LONG).unwrap());
     });
 }
