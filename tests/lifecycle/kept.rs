@@ -225,12 +225,16 @@ fn outside(hook: &Hook, container: &Container) -> Result<()> {
 fn unlisted(hook: &Hook, container: &Container) -> Result<()> {
     let threads = container.cgroup.child("threads")?;
     fs::write(threads.path().join("cgroup.type"), "threaded")?;
-    let said = hook.notices(&container.cgroup, V4)?;
+    let said = hook.notices(&threads, V4)?;
     ensure!(
         said.iter().any(|line| line.contains("cannot be listed")),
         "{said:?}"
     );
-    container.cgroup.assert_attached(V4)
+    threads.assert_attached(V4)?;
+    // The cgroup above lists them.
+    hook.detach(&threads)?;
+    let _server = server(container, TCP4, HOST4)?;
+    assert_says(hook, &container.cgroup, V4, &["restart the program"])
 }
 
 /// A server in the container, at port 8080.

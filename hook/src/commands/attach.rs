@@ -61,11 +61,10 @@ fn find(target: &Target) -> Result<Cgroup> {
 fn running(id: &str) -> Result<(Cgroup, Namespace)> {
     let cgroup = cgroup::of_running_container(id)?;
     report_about(&cgroup);
-    let processes = Population::of(&cgroup)?.processes;
-    let first = processes
-        .first()
+    let first = Population::of(&cgroup)?
+        .oldest()
         .context("none of its processes can be seen: run in the host's PID namespace")?;
-    Ok((cgroup, Namespace::OfProcess(*first)))
+    Ok((cgroup, Namespace::OfProcess(first)))
 }
 
 fn report_about(cgroup: &Cgroup) {

@@ -5,6 +5,8 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use rustix::fs::CWD;
+use rustix::io::Errno;
 use rustix::process::Pid;
 
 use super::{Cgroup, read, tree};
@@ -23,7 +25,7 @@ impl Population {
     ///
     /// # Errors
     ///
-    /// If one of them cannot be read, for example because it is threaded.
+    /// If one of them cannot be read, for example because the cgroup itself is threaded.
     pub fn of(cgroup: &Cgroup) -> Result<Self> {
         let mut all = Self::default();
         let name = Path::new(cgroup.name());
@@ -36,6 +38,8 @@ impl Population {
         let failed = || format!("read cgroup.procs of cgroup {}", path.display());
         let members = match read(fd, "cgroup.procs") {
             Err(error) if tree::vanished(error) => return Ok(()),
+            // Its processes are listed by the one above that is not threaded (cgroup-v2.rst).
+            Err(Errno::OPNOTSUPP) if !self.cgroups.is_empty() => Vec::new(),
             members => members.with_context(failed)?,
         };
         let id = rustix::fs::fstat(fd).with_context(failed)?.st_ino;
@@ -48,4 +52,23 @@ impl Population {
         self.processes.extend(pids);
         Ok(())
     }
+
+    /// Returns the process that started first. Those that an engine starts in a container for
+    /// a moment, such as health checks, are younger than the container's own.
+    pub fn oldest(&self) -> Option<Pid> {
+        let processes = self.processes.iter();
+        let started = processes.filter_map(|&pid| Some((start(pid)?, pid)));
+        started
+            .min_by_key(|(start, _)| *start)
+            .map(|(_, oldest)| oldest)
+    }
+}
+
+/// Returns when a process started, in ticks since the host did: the 20th field after its name,
+/// which alone may contain parentheses (proc_pid_stat(5)). `None` if it has ended.
+fn start(pid: Pid) -> Option<u64> {
+    let stat = read(CWD, &format!("/proc/{pid}/stat")).ok()?;
+    let after = stat.rsplit(|byte| *byte == b')').next()?;
+    let mut fields = str::from_utf8(after).ok()?.split_ascii_whitespace();
+    fields.nth(19)?.parse().ok()
 }

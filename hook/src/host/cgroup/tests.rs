@@ -2,6 +2,7 @@
 
 mod fixture;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::MetadataExt as _;
@@ -349,4 +350,41 @@ fn depth_costs_the_walk_neither_descriptors_nor_path_length() {
     }
     walked.unwrap();
     assert_eq!(count, DEPTH);
+}
+
+#[test]
+fn the_population_has_what_is_in_threaded_cgroups() {
+    let scratch = Scratch::new();
+    let above = Process::sleeping(&scratch.path);
+    let threaded = scratch.child("threaded");
+    fs::write(threaded.join("cgroup.type"), "threaded").unwrap();
+    let below = Process::sleeping(&threaded);
+    let cgroup = of_path(&scratch.path).unwrap();
+    let population = Population::of(&cgroup).unwrap();
+    let mut processes = population.processes;
+    processes.sort_unstable_by_key(|pid| pid.as_raw_pid());
+    let mut wanted = [above.pid(), below.pid()];
+    wanted.sort_unstable_by_key(|pid| pid.as_raw_pid());
+    assert_eq!(processes, wanted);
+    let threaded = of_path(&threaded).unwrap();
+    let ids = BTreeSet::from([cgroup.id(), threaded.id()]);
+    assert_eq!(population.cgroups, ids);
+    // Alone it does not say which processes it has.
+    let message = format!("{:#}", Population::of(&threaded).unwrap_err());
+    assert!(message.contains("cgroup.procs"), "{message}");
+}
+
+#[test]
+fn the_oldest_process_may_be_in_a_cgroup_below() {
+    let scratch = Scratch::new();
+    let init = Process::sleeping(&scratch.child("container"));
+    let uptime = || fs::read_to_string("/proc/uptime").unwrap();
+    let ticks = || uptime().split(' ').next().map(str::to_owned);
+    let before = ticks();
+    until("the clock of processes has gone on", || ticks() != before);
+    let _later = Process::sleeping(&scratch.path);
+    let cgroup = of_path(&scratch.path).unwrap();
+    let population = Population::of(&cgroup).unwrap();
+    assert_ne!(population.processes.first(), Some(&init.pid()));
+    assert_eq!(population.oldest(), Some(init.pid()));
 }
