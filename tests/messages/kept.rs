@@ -14,7 +14,7 @@ use oci_bind_hook_tests::host;
 use oci_bind_hook_tests::listener::Listener;
 use oci_bind_hook_tests::net::{ANY4, HOST4, LOOP4};
 use oci_bind_hook_tests::process::{self, Output};
-use oci_bind_hook_tests::socket::{TCP4, at};
+use oci_bind_hook_tests::socket::{Socket, TCP4, at};
 
 use crate::row::{Area, Row};
 use crate::scene::Scene;
@@ -115,7 +115,34 @@ pub const AREA: Area = Area {
             test: outside,
         },
         Row {
-            cause: "The cgroup has a threaded one below it, or the kernel lacks the modules \
+            cause: "More than 20 cgroups above and below have another policy.",
+            message: "and 1 more cgroup with a policy too: see status",
+            remedy: "`status` lists all. Put the policy on the slice, or on what is below it.",
+            test: |scene| {
+                let cgroup = scene.cgroup()?;
+                let below = (0..21).map(|number| cgroup.child(&format!("below{number}")));
+                let below = below.collect::<Result<Vec<_>>>()?;
+                for child in &below {
+                    scene.hook.attach(child, NEIGHBOUR)?;
+                }
+                process::run(&mut scene.attach(&cgroup), b"")
+            },
+        },
+        Row {
+            cause: "More than 20 sockets are not where a bind would put them now.",
+            message: "and 1 more socket, bound before the policy: restart the programs that have \
+                some",
+            remedy: "`ss -lntup` lists all, in the network namespace of the programs.",
+            test: |scene| {
+                let cgroup = scene.cgroup()?;
+                let process = Agent::new(&cgroup)?;
+                let sockets = (8080..8101).map(|port| listening(&process, HOST4, port));
+                let _sockets = sockets.collect::<Result<Vec<_>>>()?;
+                process::run(&mut scene.attach(&cgroup), b"")
+            },
+        },
+        Row {
+            cause: "The cgroup is a threaded one, or the kernel lacks the modules \
                 `tcp_diag` and `udp_diag`.",
             message: "the policy is in force, but sockets that were bound before cannot be \
                 listed: read cgroup.procs of cgroup /CGROUP/threads: Operation not supported (os \
@@ -125,7 +152,7 @@ pub const AREA: Area = Area {
                 let cgroup = scene.cgroup()?;
                 let threads = cgroup.child("threads")?;
                 fs::write(threads.path().join("cgroup.type"), "threaded")?;
-                process::run(&mut scene.attach(&cgroup), b"")
+                process::run(&mut scene.attach(&threads), b"")
             },
         },
     ],
@@ -135,10 +162,15 @@ pub const AREA: Area = Area {
 fn bound(scene: &Scene, address: IpAddr, policy: Policy) -> Result<Output> {
     let cgroup = scene.cgroup()?;
     let process = Agent::new(&cgroup)?;
-    let server = process.socket(TCP4)?;
-    server.bind(at(address, 8080, 0))?;
-    server.listen()?;
+    let _server = listening(&process, address, 8080)?;
     process::run(&mut scene.attach_policy(&cgroup, policy), b"")
+}
+
+fn listening(process: &Agent, address: IpAddr, port: u16) -> Result<Socket> {
+    let server = process.socket(TCP4)?;
+    server.bind(at(address, port, 0))?;
+    server.listen()?;
+    Ok(server)
 }
 
 /// `attach` to a cgroup with a process that has come from another one.

@@ -1,7 +1,7 @@
 //! What `attach` has found and an operator should know: the policy that it has replaced,
 //! other policies that apply too, and the sockets that were bound before.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
 use log::Level;
@@ -9,7 +9,7 @@ use oci_bind_hook_ebpf::abi::Policy;
 use rustix::process::Pid;
 
 use crate::host::cgroup::{Cgroup, Population};
-use crate::host::netns::Namespace;
+use crate::host::netns::{self, Namespace};
 use crate::host::sockets::{self, Holder, Listener, Protocol};
 use crate::kernel::attach::Attached;
 use crate::kernel::former::Former;
@@ -17,7 +17,7 @@ use crate::kernel::nested::nested;
 use crate::plan::kept::{Kept, kept};
 use crate::plan::view::PolicyView;
 use crate::report::notice;
-use crate::text::printable;
+use crate::text::{count, printable};
 
 /// Says so on standard error and in syslog. The policy is in force already, so that a
 /// failure is a notice too.
@@ -26,20 +26,43 @@ pub(super) fn tell(cgroup: &Cgroup, attached: &Attached) {
         let name = cgroup.name();
         notice(Level::Info, &format!("cgroup {name}: {replaced}"));
     }
-    let warn = |line: &String| notice(Level::Warn, line);
     match beside(cgroup, &attached.policy) {
-        Ok(lines) => lines.iter().for_each(warn),
+        Ok(lines) => warn_of(lines, |more| {
+            let cgroups = count(more, "more cgroup");
+            format!("and {cgroups} with a policy too: see status")
+        }),
         Err(error) => warn(&format!(
             "the policy is in force, but those of cgroups above and below cannot be listed: \
              {error:#}: see status"
         )),
     }
     match sockets(cgroup, attached) {
-        Ok(lines) => lines.iter().for_each(warn),
+        Ok(lines) => warn_of(lines, |more| {
+            let sockets = count(more, "more socket");
+            format!("and {sockets}, bound before the policy: restart the programs that have some")
+        }),
         Err(error) => warn(&format!(
             "the policy is in force, but sockets that were bound before cannot be listed: \
              {error:#}: restart the programs that have some"
         )),
+    }
+}
+
+fn warn(line: &str) {
+    notice(Level::Warn, line);
+}
+
+/// Warns with some of the lines, and with one for the number of the others: a program may have
+/// thousands of sockets.
+fn warn_of(lines: impl IntoIterator<Item = String>, others: impl Fn(usize) -> String) {
+    const SOME: usize = 20;
+    let mut lines = lines.into_iter();
+    for line in lines.by_ref().take(SOME) {
+        warn(&line);
+    }
+    match lines.count() {
+        0 => {}
+        more => warn(&others(more)),
     }
 }
 
@@ -82,13 +105,15 @@ fn beside(cgroup: &Cgroup, policy: &Policy) -> Result<Vec<String>> {
 /// Returns a line for each socket that would be elsewhere if it were bound now.
 fn sockets(cgroup: &Cgroup, attached: &Attached) -> Result<BTreeSet<String>> {
     let population = Population::of(cgroup)?;
-    let holders = sockets::holders(&population.processes);
+    let listeners = listeners(&population.processes)?;
+    let inodes = listeners.iter().map(|listener| listener.inode).collect();
+    let holders = sockets::holders(&population.processes, &inodes);
     let former = match &attached.former {
         Former::Policy(former) => Some(&**former),
         _ => None,
     };
     let mut lines = BTreeSet::new();
-    for listener in listeners(&population.processes)? {
+    for listener in listeners {
         let is_inside = population.cgroups.contains(&listener.cgroup);
         let holder = holders.get(&listener.inode);
         if is_inside || holder.is_some() {
@@ -100,18 +125,17 @@ fn sockets(cgroup: &Cgroup, attached: &Attached) -> Result<BTreeSet<String>> {
 
 /// Lists the sockets of the network namespaces that the processes are in.
 fn listeners(processes: &[Pid]) -> Result<Vec<Listener>> {
-    let mut namespaces = BTreeMap::new();
+    let (mut known, mut all) = (BTreeSet::new(), Vec::new());
     for &pid in processes {
-        let namespace = Namespace::OfProcess(pid);
-        // A process that has ended has no sockets any more.
-        if let Ok(inode) = namespace.inode() {
-            namespaces.entry(inode).or_insert(namespace);
+        // A process that has ended has no sockets any more. One that ends from here on
+        // leaves others in its namespace, which stays open.
+        let Ok(namespace) = Namespace::OfProcess(pid).open() else {
+            continue;
+        };
+        if known.insert(netns::inode(&namespace)?) {
+            let list = || sockets::listeners().context("list sockets over sock_diag");
+            all.extend(netns::visit(&namespace, list)?);
         }
-    }
-    let mut all = Vec::new();
-    for namespace in namespaces.into_values() {
-        let list = || sockets::listeners().context("list sockets over sock_diag");
-        all.extend(namespace.enter(list)?);
     }
     Ok(all)
 }

@@ -1,6 +1,6 @@
 //! Which processes have which sockets, from /proc.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use rustix::process::Pid;
@@ -14,21 +14,23 @@ pub struct Holder {
     pub command: String,
 }
 
-/// Returns the sockets that these processes have, by inode number, each with the first
-/// process that has it. A process that ends meanwhile, or cannot be looked at, is left out.
-pub fn holders(processes: &[Pid]) -> BTreeMap<u32, Holder> {
+/// Returns who has these sockets, by their inode numbers: for each the first of the
+/// processes that has it. A process that ends meanwhile, or cannot be looked at, is left out.
+pub fn holders(processes: &[Pid], wanted: &BTreeSet<u32>) -> BTreeMap<u32, Holder> {
     let mut all = BTreeMap::new();
     for &pid in processes {
         let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else {
             continue;
         };
         let links = descriptors.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
-        let sockets: Vec<u32> = links.filter_map(|link| inode(link.to_str()?)).collect();
+        let sockets = links.filter_map(|link| inode(link.to_str()?));
+        let sockets: BTreeSet<u32> = sockets.filter(|inode| wanted.contains(inode)).collect();
         if sockets.is_empty() {
             continue;
         }
-        let command = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        let command = command.trim_end().to_owned();
+        // A program can give itself a name that is not UTF-8.
+        let command = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+        let command = String::from_utf8_lossy(command.trim_ascii_end()).into_owned();
         for socket in sockets {
             let holder = || Holder {
                 pid,
@@ -61,7 +63,8 @@ mod tests {
         let link = link.expect("a link");
         let inode = inode(link.to_str().expect("UTF-8")).expect("a socket's link");
         let own = rustix::process::getpid();
-        let found = holders(&[own]);
+        let found = holders(&[own], &BTreeSet::from([inode]));
         assert_eq!(found.get(&inode).map(|holder| holder.pid), Some(own));
+        assert!(holders(&[own], &BTreeSet::new()).is_empty());
     }
 }
