@@ -7,6 +7,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use anyhow::{Context as _, Result};
+use aya_obj::generated::bpf_map_type;
 use oci_bind_hook_ebpf::abi::{COUNTERS_MAP, POLICY_MAP, Policy, flag};
 
 use crate::host::privileges::REMEDY;
@@ -136,10 +137,7 @@ impl Finder {
         let mut maps = Vec::new();
         for id in info.maps {
             let map = object::map(id)?;
-            let name = object::map_name(map.as_fd())?;
-            if OWN_MAPS.contains(&name.as_str()) {
-                maps.push((id, name, map));
-            }
+            maps.extend(own(map)?.map(|map| (id, map)));
         }
         if maps.is_empty() {
             return Ok(None);
@@ -149,7 +147,7 @@ impl Finder {
     }
 
     /// Returns the version that has one of these maps, which gets those that it lacks.
-    fn version_with(&mut self, maps: Vec<(u32, String, OwnedFd)>) -> usize {
+    fn version_with(&mut self, maps: Vec<(u32, OwnMap)>) -> usize {
         let is_it = |version: &Version| maps.iter().any(|(id, ..)| version.maps.contains(id));
         let index = self.versions.iter().position(is_it).unwrap_or_else(|| {
             self.versions.push(Version {
@@ -159,12 +157,12 @@ impl Finder {
             self.versions.len() - 1
         });
         let version = &mut self.versions[index];
-        for (id, name, map) in maps {
+        for (id, map) in maps {
             version.maps.insert(id);
-            match name.as_str() {
-                POLICY_MAP => _ = version.policy.get_or_insert(map),
-                COUNTERS_MAP => _ = version.counters.get_or_insert(map),
-                _ => {}
+            match map {
+                OwnMap::Policy(map) => _ = version.policy.get_or_insert(map),
+                OwnMap::Counters(map) => _ = version.counters.get_or_insert(map),
+                OwnMap::Other => {}
             }
         }
         index
@@ -205,9 +203,69 @@ impl Finder {
     }
 }
 
+/// A map that has a name of the hook's, whoever made it.
+#[derive(Debug)]
+enum OwnMap {
+    Policy(OwnedFd),
+    Counters(OwnedFd),
+    Other,
+}
+
+/// Recognises a map; `None` if it is not the hook's. The kernel reads and writes as many bytes
+/// as the type of a map and the size of its keys say: one that differs is never used.
+fn own(map: OwnedFd) -> io::Result<Option<OwnMap>> {
+    let info = object::map_info(map.as_fd())?;
+    let is_storage =
+        |map_type| info.map_type == map_type as u32 && info.key_size == size_of::<u64>();
+    Ok(match info.name.as_str() {
+        POLICY_MAP if is_storage(bpf_map_type::BPF_MAP_TYPE_CGROUP_STORAGE) => {
+            Some(OwnMap::Policy(map))
+        }
+        COUNTERS_MAP if is_storage(bpf_map_type::BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE) => {
+            Some(OwnMap::Counters(map))
+        }
+        name => OWN_MAPS.contains(&name).then_some(OwnMap::Other),
+    })
+}
+
 /// Whether an error of [`Finder::at`] says that the cgroup was removed meanwhile.
 pub fn is_gone(error: &anyhow::Error) -> bool {
     error
         .downcast_ref::<io::Error>()
         .is_some_and(|error| error.kind() == ErrorKind::NotFound)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aya::maps::MapData;
+
+    /// As root: makes maps.
+    #[test]
+    fn a_map_of_another_shape_is_not_used() {
+        let has = |map_type: bpf_map_type, key: u32, name: &str| {
+            let size = u32::try_from(size_of::<Policy>()).expect("a short policy");
+            let entries = u32::from(map_type == bpf_map_type::BPF_MAP_TYPE_PERCPU_HASH);
+            let map = aya_obj::Map::new_from_params(map_type as u32, key, size, entries, 0);
+            let map = MapData::create(map, name, None).expect("a map: run it as root");
+            let map = map.fd().as_fd().try_clone_to_owned().expect("a copy");
+            own(map).expect("its description")
+        };
+        let storage = bpf_map_type::BPF_MAP_TYPE_CGROUP_STORAGE;
+        assert!(matches!(
+            has(storage, 8, POLICY_MAP),
+            Some(OwnMap::Policy(_))
+        ));
+        // Its key is the pair of id and attach type.
+        assert!(matches!(has(storage, 16, POLICY_MAP), Some(OwnMap::Other)));
+        // A read of it writes a value for each CPU.
+        let per_cpu = bpf_map_type::BPF_MAP_TYPE_PERCPU_HASH;
+        for name in [POLICY_MAP, COUNTERS_MAP] {
+            assert!(
+                matches!(has(per_cpu, 8, name), Some(OwnMap::Other)),
+                "{name}"
+            );
+        }
+        assert!(has(storage, 8, "other").is_none());
+    }
 }

@@ -9,7 +9,7 @@ use std::ffi::{CStr, c_char};
 use std::io;
 use std::os::fd::{BorrowedFd, FromRawFd as _, OwnedFd};
 
-use super::{ask, call, map_info, zeroed};
+use super::{ask, call, zeroed};
 
 /// More maps than any program has.
 const MAX_MAPS: u32 = 64;
@@ -21,6 +21,17 @@ pub struct ProgramInfo {
     pub name: String,
     /// The ids of the maps that it uses.
     pub maps: Vec<u32>,
+}
+
+/// What the kernel tells of a map.
+#[derive(Clone, Debug)]
+pub struct MapInfo {
+    /// Its name, of at most 15 characters.
+    pub name: String,
+    /// Its `bpf_map_type`.
+    pub map_type: u32,
+    /// The size of its keys in bytes.
+    pub key_size: usize,
 }
 
 /// Opens a program (`BPF_PROG_GET_FD_BY_ID`); ENOENT if there is none with this id. Needs
@@ -60,12 +71,17 @@ pub fn program_id(program: BorrowedFd<'_>) -> io::Result<u32> {
 
 /// Returns the id of a map.
 pub fn map_id(map: BorrowedFd<'_>) -> io::Result<u32> {
-    Ok(map_info(map)?.id)
+    Ok(super::map_info(map)?.id)
 }
 
-/// Returns the name of a map, of at most 15 characters.
-pub fn map_name(map: BorrowedFd<'_>) -> io::Result<String> {
-    Ok(text(&map_info(map)?.name))
+/// Returns what the kernel tells of a map (`BPF_OBJ_GET_INFO_BY_FD`).
+pub fn map_info(map: BorrowedFd<'_>) -> io::Result<MapInfo> {
+    let info = super::map_info(map)?;
+    Ok(MapInfo {
+        name: text(&info.name),
+        map_type: info.type_,
+        key_size: usize::try_from(info.key_size).map_err(io::Error::other)?,
+    })
 }
 
 fn by_id(command: bpf_cmd, id: u32) -> io::Result<OwnedFd> {
