@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use ipnet::Ipv4Net;
 use netlink_packet_route::address::AddressFlags;
 
-use super::devices;
+use super::devices::{self, LOOPBACK};
 pub use require::{Unconfigured, check};
 
 /// An address that the kernel lists: one RTM_NEWADDR message, rtnetlink(7).
@@ -104,7 +104,9 @@ pub enum State {
 
 /// Finds out which addresses are on a device in a VRF.
 fn mark_vrf(found: &mut [Found]) -> Result<()> {
-    let devices: BTreeSet<_> = found.iter().map(|found| found.device).collect();
+    let mut devices: BTreeSet<_> = found.iter().map(|found| found.device).collect();
+    // The loopback device cannot be in one (`do_vrf_add_slave`).
+    devices.remove(&LOOPBACK);
     for index in devices {
         let device = devices::with_index(index).context("ask for a network device")?;
         if device.is_some_and(|device| device.is_in_vrf) {

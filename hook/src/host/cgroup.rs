@@ -19,7 +19,6 @@ mod tests;
 mod tree;
 mod unit;
 
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
@@ -34,7 +33,7 @@ use members::Kin;
 pub use choose::{choose, container, contains, innermost_container, parse_proc};
 pub use ids::Ids;
 pub use mount::{Mount, parse as parse_mountinfo};
-pub use population::Population;
+pub use population::{Population, is_populated, processes};
 pub use relatives::{walk_relatives, walk_up};
 pub use running::of_running_container;
 pub use unit::unit;
@@ -262,29 +261,6 @@ pub fn walk(visit: impl FnMut(&Path, BorrowedFd<'_>) -> Result<()>) -> Result<()
 pub fn walk_names(visit: impl FnMut(&Path, BorrowedFd<'_>) -> Result<()>) -> Result<()> {
     let hierarchy = Hierarchy::find()?;
     tree::walk(hierarchy.as_fd(), Path::new(&hierarchy.mount.root), visit)
-}
-
-/// Whether there are processes in a cgroup or below it.
-///
-/// # Errors
-///
-/// If the kernel does not say; of the kind `NotFound` if the cgroup was removed meanwhile.
-pub fn is_populated(cgroup: BorrowedFd<'_>) -> io::Result<bool> {
-    match read(cgroup, "cgroup.events") {
-        Ok(events) => Ok(says_populated(&String::from_utf8_lossy(&events))),
-        Err(error) if tree::vanished(error) => Err(Errno::NOENT.into()),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Returns the processes of a cgroup itself that have a pid in our namespace; none if they
-/// cannot be read.
-pub fn processes(cgroup: BorrowedFd<'_>) -> Vec<Pid> {
-    let members = read(cgroup, "cgroup.procs").unwrap_or_default();
-    let lines = members.split(|byte| *byte == b'\n');
-    lines
-        .filter_map(|line| Pid::from_raw(str::from_utf8(line).ok()?.parse().ok()?))
-        .collect()
 }
 
 /// Opens a cgroup if it holds only `pid` and its kin.

@@ -24,6 +24,9 @@ const KIND: u16 = 1;
 /// `IFLA_INFO_SLAVE_KIND`
 const SLAVE_KIND: u16 = 4;
 
+/// `LOOPBACK_IFINDEX`: the loopback device of every network namespace.
+pub const LOOPBACK: u32 = 1;
+
 /// A network device.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Device {

@@ -1,6 +1,7 @@
 //! Which cgroups and processes there are in and below a cgroup.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 
@@ -9,7 +10,7 @@ use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::process::Pid;
 
-use super::{Cgroup, read, tree};
+use super::{Cgroup, read, says_populated, tree};
 
 /// A cgroup with those below it, and their processes.
 #[derive(Debug, Default)]
@@ -44,12 +45,7 @@ impl Population {
         };
         let id = rustix::fs::fstat(fd).with_context(failed)?.st_ino;
         self.cgroups.insert(id);
-        // A process of another PID namespace is number 0.
-        let members = String::from_utf8_lossy(&members);
-        let pids = members
-            .lines()
-            .filter_map(|line| Pid::from_raw(line.parse().ok()?));
-        self.processes.extend(pids);
+        self.processes.extend(pids(&members));
         Ok(())
     }
 
@@ -62,6 +58,31 @@ impl Population {
             .min_by_key(|(start, _)| *start)
             .map(|(_, oldest)| oldest)
     }
+}
+
+/// Whether there are processes in a cgroup or below it.
+///
+/// # Errors
+///
+/// If the kernel does not say; of the kind `NotFound` if the cgroup was removed meanwhile.
+pub fn is_populated(cgroup: BorrowedFd<'_>) -> io::Result<bool> {
+    match read(cgroup, "cgroup.events") {
+        Ok(events) => Ok(says_populated(&String::from_utf8_lossy(&events))),
+        Err(error) if tree::vanished(error) => Err(Errno::NOENT.into()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Returns the processes of a cgroup itself that have a pid in our namespace; none if they
+/// cannot be read.
+pub fn processes(cgroup: BorrowedFd<'_>) -> Vec<Pid> {
+    pids(&read(cgroup, "cgroup.procs").unwrap_or_default()).collect()
+}
+
+/// Parses `cgroup.procs`. A process of another PID namespace is number 0.
+fn pids(members: &[u8]) -> impl Iterator<Item = Pid> {
+    let lines = members.split(|byte| *byte == b'\n');
+    lines.filter_map(|line| Pid::from_raw(str::from_utf8(line).ok()?.parse().ok()?))
 }
 
 /// Returns when a process started, in ticks since the host did: the 20th field after its name,

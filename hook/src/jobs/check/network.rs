@@ -11,8 +11,8 @@ use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessa
 use netlink_packet_route::link::{LinkFlags, LinkMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
+use crate::host::devices::LOOPBACK;
 use crate::host::netlink;
-use crate::kernel::syscall::device::LOOPBACK;
 
 /// The IPv4 address of a container (RFC 5737).
 pub const OWN4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);

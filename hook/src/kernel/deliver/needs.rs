@@ -9,8 +9,8 @@ use oci_bind_hook_ebpf::abi::{Destination, Policy, flag};
 use oci_bind_hook_ebpf::decide::address::{Family, mapped};
 use oci_bind_hook_ebpf::net::{V4, V6};
 
+use crate::host::devices::LOOPBACK;
 use crate::host::devices::{self, Device};
-use crate::kernel::syscall::device::LOOPBACK;
 
 /// The devices at which the program is needed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

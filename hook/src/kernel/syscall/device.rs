@@ -7,9 +7,7 @@ use std::os::fd::BorrowedFd;
 use aya_obj::generated::{BPF_F_BEFORE, bpf_attach_type, bpf_attr, bpf_cmd};
 
 use super::{call, number, zeroed};
-
-/// `LOOPBACK_IFINDEX`: the loopback device of every network namespace.
-pub const LOOPBACK: u32 = 1;
+use crate::host::devices::LOOPBACK;
 
 /// Returns the ids of the programs at the ingress of a device, given by its index
 /// (`BPF_PROG_QUERY`); EINVAL before Linux 6.6, ENODEV if there is no such device.

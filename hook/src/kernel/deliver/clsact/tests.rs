@@ -4,10 +4,10 @@ use std::os::fd::AsFd as _;
 use std::process::Command;
 
 use super::*;
+use crate::host::devices::LOOPBACK;
 use crate::host::netns::within_new;
 use crate::kernel::catalogue::DELIVER;
 use crate::kernel::loader;
-use crate::kernel::syscall::device::LOOPBACK;
 use crate::kernel::syscall::object::program_id;
 
 #[test]
