@@ -16,13 +16,17 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::ExitCode;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::{Timeout, set_ipv6_v6only, set_socket_reuseaddr, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketType, bind, connect, listen, socket};
 
 /// How long the client waits for each step of a call. Who is not there refuses it.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long it waits before it sends a datagram again: one may be lost, and so may the
+/// kernel's word that nobody is there (`icmp_xmit_lock`, `icmp_global_allow`).
+const AGAIN: Duration = Duration::from_secs(2);
+const QUESTION: &[u8] = b"who is there?\n";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
@@ -184,22 +188,42 @@ fn call_udp(server: SocketAddr) -> io::Result<String> {
     let socket = open_patient(SocketType::DGRAM, server)?;
     connect(&socket, &server)?;
     let socket = UdpSocket::from(socket);
-    socket.send(b"who is there?\n")?;
-    let mut answer = [0; 256];
-    let length = socket.recv(&mut answer)?;
-    Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
+    let (answer, _) = ask(&socket, || socket.send(QUESTION))?;
+    Ok(answer)
 }
 
 /// Over a socket that is neither bound nor connected.
 fn call_udp_sendto(server: SocketAddr) -> io::Result<String> {
     let socket = UdpSocket::from(open_patient(SocketType::DGRAM, server)?);
-    socket.send_to(b"who is there?\n", server)?;
-    let mut answer = [0; 256];
-    let (length, from) = socket.recv_from(&mut answer)?;
+    let (answer, from) = ask(&socket, || socket.send_to(QUESTION, server))?;
     if from != server {
         return Err(io::Error::other(format!("answer from {from}")));
     }
-    Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
+    Ok(answer)
+}
+
+/// Asks over UDP until somebody answers, or the kernel says that nobody is there.
+fn ask(
+    socket: &UdpSocket,
+    send: impl Fn() -> io::Result<usize>,
+) -> io::Result<(String, SocketAddr)> {
+    let start = Instant::now();
+    set_socket_timeout(socket, Timeout::Recv, Some(AGAIN))?;
+    let mut answer = [0; 256];
+    loop {
+        send()?;
+        match socket.recv_from(&mut answer) {
+            Err(error)
+                if error.kind() == io::ErrorKind::WouldBlock && start.elapsed() < PATIENCE => {}
+            received => {
+                let (length, from) = received?;
+                return Ok((
+                    String::from_utf8_lossy(&answer[..length]).into_owned(),
+                    from,
+                ));
+            }
+        }
+    }
 }
 
 /// A fresh socket of the address's family.
