@@ -52,7 +52,7 @@ impl Policy {
     }
 
     /// The names of the attach points that it needs, in the order of
-    /// [`crate::bpf::all_types`].
+    /// `bpf::all_types`.
     pub fn attach_types(&self) -> impl Iterator<Item = &'static str> {
         let has_servers = self.ipv4.is_some() && self.ipv6.is_some() && has_dual();
         [
