@@ -7,28 +7,23 @@ use libtest_mimic::Trial;
 use oci_bind_hook_tests::agent::Agent;
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::container::{self, Container};
-use oci_bind_hook_tests::harness;
+use oci_bind_hook_tests::harness::contained;
 use oci_bind_hook_tests::hook::{Hook, V4};
-use oci_bind_hook_tests::net::{ANY4, CIP4, Net};
+use oci_bind_hook_tests::net::{ANY4, CIP4};
 use oci_bind_hook_tests::process::{self, Output};
 
 use crate::policy::assert_bound;
 
 /// All trials of this file.
 pub fn trials() -> Vec<Trial> {
-    let trial = |name: &str, test: fn(&Hook, &Container) -> Result<()>| {
-        harness::trial(name, move || {
-            Net::isolated(move |_| test(&Hook::new()?, &Container::new()?))
-        })
-    };
     vec![
-        trial("attach and detach by a container's id", by_id),
-        trial(
+        contained("attach and detach by a container's id", by_id),
+        contained(
             "attach by a container's id, from another network",
             from_afar,
         ),
-        trial("attach by an id that is not one container's", refused),
-        trial("attach by the id of a container that has ended", ended),
+        contained("attach by an id that is not one container's", refused),
+        contained("attach by the id of a container that has ended", ended),
     ]
 }
 

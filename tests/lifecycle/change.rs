@@ -6,9 +6,9 @@ use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 use oci_bind_hook_tests::container::Container;
 use oci_bind_hook_tests::counters::{await_dropped, dropped};
-use oci_bind_hook_tests::harness;
+use oci_bind_hook_tests::harness::contained;
 use oci_bind_hook_tests::hook::{BOTH, Hook, NEIGHBOUR, Policy, V4};
-use oci_bind_hook_tests::net::{ANY4, CIP4, Net, OTHER4, PEER4};
+use oci_bind_hook_tests::net::{ANY4, CIP4, OTHER4, PEER4};
 use oci_bind_hook_tests::reach;
 use oci_bind_hook_tests::socket::{Socket, TCP4, UDP4, at};
 
@@ -16,15 +16,10 @@ use crate::policy::bound;
 
 /// All trials of this file.
 pub fn trials() -> Vec<Trial> {
-    let trial = |name: &str, test: fn(&Hook, &Container) -> Result<()>| {
-        harness::trial(name, move || {
-            Net::isolated(move |_| test(&Hook::new()?, &Container::new()?))
-        })
-    };
     vec![
-        trial("attach replaces a policy without a gap", without_gap),
-        trial("a policy that changes leaves servers where they are", stay),
-        trial(
+        contained("attach replaces a policy without a gap", without_gap),
+        contained("a policy that changes leaves servers where they are", stay),
+        contained(
             "a policy that changes leaves connections alone",
             established,
         ),

@@ -10,7 +10,7 @@ use oci_bind_hook_tests::agent::Agent;
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::container::Container;
 use oci_bind_hook_tests::counters::{await_dropped, dropped};
-use oci_bind_hook_tests::harness;
+use oci_bind_hook_tests::harness::contained;
 use oci_bind_hook_tests::hook::{BOTH, Hook, NEIGHBOUR, Policy, V4};
 use oci_bind_hook_tests::listener::Listener;
 use oci_bind_hook_tests::net::{ANY4, ANY6, CIP4, HOST4, LOOP4, Net};
@@ -20,25 +20,20 @@ use oci_bind_hook_tests::socket::{Kind, Socket, TCP4, TCP6, UDP4, at};
 
 /// All trials of this file.
 pub fn trials() -> Vec<Trial> {
-    let trial = |name: &str, test: fn(&Hook, &Container) -> Result<()>| {
-        harness::trial(name, move || {
-            Net::isolated(move |_| test(&Hook::new()?, &Container::new()?))
-        })
-    };
     vec![
-        trial("attach tells of the policy that it replaces", replaced),
-        trial("attach tells of a socket at another address", elsewhere),
-        trial("attach tells of a socket at the wildcard address", wildcard),
-        trial("attach tells of a socket at loopback", loopback),
-        trial("attach tells of no socket that is in place", in_place),
-        trial("attach tells of sockets in cgroups below", below),
-        trial(
+        contained("attach tells of the policy that it replaces", replaced),
+        contained("attach tells of a socket at another address", elsewhere),
+        contained("attach tells of a socket at the wildcard address", wildcard),
+        contained("attach tells of a socket at loopback", loopback),
+        contained("attach tells of no socket that is in place", in_place),
+        contained("attach tells of sockets in cgroups below", below),
+        contained(
             "attach tells of sockets in other network namespaces",
             in_namespace,
         ),
-        trial("attach tells which process has a socket", process),
-        trial("attach tells of a socket of another cgroup", outside),
-        trial("attach where sockets cannot be listed", unlisted),
+        contained("attach tells which process has a socket", process),
+        contained("attach tells of a socket of another cgroup", outside),
+        contained("attach where sockets cannot be listed", unlisted),
     ]
 }
 

@@ -7,31 +7,26 @@ use libtest_mimic::Trial;
 use oci_bind_hook_tests::agent::Agent;
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::container::Container;
-use oci_bind_hook_tests::harness;
+use oci_bind_hook_tests::harness::contained;
 use oci_bind_hook_tests::hook::{BOTH, Hook, NEIGHBOUR, Policy, V4};
-use oci_bind_hook_tests::net::{ANY4, CIP4, Net, OTHER4};
+use oci_bind_hook_tests::net::{ANY4, CIP4, OTHER4};
 use oci_bind_hook_tests::process::{self, Output};
 use oci_bind_hook_tests::socket::{TCP4, at};
 
 /// All trials of this file.
 pub fn trials() -> Vec<Trial> {
-    let trial = |name: &str, test: fn(&Hook, &Container) -> Result<()>| {
-        harness::trial(name, move || {
-            Net::isolated(move |_| test(&Hook::new()?, &Container::new()?))
-        })
-    };
     vec![
-        trial("create-runtime twice with one policy", twice),
-        trial("create-runtime --dry-run", dry_run),
-        trial("attach replaces a policy", replace),
-        trial("attach and detach by pid", by_pid),
-        trial("attach by pid covers the container", container_by_pid),
-        trial("detach without a policy", |hook, container| {
+        contained("create-runtime twice with one policy", twice),
+        contained("create-runtime --dry-run", dry_run),
+        contained("attach replaces a policy", replace),
+        contained("attach and detach by pid", by_pid),
+        contained("attach by pid covers the container", container_by_pid),
+        contained("detach without a policy", |hook, container| {
             hook.detach(&container.cgroup)?;
             container.cgroup.assert_bare()
         }),
-        trial("a process moved to a child cgroup", child_cgroup),
-        trial("a cgroup that is called deleted, by pid", |hook, _| {
+        contained("a process moved to a child cgroup", child_cgroup),
+        contained("a cgroup that is called deleted, by pid", |hook, _| {
             let cgroup = Cgroup::named(&format!("web-{} (deleted)", std::process::id()))?;
             by_process(hook, &cgroup, &Agent::new(&cgroup)?)
         }),

@@ -10,10 +10,10 @@ use oci_bind_hook_tests::bpf;
 use oci_bind_hook_tests::cgroup::Cgroup;
 use oci_bind_hook_tests::container::Container;
 use oci_bind_hook_tests::foreign::EGRESS;
-use oci_bind_hook_tests::harness;
+use oci_bind_hook_tests::harness::contained;
 use oci_bind_hook_tests::hook::{BOTH, Hook, V4, at_root};
 use oci_bind_hook_tests::host;
-use oci_bind_hook_tests::net::{ANY4, CIP4, Net};
+use oci_bind_hook_tests::net::{ANY4, CIP4};
 use oci_bind_hook_tests::process::{self, Output, PATIENCE, Running};
 use oci_bind_hook_tests::socket::{TCP4, at};
 use serde_json::{Value, json};
@@ -26,13 +26,8 @@ const HOSTILE: &str = "\u{1b}[2Jname\u{9b}2J\u{202e}\u{7f}";
 
 /// All trials of this file.
 pub fn trials() -> Vec<Trial> {
-    let trial = |name: &str, test: fn(&Hook, &Container) -> Result<()>| {
-        harness::trial(name, move || {
-            Net::isolated(move |_| test(&Hook::new()?, &Container::new()?))
-        })
-    };
     vec![
-        trial("status --json of a container", |hook, container| {
+        contained("status --json of a container", |hook, container| {
             let policy = V4.guarded().ports("80:8080/tcp,90-99:9090-9099");
             let policy = policy.exempt("53,5000-5010/udp").multicast("1900,5353");
             hook.attach(&container.cgroup, policy)?;
@@ -48,12 +43,12 @@ pub fn trials() -> Vec<Trial> {
             ensure!(entry["policy"] == policy, "{entry}");
             Ok(())
         }),
-        trial("status marks a cgroup without processes", without_processes),
-        trial("status shows a service by its name", service),
-        trial("status of a cgroup by each of its names", names),
-        trial("status on 80 columns", narrow),
-        trial("status that nobody reads", unread),
-        trial("status counts calls", |hook, container| {
+        contained("status marks a cgroup without processes", without_processes),
+        contained("status shows a service by its name", service),
+        contained("status of a cgroup by each of its names", names),
+        contained("status on 80 columns", narrow),
+        contained("status that nobody reads", unread),
+        contained("status counts calls", |hook, container| {
             hook.attach(&container.cgroup, V4)?;
             container.init.socket(TCP4)?.bind(at(ANY4, 0, 0))?;
             let entry = entry(hook, container)?.context("no entry")?;
@@ -61,7 +56,7 @@ pub fn trials() -> Vec<Trial> {
             ensure!(entry["counters"]["calls"]["bind4"] == bind4, "{entry}");
             Ok(())
         }),
-        trial(
+        contained(
             "status of a cgroup with control characters",
             |hook, container| {
                 let cgroup = container.cgroup.child(HOSTILE)?;
@@ -93,14 +88,14 @@ pub fn trials() -> Vec<Trial> {
                 assert_printable(&output)
             },
         ),
-        trial("status after detach", |hook, container| {
+        contained("status after detach", |hook, container| {
             hook.attach(&container.cgroup, V4)?;
             hook.detach(&container.cgroup)?;
             let entry = entry(hook, container)?;
             ensure!(entry.is_none(), "{entry:?}");
             Ok(())
         }),
-        trial("status where a program was taken off", |hook, container| {
+        contained("status where a program was taken off", |hook, container| {
             hook.attach(&container.cgroup, V4.guarded())?;
             let pins = host::pins()?;
             let egress = bpf::open_pin(&pins.first().context("no pins")?.join("egress"))?;
@@ -112,7 +107,7 @@ pub fn trials() -> Vec<Trial> {
             ensure!(output.stdout.contains("NOT PROTECTED"), "{output:?}");
             Ok(())
         }),
-        trial("status of one container", |hook, container| {
+        contained("status of one container", |hook, container| {
             hook.attach(&container.cgroup, V4)?;
             let output = status(hook, &[container.id()])?;
             ensure!(output.status.success(), "{output:?}");
@@ -121,7 +116,7 @@ pub fn trials() -> Vec<Trial> {
             }
             Ok(())
         }),
-        trial(
+        contained(
             "status of a container that has no policy",
             |hook, container| {
                 let output = status(hook, &[container.id()])?;

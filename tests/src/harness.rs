@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
+use crate::container::Container;
 use crate::hook::Hook;
 use crate::host;
 use crate::net::{Net, require_dual};
@@ -78,6 +79,16 @@ pub fn trial(name: impl Into<String>, test: impl FnOnce() -> Result<()> + Send +
             Some(skipped) => Ok(Completion::ignored_with(&skipped.0)),
             None => Err(Failed::from(format!("{error:#}"))),
         },
+    })
+}
+
+/// A trial with a container, in a network namespace of its own.
+pub fn contained(
+    name: impl Into<String>,
+    test: impl FnOnce(&Hook, &Container) -> Result<()> + Send + 'static,
+) -> Trial {
+    trial(name, move || {
+        Net::isolated(move |_| test(&Hook::new()?, &Container::new()?))
     })
 }
 
