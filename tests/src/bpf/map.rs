@@ -38,15 +38,18 @@ pub fn words(map: BorrowedFd<'_>, count: u32) -> Result<Vec<u64>> {
 /// Reads an element of a map; `key` and `value` are addresses of as many bytes as it
 /// has for them.
 pub(crate) fn look_up(map: BorrowedFd<'_>, key: u64, value: u64) -> Result<()> {
-    let mut attr = ElementAttr {
+    bpf(MAP_LOOKUP_ELEM, &mut element(map, key, value)?).context("read from a map")?;
+    Ok(())
+}
+
+fn element(map: BorrowedFd<'_>, key: u64, value: u64) -> Result<ElementAttr> {
+    Ok(ElementAttr {
         map_fd: map.as_raw_fd().try_into()?,
         padding: 0,
         key,
         value,
         flags: 0,
-    };
-    bpf(MAP_LOOKUP_ELEM, &mut attr).context("read from a map")?;
-    Ok(())
+    })
 }
 
 /// Has the policy of a cgroup look like one of an older version, whose layout differs:
@@ -61,27 +64,14 @@ pub fn age_policy(map: BorrowedFd<'_>, cgroup: u64) -> Result<()> {
     };
     let older = u32::from_ne_bytes(*flags) - (1 << flag::LAYOUT_MASK.trailing_zeros());
     *flags = older.to_ne_bytes();
-    let mut attr = ElementAttr {
-        map_fd: map.as_raw_fd().try_into()?,
-        padding: 0,
-        key,
-        value,
-        flags: 0,
-    };
-    bpf(MAP_UPDATE_ELEM, &mut attr).context("change an element of a map")?;
+    bpf(MAP_UPDATE_ELEM, &mut element(map, key, value)?).context("change an element of a map")?;
     Ok(())
 }
 
 /// How many elements a map has, with keys of this size.
 pub fn elements(map: BorrowedFd<'_>, key_size: usize) -> Result<usize> {
     let (mut key, mut next) = (vec![0_u8; key_size], vec![0_u8; key_size]);
-    let mut attr = ElementAttr {
-        map_fd: map.as_raw_fd().try_into()?,
-        padding: 0,
-        key: 0,
-        value: next.as_mut_ptr() as u64,
-        flags: 0,
-    };
+    let mut attr = element(map, 0, next.as_mut_ptr() as u64)?;
     let mut count = 0;
     loop {
         match bpf(MAP_GET_NEXT_KEY, &mut attr) {
