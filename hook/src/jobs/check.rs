@@ -25,6 +25,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use crate::input::config::{Config, WithoutPolicy};
+use crate::kernel::inventory;
 use crate::text::one_line;
 
 pub(crate) use probe::probe;
@@ -92,9 +93,10 @@ pub fn findings(config: &Result<Config>) -> Vec<Finding> {
     let engines = engines::Installed::find();
     let mut all = vec![privileges, host::cgroup2(), host::bpffs(is_privileged)];
     all.extend(kernel::findings(is_privileged));
-    all.extend(policies::findings(is_privileged));
+    let entries = is_privileged.then(inventory::collect);
+    all.extend(policies::findings(entries.as_ref()));
     all.extend(policies::devices(is_privileged));
-    all.extend(containers::findings(is_privileged));
+    all.extend(containers::findings(entries.as_ref()));
     all.extend(host::config(config.as_ref()));
     all.extend(addresses::findings(config.as_ref().ok()));
     all.extend(config.as_ref().ok().and_then(failover::finding));

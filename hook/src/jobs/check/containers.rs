@@ -1,20 +1,20 @@
 //! Containers on the host's network that no policy covers.
 
+use anyhow::Result;
+
 use super::Finding;
 use crate::kernel::exposed::{self, Exposed};
-use crate::kernel::inventory;
+use crate::kernel::inventory::Entry;
 use crate::text::count;
 
 const SUBJECT: &str = "containers";
 
-/// Looks for such containers. Without privileges, or if the policies cannot be read, another
-/// finding says so.
-pub fn findings(is_privileged: bool) -> Vec<Finding> {
-    if !is_privileged {
+/// Looks for such containers. If the policies cannot be seen, another finding says so.
+pub fn findings(entries: Option<&Result<Vec<Entry>>>) -> Vec<Finding> {
+    let Some(Ok(entries)) = entries else {
         return Vec::new();
-    }
-    let found = inventory::collect().and_then(|entries| exposed::collect(&entries));
-    found.map_or_else(|_| Vec::new(), |exposed| judge(&exposed))
+    };
+    exposed::collect(entries).map_or_else(|_| Vec::new(), |exposed| judge(&exposed))
 }
 
 /// Counts those that ask for no policy, and names those that seem to ask for one.

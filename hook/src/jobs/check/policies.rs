@@ -3,41 +3,49 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::{Error, Result};
+
 use super::Finding;
 use crate::kernel::catalogue::VERSION;
-use crate::kernel::inventory::{self, Entry, UNPINNED};
+use crate::kernel::inventory::{Entry, UNPINNED};
 use crate::kernel::{deliver, pins};
 use crate::text::count;
 
 const SUBJECT: &str = "policies";
 
-/// Checks the policies that are in force.
-pub fn findings(is_privileged: bool) -> Vec<Finding> {
-    if !is_privileged {
+/// Checks the policies that are in force; `None` if this process may not see them.
+pub fn findings(entries: Option<&Result<Vec<Entry>>>) -> Vec<Finding> {
+    let Some(entries) = entries else {
         let message = "cannot tell which cgroups are under a policy";
         return vec![Finding::unknown(SUBJECT, message)];
-    }
-    let found = inventory::collect().and_then(|entries| {
-        let names = pins::directories()?;
-        let names = names.iter().filter_map(|path| path.file_name());
-        let pinned: Vec<_> = names
-            .map(|name| name.to_string_lossy().into_owned())
-            .collect();
-        Ok((entries, pinned))
-    });
-    match found {
-        Ok((entries, pinned)) => {
-            let mut findings = judge(&entries, &pinned);
+    };
+    match (entries, pinned()) {
+        (Ok(entries), Ok(pinned)) => {
+            let mut findings = judge(entries, &pinned);
             let empty = entries.iter().filter(|entry| !entry.is_populated);
             findings.extend(empty.map(left));
             findings
         }
-        Err(error) => vec![Finding::problem(
-            SUBJECT,
-            &format!("{error:#}"),
-            "see what is in /sys/fs/bpf/oci-bind-hook; oci-bind-hook unload removes unused programs",
-        )],
+        (Err(error), _) => vec![unreadable(error)],
+        (_, Err(error)) => vec![unreadable(&error)],
     }
+}
+
+/// Lists the versions that are pinned.
+fn pinned() -> Result<Vec<String>> {
+    let directories = pins::directories()?;
+    let names = directories.iter().filter_map(|path| path.file_name());
+    Ok(names
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect())
+}
+
+fn unreadable(error: &Error) -> Finding {
+    Finding::problem(
+        SUBJECT,
+        &format!("{error:#}"),
+        "see what is in /sys/fs/bpf/oci-bind-hook; oci-bind-hook unload removes unused programs",
+    )
 }
 
 /// Reports a policy that waits for the next process.
