@@ -8,9 +8,9 @@ use super::print;
 use crate::host::cgroup;
 use crate::jobs::run;
 use crate::kernel::bpffs::{self, DIRECTORY};
-use crate::kernel::found::Finder;
+use crate::kernel::found::{Finder, unless_gone};
 use crate::kernel::programs::Programs;
-use crate::kernel::{deliver, found, loader, pins};
+use crate::kernel::{deliver, loader, pins};
 use crate::text::count;
 
 /// Loads the programs, and attaches those for network devices where a policy needs them.
@@ -63,11 +63,7 @@ fn users() -> Result<BTreeMap<String, usize>> {
     let mut finder = Finder::default();
     let mut users = BTreeMap::new();
     cgroup::walk(|path, cgroup| {
-        let all = match finder.at(cgroup) {
-            Err(error) if found::is_gone(&error) => Vec::new(),
-            all => all.with_context(|| format!("look at cgroup {}", path.display()))?,
-        };
-        for found in all {
+        for found in unless_gone(path, || finder.at(cgroup))? {
             if let Some(name) = &finder.version(found.version).name {
                 *users.entry(name.clone()).or_default() += 1;
             }

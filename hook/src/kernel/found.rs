@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::rc::Rc;
 
 use anyhow::{Context as _, Result};
@@ -228,8 +229,21 @@ fn own(map: OwnedFd) -> io::Result<Option<OwnMap>> {
     })
 }
 
+/// Returns what `look` finds at the cgroup with this path; nothing if it was removed
+/// meanwhile.
+///
+/// # Errors
+///
+/// Those of `look`.
+pub fn unless_gone<T>(path: &Path, look: impl FnOnce() -> Result<Vec<T>>) -> Result<Vec<T>> {
+    match look() {
+        Err(error) if is_gone(&error) => Ok(Vec::new()),
+        found => found.with_context(|| format!("look at cgroup {}", path.display())),
+    }
+}
+
 /// Whether an error of [`Finder::at`] says that the cgroup was removed meanwhile.
-pub fn is_gone(error: &anyhow::Error) -> bool {
+fn is_gone(error: &anyhow::Error) -> bool {
     error
         .downcast_ref::<io::Error>()
         .is_some_and(|error| error.kind() == ErrorKind::NotFound)

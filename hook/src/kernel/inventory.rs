@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::host::cgroup;
 use crate::kernel::catalogue::{PROGRAMS, Program, VERSION};
-use crate::kernel::found::{Finder, Found, Version, is_gone, readable};
+use crate::kernel::found::{Finder, Found, Version, readable, unless_gone};
 use crate::kernel::{bpffs, syscall};
 use crate::plan::view::PolicyView;
 
@@ -139,17 +139,11 @@ pub fn collect() -> Result<Vec<Entry>> {
     let mut finder = Finder::default();
     let mut entries = Vec::new();
     cgroup::walk_names(|path, fd| {
-        let mut look = || -> Result<Vec<Entry>> {
+        entries.extend(unless_gone(path, || {
             let all = finder.at(fd)?;
             let entry = |found: &Found| entry(path, fd, finder.version(found.version), found, cpus);
             all.iter().map(entry).collect()
-        };
-        match look() {
-            Ok(found) => entries.extend(found),
-            // Removed in the meantime.
-            Err(error) if is_gone(&error) => {}
-            Err(error) => return Err(error.context(format!("look at cgroup {}", path.display()))),
-        }
+        })?);
         Ok(())
     })?;
     Ok(entries)

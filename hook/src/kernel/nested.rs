@@ -1,12 +1,12 @@
 //! Policies of cgroups above and below one, which apply to it or besides its own.
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use oci_bind_hook_ebpf::abi::Policy;
 use std::io;
 
 use crate::host::cgroup::{self, Cgroup};
 use crate::kernel::bpffs;
-use crate::kernel::found::{Finder, is_gone};
+use crate::kernel::found::{Finder, unless_gone};
 
 /// A policy that applies besides another.
 #[derive(Debug)]
@@ -43,11 +43,7 @@ pub fn nested(cgroup: &Cgroup) -> Result<Vec<Nested>> {
     let mut finder = Finder::default();
     let mut all = Vec::new();
     cgroup::walk_relatives(cgroup, |path, fd| {
-        let found = match finder.at(fd) {
-            // Removed in the meantime.
-            Err(error) if is_gone(&error) => return Ok(()),
-            found => found.with_context(|| format!("look at cgroup {}", path.display()))?,
-        };
+        let found = unless_gone(path, || finder.at(fd))?;
         let id = rustix::fs::fstat(fd).map_err(io::Error::from)?.st_ino;
         for version in found {
             all.push(Nested {
