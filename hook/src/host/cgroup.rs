@@ -30,7 +30,7 @@ use rustix::process::Pid;
 use hierarchy::Hierarchy;
 use members::Kin;
 
-pub use choose::{choose, container, contains, innermost_container, parse_proc};
+pub use choose::{choose, container, contains, innermost_container, parse_proc, short_id};
 pub use ids::Ids;
 pub use mount::{Mount, parse as parse_mountinfo};
 pub use population::{Population, is_populated, processes};

@@ -30,9 +30,6 @@ pub struct Exposed {
     pub label: Option<String>,
 }
 
-/// How many characters of an id are shown, as engines do.
-const SHORT_ID: usize = 12;
-
 /// Lists them, without those that are known as a pod's sandbox.
 ///
 /// # Errors
@@ -87,7 +84,7 @@ impl fmt::Display for Exposed {
     /// Writes one line: the container, and why it has no policy if that is known.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.container {
-            Some(id) => f.write_str(&id[..SHORT_ID])?,
+            Some(id) => f.write_str(cgroup::short_id(id))?,
             None => f.write_str(&printable(&self.cgroup))?,
         }
         if let Some(engine) = self.engine {

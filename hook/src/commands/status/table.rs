@@ -9,9 +9,6 @@ use crate::host::cgroup;
 use crate::kernel::inventory::Entry;
 use crate::text::printable;
 
-/// How many characters of an id a list shows, as engines do.
-const SHORT_ID: usize = 12;
-
 pub(super) const HEAD: [&str; COLUMNS] = [
     "CONTAINER",
     "IPV4",
@@ -86,7 +83,7 @@ pub(super) fn list(entries: &[Entry], earlier: &Earlier, width: Option<usize>) -
 /// Returns the short id of the container, or the name of the unit, whose cgroup it is.
 pub(super) fn name(entry: &Entry) -> Option<String> {
     match &entry.container {
-        Some(id) => Some(id[..SHORT_ID].to_owned()),
+        Some(id) => Some(cgroup::short_id(id).to_owned()),
         None => cgroup::unit(&entry.cgroup).map(printable),
     }
 }

@@ -134,6 +134,11 @@ fn is_container(name: &str) -> bool {
         || (is_scope && has_prefix())
 }
 
+/// Returns the beginning of a container's id, as long as engines show it.
+pub fn short_id(id: &str) -> &str {
+    id.get(..12).unwrap_or(id)
+}
+
 /// Returns the engine and the id of the container that a cgroup belongs to, judging by
 /// its path.
 pub fn container(path: &str) -> Option<(Option<&'static str>, &str)> {
