@@ -42,11 +42,13 @@ pub(super) fn status(which: Option<&str>, as_json: bool, watch: bool) -> Result<
 /// network without a policy.
 fn look(which: Option<&str>) -> Result<(Vec<Entry>, Vec<Exposed>)> {
     let all = inventory::collect()?;
-    let exposed = match which {
-        Some(_) => Vec::new(),
-        None => exposed::collect(&all)?,
-    };
-    Ok((chosen(all, which)?, exposed))
+    Ok(match which {
+        Some(which) => (choice::chosen(all, which)?, Vec::new()),
+        None => {
+            let exposed = exposed::collect(&all)?;
+            (all, exposed)
+        }
+    })
 }
 
 /// Formats one container in detail, or all in a table, followed by those without a policy.
@@ -73,14 +75,6 @@ fn without_policy(exposed: &[Exposed]) -> String {
         let _ = writeln!(text, "{container}");
     }
     text
-}
-
-/// Returns all entries, or those of one container or cgroup.
-fn chosen(entries: Vec<Entry>, which: Option<&str>) -> Result<Vec<Entry>> {
-    match which {
-        Some(which) => choice::chosen(entries, which),
-        None => Ok(entries),
-    }
 }
 
 /// Formats everything about one cgroup.
