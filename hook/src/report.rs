@@ -51,14 +51,12 @@ pub fn about(container: &str) {
 
 /// Reports a failure on standard error and in syslog.
 pub fn error(error: &anyhow::Error) {
-    let message = format!("{error:#}");
-    // Standard error may be closed, and there is nobody else to tell.
-    let _ = writeln!(std::io::stderr(), "{NAME}: {}", about_container(&message));
-    log::error!("{message}");
+    notice(Level::Error, &format!("{error:#}"));
 }
 
 /// Tells on standard error and in syslog what the user should know of a success.
 pub fn notice(level: Level, message: &str) {
+    // Standard error may be closed, and there is nobody else to tell.
     let _ = writeln!(std::io::stderr(), "{NAME}: {}", about_container(message));
     log::log!(level, "{message}");
 }
