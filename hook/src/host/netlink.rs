@@ -161,7 +161,8 @@ fn read<'a>(message: &NetlinkBuffer<&'a [u8]>) -> io::Result<Reply<'a>> {
     }
 }
 
-fn malformed(error: impl ToString) -> io::Error {
+/// Returns the error for a reply that is not understood.
+pub fn malformed(error: impl ToString) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, error.to_string())
 }
 

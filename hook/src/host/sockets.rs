@@ -3,7 +3,7 @@
 
 mod holders;
 
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use netlink_packet_core::{NetlinkSerializable, NlasIterator};
@@ -68,8 +68,7 @@ pub fn listeners() -> io::Result<Vec<Listener>> {
         for family in [libc::AF_INET, libc::AF_INET6] {
             let request = Request { family, protocol };
             for message in netlink::list_of(NETLINK_SOCK_DIAG, &request)? {
-                let malformed =
-                    || io::Error::new(ErrorKind::InvalidData, "malformed reply from the kernel");
+                let malformed = || netlink::malformed("malformed reply from the kernel");
                 all.push(parse(protocol, &message).ok_or_else(malformed)?);
             }
         }
